@@ -1,0 +1,62 @@
+# Every target does its own set-up; the second time that costs nothing.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+MEMBERS := libs/contracts services/api services/session-host
+SOURCES := libs services deploy tests
+LOCAL := $(BIN)/python -m deploy.local
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+  $(foreach member,wa-contracts wa-api wa-session-host,--no-emit-package $(member))
+
+.PHONY: help setup run demo test check soak lock doctor clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make or renew .venv (the other targets do this by themselves)
+
+run: $(READY) ## Start everything; Ctrl-C ends it. Prints the address when it is ready
+	@exec $(LOCAL) run
+
+demo: $(READY) ## The same with simulated phones and some sessions, in a data directory of its own
+	@exec $(LOCAL) demo
+
+test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to choose)
+	@$(LOCAL) tools
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Format, lint, types, import rules, what deploy/ would deploy, no machine's names
+	@$(BIN)/ruff format --check $(SOURCES)
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/mypy $(SOURCES)
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m deploy.local.provenance
+	@$(BIN)/python -m pytest --quiet tests/deploy
+
+lock: ## Renew requirements.lock, then the images' locks from it
+	@PYTHON="$(PYTHON)" deploy/local/setup.sh --only-uv
+	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	@$(COMPILE) --constraints requirements.lock deploy/images/build.in -o deploy/images/build.lock
+	@for service in api session-host; do \
+	  $(COMPILE) --constraints requirements.lock --python-version 3.12 \
+	    services/$$service/pyproject.toml deploy/images/requirements.in \
+	    -o services/$$service/requirements.lock || exit 1; \
+	done
+
+soak: $(READY) ## 10,000 messages through two hosts while strikes fall (ARGS="--seed 2 --messages 3000")
+	@$(LOCAL) tools
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
+doctor: $(READY) ## Say what this machine has and lacks
+	@$(LOCAL) doctor
+
+clean: ## Remove .venv and caches; data directories stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-results
+
+$(READY): requirements.lock pyproject.toml $(MEMBERS:%=%/pyproject.toml) deploy/local/setup.sh
+	@PYTHON="$(PYTHON)" deploy/local/setup.sh
+	@touch $@
