@@ -1,0 +1,145 @@
+"""Commands: what the api asks the owner of a session to do. Imperative, addressed to one session."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from wa_contracts.ids import CommandId, MessageId, SessionId
+from wa_contracts.recipient import Recipient
+from wa_contracts.wire import UtcDatetime, Wire
+
+
+class MessageType(StrEnum):
+    """What kind of content a message has."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    VIDEO = "video"
+    DOCUMENT = "document"
+
+
+class Command(Wire):
+    """What every command carries.
+
+    `reply_to` is the routing key on which the sender waits for the outcome, or None.
+    `correlation_id` travels into every event that the command causes.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    VERSION: ClassVar[int] = 1
+
+    id: CommandId
+    session_id: SessionId
+    correlation_id: UUID
+    issued_at: UtcDatetime
+    expires_at: UtcDatetime
+    reply_to: str | None = None
+
+
+class CreateSession(Command):
+    """Open the stream of a new session and start it. Answered by `session.created`."""
+
+    type: Literal["CreateSession"] = "CreateSession"
+    name: str | None = None
+
+
+class RestartSession(Command):
+    """Start a session's engine anew, whatever its state: also after stop, expiry or log-out."""
+
+    type: Literal["RestartSession"] = "RestartSession"
+
+
+class StopSession(Command):
+    """End a session's engine and keep its link."""
+
+    type: Literal["StopSession"] = "StopSession"
+
+
+class LogOutSession(Command):
+    """Unlink the session at WhatsApp; its backlog fails."""
+
+    type: Literal["LogOutSession"] = "LogOutSession"
+
+
+class DeleteSession(Command):
+    """Log out and forget the session; its backlog fails."""
+
+    type: Literal["DeleteSession"] = "DeleteSession"
+
+
+class RequestPairingCode(Command):
+    """Ask WhatsApp for a code that links the phone with this number. Answered by a `Reply`."""
+
+    type: Literal["RequestPairingCode"] = "RequestPairingCode"
+    phone_number: Annotated[str, Field(pattern=r"^[1-9][0-9]{6,14}$")]
+
+
+class SendMessage(Command):
+    """Send one message.
+
+    `message_id` is minted by the api (derived from the idempotency key where there is one) and
+    names the message's stream. `fingerprint` is a hash of the request's body: the same id with
+    another fingerprint is a conflict. `reply_on` says which event ends the sender's wait.
+    """
+
+    type: Literal["SendMessage"] = "SendMessage"
+    message_id: MessageId
+    to: Recipient
+    message_type: MessageType
+    text: str | None = None
+    media_url: str | None = None
+    file_name: str | None = None
+    reference: str | None = None
+    fingerprint: str
+    reply_on: Literal["queued", "outcome"] = "outcome"
+
+
+class CancelMessage(Command):
+    """Cancel a message that is still queued."""
+
+    type: Literal["CancelMessage"] = "CancelMessage"
+    message_id: MessageId
+
+
+class ResendMessage(Command):
+    """Send the content of a failed or unknown message again, as the new message `message_id`."""
+
+    type: Literal["ResendMessage"] = "ResendMessage"
+    message_id: MessageId
+    resend_of: MessageId
+
+
+class FailMessage(Command):
+    """End a send that was dead-lettered and that its owner knows nothing of. Else nothing."""
+
+    type: Literal["FailMessage"] = "FailMessage"
+    message_id: MessageId
+    to: str
+    message_type: MessageType
+    reference: str | None = None
+
+
+class ReplaySession(Command):
+    """Publish a session's stored events again from a sequence on, to one queue."""
+
+    type: Literal["ReplaySession"] = "ReplaySession"
+    from_sequence: Annotated[int, Field(ge=1)]
+    queue: str
+
+
+AnyCommand = Annotated[
+    CreateSession
+    | RestartSession
+    | StopSession
+    | LogOutSession
+    | DeleteSession
+    | RequestPairingCode
+    | SendMessage
+    | CancelMessage
+    | ResendMessage
+    | FailMessage
+    | ReplaySession,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,65 @@
+"""Applies the plain SQL files of a package's `migrations/`, in the order of their names, each once."""
+
+import asyncio
+from importlib.resources import files
+
+import asyncpg
+import structlog
+
+log = structlog.get_logger()
+
+WAIT_SECONDS = 60.0
+_LOCK = 0x77615F6D69677261  # "wa_migra": one runner at a time
+_LEDGER = """
+    CREATE TABLE IF NOT EXISTS applied_migrations (
+        name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+_APPLIED = "SELECT name FROM applied_migrations"
+_RECORD = "INSERT INTO applied_migrations (name) VALUES ($1)"
+
+
+async def migrate(url: str, package: str, *, wait_seconds: float = WAIT_SECONDS) -> tuple[str, ...]:
+    """Apply `package`'s migrations and name them; waits for the database.
+
+    Raises:
+        TimeoutError: no database within `wait_seconds`.
+        asyncpg.PostgresError: a migration failed; it and the later ones are not applied.
+    """
+    connection = await _connect(url, wait_seconds)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        await connection.execute(_LEDGER)
+        known = {row["name"] for row in await connection.fetch(_APPLIED)}
+        pending = [(name, sql) for name, sql in _migrations(package) if name not in known]
+        for name, sql in pending:
+            async with connection.transaction():
+                await connection.execute(sql)
+                await connection.execute(_RECORD, name)
+            log.info("migration_applied", name=name)
+        return tuple(name for name, _ in pending)
+    finally:
+        await connection.close()
+
+
+def _migrations(package: str) -> list[tuple[str, str]]:
+    directory = files(package) / "migrations"
+    return sorted(
+        (entry.name, entry.read_text())
+        for entry in directory.iterdir()
+        if entry.name.endswith(".sql")
+    )
+
+
+async def _connect(url: str, wait_seconds: float) -> asyncpg.Connection:
+    waiting = False
+    async with asyncio.timeout(wait_seconds):
+        while True:
+            try:
+                return await asyncpg.connect(url, timeout=5)
+            except (OSError, asyncpg.CannotConnectNowError) as error:
+                if not waiting:
+                    log.warning(
+                        "waiting_for_database", seconds=wait_seconds, reason=type(error).__name__
+                    )
+                waiting = True
+                await asyncio.sleep(0.5)

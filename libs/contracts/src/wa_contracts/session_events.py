@@ -1,0 +1,152 @@
+"""What happens to a session. Stream `session-<id>`, routing keys `v1.<sessionId>.session.*`."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from wa_contracts.wire import UtcDatetime, Wire
+
+
+class SessionStatus(StrEnum):
+    """The states of a session that users see."""
+
+    STARTING = "starting"
+    SCAN_QR = "scan_qr"
+    CONNECTING = "connecting"
+    WORKING = "working"
+    DISCONNECTED = "disconnected"
+    RESTRICTED = "restricted"
+    LOGGED_OUT = "logged_out"
+    BANNED = "banned"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class DesiredState(StrEnum):
+    """What the operator wants of a session."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class Event(Wire):
+    """A fact. `TYPE` is its name on the wire, `VERSION` the version of its shape."""
+
+    model_config = ConfigDict(extra="ignore")
+    TYPE: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+
+class SessionCreated(Event):
+    """An operator opened a session."""
+
+    TYPE: ClassVar[str] = "session.created"
+    name: str | None = None
+
+
+class SessionStarting(Event):
+    """The session's engine is being started."""
+
+    TYPE: ClassVar[str] = "session.starting"
+    reason: str
+
+
+class QRIssued(Event):
+    """WhatsApp gave a QR code to scan. `qr` is None in the log stream, which outlives the code."""
+
+    TYPE: ClassVar[str] = "session.qr_issued"
+    qr: str | None
+    expires_at: UtcDatetime
+
+
+class QRExpired(Event):
+    """The last QR code of an attempt ran out unscanned; `session.failed` follows."""
+
+    TYPE: ClassVar[str] = "session.qr_expired"
+
+
+class SessionConnecting(Event):
+    """The session is linked and its engine logs in."""
+
+    TYPE: ClassVar[str] = "session.connecting"
+    phone_number: str | None = None
+    reason: str | None = None
+
+
+class SessionConnected(Event):
+    """WhatsApp accepted the login: the session works."""
+
+    TYPE: ClassVar[str] = "session.connected"
+    phone_number: str
+    connected_at: UtcDatetime
+
+
+class SessionDisconnected(Event):
+    """The connection is gone; the gateway tries again by itself, at `retry_at` if known."""
+
+    TYPE: ClassVar[str] = "session.disconnected"
+    reason: str
+    message: str
+    retry_at: UtcDatetime | None = None
+
+
+class SessionRestricted(Event):
+    """WhatsApp restricts the account for a while; the queue waits until `until` if known."""
+
+    TYPE: ClassVar[str] = "session.restricted"
+    reason: str
+    message: str
+    until: UtcDatetime | None = None
+
+
+class SessionLoggedOut(Event):
+    """The link is gone: by the operator (`operator`) or from the phone (`phone`)."""
+
+    TYPE: ClassVar[str] = "session.logged_out"
+    reason: str
+
+
+class SessionBanned(Event):
+    """WhatsApp banned the number."""
+
+    TYPE: ClassVar[str] = "session.banned"
+    reason: str
+    message: str
+
+
+class SessionStopped(Event):
+    """The operator stopped the session; its link is kept."""
+
+    TYPE: ClassVar[str] = "session.stopped"
+
+
+class SessionFailed(Event):
+    """The session cannot go on by itself, for example `qr_expired`."""
+
+    TYPE: ClassVar[str] = "session.failed"
+    reason: str
+    message: str
+
+
+class SessionDeleted(Event):
+    """The session is logged out and forgotten. The last event of its stream."""
+
+    TYPE: ClassVar[str] = "session.deleted"
+
+
+SESSION_EVENTS: tuple[type[Event], ...] = (
+    SessionCreated,
+    SessionStarting,
+    QRIssued,
+    QRExpired,
+    SessionConnecting,
+    SessionConnected,
+    SessionDisconnected,
+    SessionRestricted,
+    SessionLoggedOut,
+    SessionBanned,
+    SessionStopped,
+    SessionFailed,
+    SessionDeleted,
+)

@@ -1,0 +1,108 @@
+"""RabbitMQ's exchanges, queues, bindings and keys as data. Every process declares all of it.
+
+commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition
+events     wa.events (topic)     v1.<sessionId>.<event> → wa.projector, wa.events.log, consumers
+replies    wa.events             reply.<api instance> → an exclusive queue per api process
+heartbeats wa.heartbeats (fanout) → an exclusive queue per api process
+failures   wa.dead-letters (fanout) → wa.dead-letters
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+from zlib import crc32
+
+from wa_contracts.ids import SessionId
+from wa_contracts.message_events import MESSAGE_EVENTS
+from wa_contracts.session_events import SESSION_EVENTS, QRIssued
+
+PARTITIONS = 64
+DELIVERY_LIMIT = 20
+LOG_MAX_AGE = "7D"
+LOG_MAX_BYTES = 2_000_000_000
+
+COMMANDS = "wa.commands"
+EVENTS = "wa.events"
+HEARTBEATS = "wa.heartbeats"
+DEAD_LETTERS = "wa.dead-letters"
+PROJECTOR = "wa.projector"
+EVENT_LOG = "wa.events.log"
+
+Argument = str | int | bool
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    type: Literal["direct", "topic", "fanout"]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A durable queue with its arguments and its bindings as (exchange, routing key)."""
+
+    name: str
+    arguments: dict[str, Argument]
+    bindings: tuple[tuple[str, str], ...] = field(default=())
+
+
+def partition_of(session_id: SessionId) -> int:
+    """The partition that a session belongs to, for ever."""
+    return crc32(session_id.bytes) % PARTITIONS
+
+
+def command_key(partition: int) -> str:
+    """Routing key of a partition's commands on `wa.commands`."""
+    return f"p{partition}"
+
+
+def command_queue(partition: int) -> str:
+    """Name of a partition's command queue."""
+    return f"{COMMANDS}.p{partition}"
+
+
+def event_key(session_id: SessionId, event_type: str) -> str:
+    """Routing key of an event on `wa.events`: `v1.<sessionId>.<event>`."""
+    return f"v1.{session_id}.{event_type}"
+
+
+def reply_key(instance: str) -> str:
+    """Routing key of replies to one api process on `wa.events`."""
+    return f"reply.{instance}"
+
+
+EXCHANGES = (
+    Exchange(COMMANDS, "direct"),
+    Exchange(EVENTS, "topic"),
+    Exchange(HEARTBEATS, "fanout"),
+    Exchange(DEAD_LETTERS, "fanout"),
+)
+
+_DEAD_LETTERING: dict[str, Argument] = {
+    "x-queue-type": "quorum",
+    "x-delivery-limit": DELIVERY_LIMIT,
+    "x-dead-letter-exchange": DEAD_LETTERS,
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+    "x-single-active-consumer": True,
+}
+
+QUEUES = (
+    *(
+        Queue(command_queue(p), _DEAD_LETTERING, ((COMMANDS, command_key(p)),))
+        for p in range(PARTITIONS)
+    ),
+    Queue(PROJECTOR, _DEAD_LETTERING, ((EVENTS, "v1.#"),)),
+    Queue(
+        EVENT_LOG,
+        {"x-queue-type": "stream", "x-max-age": LOG_MAX_AGE, "x-max-length-bytes": LOG_MAX_BYTES},
+        # All but the QR codes: of those the relay puts a copy without the code here itself.
+        tuple(
+            (EVENTS, f"v1.*.{event.TYPE}")
+            for event in (*SESSION_EVENTS, *MESSAGE_EVENTS)
+            if event is not QRIssued
+        ),
+    ),
+    Queue(DEAD_LETTERS, {"x-queue-type": "quorum"}, ((DEAD_LETTERS, ""),)),
+)

@@ -1,0 +1,112 @@
+"""One example of every event, the same in all tests."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from wa_contracts.commands import MessageType
+from wa_contracts.envelope import Envelope
+from wa_contracts.ids import EventId, MessageId, SessionId, message_stream, session_stream
+from wa_contracts.message_events import (
+    MessageCancelled,
+    MessageDelivered,
+    MessageFailed,
+    MessageOutcomeUnknown,
+    MessageQueued,
+    MessageRead,
+    MessageReceived,
+    MessageSent,
+)
+from wa_contracts.replies import ErrorDetail
+from wa_contracts.session_events import (
+    Event,
+    QRExpired,
+    QRIssued,
+    SessionBanned,
+    SessionConnected,
+    SessionConnecting,
+    SessionCreated,
+    SessionDeleted,
+    SessionDisconnected,
+    SessionFailed,
+    SessionLoggedOut,
+    SessionRestricted,
+    SessionStarting,
+    SessionStopped,
+)
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SESSION = SessionId(UUID(int=1))
+MESSAGE = MessageId(UUID(int=2))
+NUMBER = "919876543210"
+
+_EVENTS: tuple[Event, ...] = (
+    SessionCreated(name="Sales"),
+    SessionStarting(reason="created"),
+    QRIssued(qr="https://wa.me/settings/linked_devices#…", expires_at=AT),
+    QRExpired(),
+    SessionConnecting(phone_number=NUMBER, reason="linked"),
+    SessionConnected(phone_number=NUMBER, connected_at=AT),
+    SessionDisconnected(reason="connection_lost", message="The connection was lost.", retry_at=AT),
+    SessionRestricted(reason="too_many", message="Restricted for a while.", until=AT),
+    SessionLoggedOut(reason="phone"),
+    SessionBanned(reason="banned", message="WhatsApp banned this number."),
+    SessionStopped(),
+    SessionFailed(reason="qr_expired", message="The QR code was not scanned in time."),
+    SessionDeleted(),
+    MessageQueued(id=MESSAGE, to=NUMBER, type=MessageType.TEXT, reference="order 7", expires_at=AT),
+    MessageSent(
+        id=MESSAGE,
+        message_id="3EB0601DAAF2EF6BE85000",
+        to=NUMBER,
+        type=MessageType.TEXT,
+        sent_at=AT,
+        reference="order 7",
+    ),
+    MessageDelivered(id=MESSAGE, message_id="3EB0601DAAF2EF6BE85000", to=NUMBER, delivered_at=AT),
+    MessageRead(id=MESSAGE, message_id="3EB0601DAAF2EF6BE85000", to=NUMBER, read_at=AT),
+    MessageFailed(
+        id=MESSAGE,
+        to=NUMBER,
+        type=MessageType.TEXT,
+        error=ErrorDetail(code="not_on_whatsapp", message="This number is not on WhatsApp."),
+    ),
+    MessageOutcomeUnknown(
+        id=MESSAGE,
+        to=NUMBER,
+        type=MessageType.TEXT,
+        error=ErrorDetail(code="outcome_unknown", message="Interrupted while sending."),
+    ),
+    MessageCancelled(id=MESSAGE, to=NUMBER, type=MessageType.TEXT),
+    MessageReceived(
+        id=MESSAGE,
+        message_id="3A0000000000000000AA",
+        chat="123456789012345@lid",
+        sender="123456789012345@lid",
+        sender_number="12345678900",
+        type="text",
+        text="Hello!",
+        received_at=AT,
+    ),
+)
+
+
+def _envelope(sequence: int, event: Event) -> Envelope:
+    stream = (
+        session_stream(SESSION) if event.TYPE.startswith("session.") else message_stream(MESSAGE)
+    )
+    return Envelope(
+        id=EventId(UUID(int=100 + sequence)),
+        type=event.TYPE,
+        version=event.VERSION,
+        session_id=SESSION,
+        session_sequence=sequence,
+        stream=stream,
+        stream_version=sequence,
+        occurred_at=AT,
+        correlation_id=UUID(int=4),
+        causation_id=UUID(int=5),
+        data=event,
+    )
+
+
+EXAMPLES = tuple(_envelope(number, event) for number, event in enumerate(_EVENTS, 1))

@@ -1,0 +1,244 @@
+"""The consumer library, on a real RabbitMQ, with events that look like the relay's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import aio_pika
+import pytest
+
+from tests.deadlines import eventually
+from tests.queues import is_consumed
+from wa_contracts.amqp import declare_topology
+from wa_contracts.codec import encode
+from wa_contracts.commands import MessageType
+from wa_contracts.consumer import Subscription, subscribe
+from wa_contracts.envelope import Envelope
+from wa_contracts.ids import EventId, MessageId, SessionId, message_stream
+from wa_contracts.message_events import MessageSent
+from wa_contracts.session_events import SessionStopped
+from wa_contracts.topology import EVENTS, event_key
+
+SESSION = SessionId(UUID(int=1))
+OTHER = SessionId(UUID(int=2))
+
+
+def sent(sequence: int, session_id: SessionId = SESSION, at: datetime | None = None) -> Envelope:
+    """A sent message's event."""
+    message_id = MessageId(uuid4())
+    at = at or datetime.now(UTC)
+    event = MessageSent(
+        id=message_id,
+        message_id=f"3EB0{sequence}",
+        to="919876543210",
+        type=MessageType.TEXT,
+        sent_at=at,
+    )
+    return envelope(sequence, session_id, message_stream(message_id), event, at)
+
+
+def envelope(
+    sequence: int,
+    session_id: SessionId,
+    stream: str,
+    event: MessageSent | SessionStopped,
+    at: datetime,
+) -> Envelope:
+    """An event in its envelope."""
+    return Envelope(
+        id=EventId(uuid4()),
+        type=event.TYPE,
+        version=1,
+        session_id=session_id,
+        session_sequence=sequence,
+        stream=stream,
+        stream_version=1,
+        occurred_at=at,
+        correlation_id=uuid4(),
+        causation_id=uuid4(),
+        data=event,
+    )
+
+
+class Publisher:
+    """Publishes as the relay does."""
+
+    def __init__(self, url: str, channel: aio_pika.abc.AbstractChannel) -> None:
+        self.url = url
+        self.channel = channel
+
+    async def publish(self, *events: Envelope) -> None:
+        """To subscribers and log."""
+        exchange = await self.channel.get_exchange(EVENTS, ensure=False)
+        for event in events:
+            await exchange.publish(
+                aio_pika.Message(encode(event), type=event.type, timestamp=event.occurred_at),
+                event_key(event.session_id, event.type),
+            )
+
+
+@pytest.fixture
+async def publisher(broker: str) -> AsyncIterator[Publisher]:
+    """A publisher on a vhost with the topology."""
+    connection = await aio_pika.connect(broker)
+    async with connection:
+        await declare_topology(connection)
+        yield Publisher(broker, await connection.channel())
+
+
+class Reader:
+    """Reads a subscription in a task of its own."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.events: list[Envelope] = []
+        self._task = asyncio.create_task(self._read(subscription))
+
+    async def _read(self, subscription: Subscription) -> None:
+        async for event in subscription:
+            self.events.append(event)
+
+    async def until(self, count: int) -> list[int]:
+        """The sequences, once so many have come."""
+        await eventually(
+            lambda: len(self.events) >= count, within=15, what=f"{count} events have come"
+        )
+        return [event.session_sequence for event in self.events]
+
+    async def stop(self) -> None:
+        """End it, as a killed process ends: without an acknowledgement of the last event."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+
+async def bound(publisher: Publisher, queue: str) -> None:
+    """Wait until a subscriber consumes from its queue, which is bound by then."""
+    await eventually(
+        lambda: is_consumed(publisher.url, queue), within=20, what=f"a consumer of {queue}"
+    )
+
+
+async def test_events_come_typed_and_only_those_asked_for(publisher: Publisher) -> None:
+    reader = Reader(subscribe(publisher.url, "message.sent", session=str(SESSION), queue="typed"))
+    await bound(publisher, "typed")
+    stopped = envelope(2, SESSION, "session-x", SessionStopped(), datetime.now(UTC))
+    await publisher.publish(sent(1), stopped, sent(1, OTHER), sent(3))
+    assert await reader.until(2) == [1, 3]
+    assert isinstance(reader.events[0].data, MessageSent)
+    await reader.stop()
+
+
+async def test_a_worker_that_dies_over_an_event_gets_it_again_and_misses_nothing(
+    publisher: Publisher,
+) -> None:
+    taken: list[int] = []
+
+    async def work() -> None:
+        async for event in subscribe(publisher.url, "message.sent", queue="killed"):
+            taken.append(event.session_sequence)
+            if event.session_sequence == 2:
+                await asyncio.Event().wait()
+
+    dying = asyncio.create_task(work())
+    await bound(publisher, "killed")
+    await publisher.publish(sent(1), sent(2))
+    await eventually(lambda: taken == [1, 2], within=10, what="two events")
+    dying.cancel()
+    await asyncio.wait([dying])
+    await publisher.publish(sent(3))
+    second = Reader(subscribe(publisher.url, "message.sent", queue="killed"))
+    assert sorted(await second.until(2)) == [2, 3]
+    await second.stop()
+
+
+async def test_two_workers_share_a_queue(publisher: Publisher) -> None:
+    one = Reader(subscribe(publisher.url, "message.sent", queue="shared", prefetch=1))
+    two = Reader(subscribe(publisher.url, "message.sent", queue="shared", prefetch=1))
+    await bound(publisher, "shared")
+    await publisher.publish(*(sent(n) for n in range(1, 101)))
+    await eventually(
+        lambda: len(one.events) + len(two.events) == 100, within=15, what="100 events in all"
+    )
+    assert one.events
+    assert two.events
+    assert {e.session_sequence for e in one.events + two.events} == set(range(1, 101))
+    await one.stop()
+    await two.stop()
+
+
+async def test_duplicates_are_passed_over(publisher: Publisher) -> None:
+    reader = Reader(subscribe(publisher.url, "message.sent", queue="twice"))
+    await bound(publisher, "twice")
+    again = sent(2)
+    await publisher.publish(sent(1), again, again, sent(3))
+    assert await reader.until(3) == [1, 2, 3]
+    await reader.stop()
+
+
+async def test_what_is_no_event_goes_to_the_dead_letters_and_harms_no_other(
+    publisher: Publisher,
+) -> None:
+    reader = Reader(subscribe(publisher.url, "message.sent", queue="broken"))
+    await bound(publisher, "broken")
+    exchange = await publisher.channel.get_exchange(EVENTS, ensure=False)
+    await exchange.publish(aio_pika.Message(b"not json"), event_key(SESSION, "message.sent"))
+    await publisher.publish(sent(1))
+    assert await reader.until(1) == [1]
+    dead = await publisher.channel.get_queue("broken.dead-letters")
+
+    async def letter() -> bool:
+        message = await dead.get(fail=False)
+        return message is not None and message.body == b"not json"
+
+    await eventually(letter, within=10, what="the dead letter")
+    await reader.stop()
+
+
+async def test_the_body_may_reject_or_put_back(publisher: Publisher) -> None:
+    subscription = subscribe(publisher.url, "message.sent", queue="settled")
+    taken: list[int] = []
+
+    async def work() -> None:
+        async for event in subscription:
+            taken.append(event.session_sequence)
+            if event.session_sequence == 1 and taken.count(1) == 1:
+                await subscription.nack()
+            elif event.session_sequence == 2:
+                await subscription.reject()
+
+    working = asyncio.create_task(work())
+    await bound(publisher, "settled")
+    await publisher.publish(sent(1), sent(2))
+    await eventually(lambda: taken.count(1) == 2, within=10, what="the event came again")
+    dead = await publisher.channel.get_queue("settled.dead-letters")
+
+    async def letter() -> bool:
+        return await dead.get(fail=False) is not None
+
+    await eventually(letter, within=10, what="the rejected event")
+    working.cancel()
+    await asyncio.wait([working])
+
+
+async def test_a_consumer_that_starts_late_gets_everything_since_then(
+    publisher: Publisher,
+) -> None:
+    late = SessionId(uuid4())
+    past = datetime.now(UTC) - timedelta(hours=1)
+    await publisher.publish(
+        sent(1, late, at=past - timedelta(hours=1)),
+        *(sent(n, late, at=past + timedelta(minutes=n)) for n in range(2, 50)),
+        *(sent(n, OTHER) for n in range(1, 20)),
+    )
+    reader = Reader(
+        subscribe(publisher.url, "message.sent", session=str(late), queue="late", since=past)
+    )
+    await reader.until(40)
+    await publisher.publish(*(sent(n, late) for n in range(50, 60)))
+    assert await reader.until(58) == list(range(2, 60))
+    await reader.stop()
+
+
+async def test_an_event_that_does_not_exist_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match=r"message\.vanished"):
+        subscribe("amqp://127.0.0.1/", "message.vanished")
