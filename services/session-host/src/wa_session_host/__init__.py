@@ -1,0 +1,1 @@
+"""The stateful service: owns sessions, runs their WhatsApp connections, stores what happened."""

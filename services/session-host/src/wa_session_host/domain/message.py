@@ -1,0 +1,333 @@
+"""An outgoing message: its states, and what commands and the engine's answers do to them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, assert_never
+
+from wa_contracts.commands import FailMessage, MessageType, SendMessage
+from wa_contracts.ids import MessageId
+from wa_contracts.message_events import (
+    MessageCancelled,
+    MessageDelivered,
+    MessageFailed,
+    MessageOutcomeUnknown,
+    MessageQueued,
+    MessageRead,
+    MessageSent,
+)
+from wa_contracts.replies import ErrorDetail, MessageSnapshot, MessageStatus
+from wa_contracts.session_events import Event, SessionStatus
+from wa_contracts.wire import UtcDatetime, Wire
+
+
+class Content(Wire):
+    """What only the owner knows of a message: stored beside its events, never published.
+
+    `reply_to` is the key on which somebody waits for the outcome.
+    """
+
+    text: str | None = None
+    media_url: str | None = None
+    file_name: str | None = None
+    fingerprint: str = ""
+    reply_to: str | None = None
+
+
+class MessageSendStarted(Event):
+    """Internal: the engine is about to be called. Without an end after it, the outcome is unknown."""
+
+    TYPE: ClassVar[str] = "message.send_started"
+    started_at: UtcDatetime
+
+
+class MessageSendDeferred(Event):
+    """Internal: the engine said that the message certainly did not go out; it is queued again."""
+
+    TYPE: ClassVar[str] = "message.send_deferred"
+    reason: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What stays the same in a message's life."""
+
+    id: MessageId
+    to: str
+    type: MessageType
+    reference: str | None
+    expires_at: datetime
+    content: Content
+
+
+@dataclass(frozen=True)
+class Unborn:
+    """No event yet."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Refused by the session's state or full queue; the same id may still be queued later."""
+
+    error: ErrorDetail
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Waiting for its turn."""
+
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Sending:
+    """The engine has it."""
+
+    facts: Facts
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Acknowledged by WhatsApp, and perhaps delivered or read."""
+
+    facts: Facts
+    message_id: str
+    status: MessageStatus = MessageStatus.SENT
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Not sent."""
+
+    facts: Facts
+    error: ErrorDetail
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Perhaps sent."""
+
+    facts: Facts
+    error: ErrorDetail
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Not sent, by request."""
+
+    facts: Facts
+
+
+State = Unborn | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
+
+REFUSING = {
+    SessionStatus.SCAN_QR: "The session is not linked yet: scan its QR code first.",
+    SessionStatus.LOGGED_OUT: "The session is logged out: restart it and scan the new QR code.",
+    SessionStatus.BANNED: "WhatsApp banned this session's number.",
+    SessionStatus.FAILED: "The session failed: restart it.",
+}
+"""The session states that refuse a send, with what to do. All others queue it."""
+
+
+DEAD_LETTERED = ErrorDetail(
+    code="internal",
+    message="The gateway could not handle this message. It is kept with the dead letters.",
+)
+
+
+def refusal(status: SessionStatus | None) -> ErrorDetail | None:
+    """Why a session in this state takes no message, or None if it takes one."""
+    if status is None:
+        return ErrorDetail(code="session_not_found", message="There is no such session.")
+    if status in REFUSING:
+        return ErrorDetail(code=f"session_{status}", message=REFUSING[status])
+    return None
+
+
+def decide_send(
+    command: SendMessage, state: State, status: SessionStatus | None, *, room: bool, now: datetime
+) -> tuple[Event, ...] | ErrorDetail:
+    """Queue a message or refuse it by an event; () for a repeat, an error without a session.
+
+    `room` is whether the session's queue takes one more.
+    """
+    if not isinstance(state, Unborn | Refused):
+        return ()
+    if command.expires_at <= now:
+        return _failed(
+            command, ErrorDetail(code="expired", message="Expired before it was queued.")
+        )
+    error = refusal(status)
+    if error is not None:
+        return error if status is None else _failed(command, error)
+    if not room:
+        return _failed(
+            command,
+            ErrorDetail(code="queue_full", message="The session's queue is full: try later."),
+        )
+    return (
+        MessageQueued(
+            id=command.message_id,
+            to=command.to,
+            type=command.message_type,
+            reference=command.reference,
+            expires_at=command.expires_at,
+        ),
+    )
+
+
+def decide_fail(command: FailMessage, state: State) -> tuple[Event, ...]:
+    """End a dead-lettered send that nothing is known of; () for one that is known."""
+    if not isinstance(state, Unborn):
+        return ()
+    return _failed(command, DEAD_LETTERED)
+
+
+def _failed(command: SendMessage | FailMessage, error: ErrorDetail) -> tuple[Event, ...]:
+    return (
+        MessageFailed(
+            id=command.message_id,
+            to=command.to,
+            type=command.message_type,
+            error=error,
+            reference=command.reference,
+        ),
+    )
+
+
+def sent(facts: Facts, message_id: str, at: datetime) -> MessageSent:
+    """The event of WhatsApp's ack."""
+    return MessageSent(
+        id=facts.id,
+        message_id=message_id,
+        to=facts.to,
+        type=facts.type,
+        sent_at=at,
+        reference=facts.reference,
+    )
+
+
+def failed(facts: Facts, code: str, message: str) -> MessageFailed:
+    """The event of a message that will not be sent."""
+    return MessageFailed(
+        id=facts.id,
+        to=facts.to,
+        type=facts.type,
+        error=ErrorDetail(code=code, message=message),
+        reference=facts.reference,
+    )
+
+
+def outcome_unknown(facts: Facts, message: str) -> MessageOutcomeUnknown:
+    """The event of a send that nobody knows the end of."""
+    return MessageOutcomeUnknown(
+        id=facts.id,
+        to=facts.to,
+        type=facts.type,
+        error=ErrorDetail(code="outcome_unknown", message=message),
+        reference=facts.reference,
+    )
+
+
+def cancelled(facts: Facts) -> MessageCancelled:
+    """The event of a cancelled message."""
+    return MessageCancelled(id=facts.id, to=facts.to, type=facts.type, reference=facts.reference)
+
+
+def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
+    """The event that a receipt leads to; () if it says nothing new."""
+    facts = state.facts
+    if read and state.status is not MessageStatus.READ:
+        return (
+            MessageRead(
+                id=facts.id,
+                message_id=state.message_id,
+                to=facts.to,
+                read_at=at,
+                reference=facts.reference,
+            ),
+        )
+    if not read and state.status is MessageStatus.SENT:
+        return (
+            MessageDelivered(
+                id=facts.id,
+                message_id=state.message_id,
+                to=facts.to,
+                delivered_at=at,
+                reference=facts.reference,
+            ),
+        )
+    return ()
+
+
+def evolve(state: State, event: Event, content: Content | None = None) -> State:
+    """The state after an event. `content` belongs to `MessageQueued` and is needed with it."""
+    match event, state:
+        case MessageQueued(), _:
+            return Queued(
+                Facts(
+                    event.id,
+                    event.to,
+                    event.type,
+                    event.reference,
+                    event.expires_at,
+                    content or Content(),
+                )
+            )
+        case MessageFailed(), Unborn() | Refused():
+            return Refused(event.error)
+        case _, Unborn() | Refused():
+            return state
+        case MessageSendStarted(), _:
+            return Sending(state.facts, event.started_at)
+        case MessageSendDeferred(), _:
+            return Queued(state.facts)
+        case MessageSent(), _:
+            return Sent(state.facts, event.message_id)
+        case MessageDelivered(), _:
+            return Sent(state.facts, event.message_id, MessageStatus.DELIVERED)
+        case MessageRead(), _:
+            return Sent(state.facts, event.message_id, MessageStatus.READ)
+        case MessageFailed(), _:
+            return Failed(state.facts, event.error)
+        case MessageOutcomeUnknown(), _:
+            return Unknown(state.facts, event.error)
+        case MessageCancelled(), _:
+            return Cancelled(state.facts)
+        case _:
+            raise TypeError(f"{event.TYPE} is no event of an outgoing message")
+
+
+def snapshot(message_id: MessageId, state: State) -> MessageSnapshot:
+    """The message as a reply shows it.
+
+    Raises:
+        ValueError: there is no such message.
+    """
+    match state:
+        case Unborn():
+            raise ValueError("an unborn message has no snapshot")
+        case Refused():
+            return _snapshot(message_id, MessageStatus.FAILED, error=state.error)
+        case Queued() | Sending():
+            return _snapshot(message_id, MessageStatus.QUEUED)
+        case Sent():
+            return _snapshot(message_id, state.status, whatsapp_id=state.message_id)
+        case Failed():
+            return _snapshot(message_id, MessageStatus.FAILED, error=state.error)
+        case Unknown():
+            return _snapshot(message_id, MessageStatus.UNKNOWN, error=state.error)
+        case Cancelled():
+            return _snapshot(message_id, MessageStatus.CANCELLED)
+        case _:
+            assert_never(state)
+
+
+def _snapshot(
+    message_id: MessageId,
+    status: MessageStatus,
+    *,
+    whatsapp_id: str | None = None,
+    error: ErrorDetail | None = None,
+) -> MessageSnapshot:
+    return MessageSnapshot(id=message_id, message_id=whatsapp_id, status=status, error=error)

@@ -1,0 +1,134 @@
+"""WhatsApp's message protobuf: made from what users send, read from what arrives."""
+
+import asyncio
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+from neonize.proto import Neonize_pb2 as proto
+from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
+    DocumentMessage,
+    FutureProofMessage,
+    ImageMessage,
+    Message,
+    VideoMessage,
+)
+from neonize.utils.enum import MediaType
+from PIL import Image
+
+from wa_contracts.commands import MessageType
+from wa_session_host.domain.observations import MessageSeen
+from wa_session_host.engine.port import MediaFile, Outgoing
+
+THUMBNAIL_PIXELS = 72
+PIXEL_LIMIT = 50_000_000
+"""Larger images are sent without a thumbnail: decoding them could cost the worker its memory."""
+
+UPLOAD_AS = {
+    MessageType.IMAGE: MediaType.MediaImage,
+    MessageType.VIDEO: MediaType.MediaVideo,
+    MessageType.DOCUMENT: MediaType.MediaDocument,
+}
+
+
+async def build(client: Any, message: Outgoing) -> Message:
+    """The protobuf of a message; its media is uploaded first.
+
+    Raises:
+        neonize.exc.UploadError: WhatsApp's media server refused or failed.
+        OSError: the media file is gone.
+    """
+    if message.media is None:
+        return Message(conversation=message.text or "")
+    data = await asyncio.to_thread(message.media.path.read_bytes)
+    uploaded = await client.upload(data, UPLOAD_AS[message.type])
+    fields = {
+        "URL": uploaded.url,
+        "directPath": uploaded.DirectPath,
+        "mediaKey": uploaded.MediaKey,
+        "fileEncSHA256": uploaded.FileEncSHA256,
+        "fileSHA256": uploaded.FileSHA256,
+        "fileLength": uploaded.FileLength,
+        "mimetype": message.media.mime_type,
+    }
+    if message.text:
+        fields["caption"] = message.text
+    match message.type:
+        case MessageType.IMAGE:
+            picture = await asyncio.to_thread(_picture, data)
+            return Message(imageMessage=ImageMessage(**fields, **picture))
+        case MessageType.VIDEO:
+            return Message(videoMessage=VideoMessage(**fields))
+        case _:
+            return _document(fields, message.media)
+
+
+def _document(fields: dict[str, Any], media: MediaFile) -> Message:
+    """A document; with a caption in the wrapper that phones show captions from."""
+    name = media.file_name or "document"
+    document = Message(documentMessage=DocumentMessage(**fields, fileName=name, title=name))
+    if "caption" not in fields:
+        return document
+    return Message(documentWithCaptionMessage=FutureProofMessage(message=document))
+
+
+def _picture(data: bytes) -> dict[str, Any]:
+    """Width, height and thumbnail; nothing if the picture cannot be decoded within the limit."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > PIXEL_LIMIT:
+                return {"width": width, "height": height}
+            image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
+            out = io.BytesIO()
+            image.convert("RGB").save(out, "JPEG", quality=60)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return {}
+    return {"width": width, "height": height, "JPEGThumbnail": out.getvalue()}
+
+
+def read(event: proto.Message) -> tuple[MessageSeen, ...]:
+    """A message that arrived; () for what is no message to people (own, protocol messages)."""
+    source = event.Info.MessageSource
+    body = _unwrapped(event.Message)
+    described = _described(body)
+    if described is None or source.IsFromMe:
+        return ()
+    kind, text, media = described
+    alternative = source.SenderAlt if source.Sender.Server == "lid" else source.Sender
+    quoted = body.extendedTextMessage.contextInfo.stanzaID
+    return (
+        MessageSeen(
+            message_id=event.Info.ID,
+            chat=f"{source.Chat.User}@{source.Chat.Server}",
+            sender=f"{source.Sender.User}@{source.Sender.Server}",
+            sender_number=alternative.User or None,
+            kind=kind,
+            text=text,
+            media_mime_type=media.mimetype if media is not None else None,
+            file_name=getattr(media, "fileName", None) or None,
+            quoted_message_id=quoted or None,
+            is_group=source.IsGroup,
+            at=datetime.fromtimestamp(event.Info.Timestamp / 1000, UTC),
+        ),
+    )
+
+
+def _unwrapped(message: Message) -> Message:
+    for wrapper in ("documentWithCaptionMessage", "ephemeralMessage", "viewOnceMessage"):
+        if message.HasField(wrapper):
+            return _unwrapped(getattr(message, wrapper).message)
+    return message
+
+
+def _described(message: Message) -> tuple[str, str | None, Any] | None:
+    """Kind, text or caption, and media part of a message."""
+    if message.HasField("conversation"):
+        return "text", message.conversation, None
+    if message.HasField("extendedTextMessage"):
+        return "text", message.extendedTextMessage.text, None
+    for kind in ("image", "video", "document", "audio", "sticker"):
+        if message.HasField(f"{kind}Message"):
+            media = getattr(message, f"{kind}Message")
+            return kind, getattr(media, "caption", "") or None, media
+    return None

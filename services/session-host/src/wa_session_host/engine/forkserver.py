@@ -1,0 +1,69 @@
+"""The process that engine workers are forked from.
+
+It has imported everything but the Go library, so that workers share those pages (13 MB of their
+own before login instead of 40). It has one thread and no event loop; for each byte on its control
+socket it takes the descriptor that came along and forks a worker around it. It ends when the
+control socket ends. Its environment has SPHINX=1, which keeps neonize from loading the library.
+"""
+
+import array
+import os
+import signal
+import socket
+import sys
+
+from wa_session_host.content_type import bring_libmagic
+
+_HOLDS_LIBRARY = ("neonize",)
+_KEEPS = ("neonize.proto",)
+
+
+def preload() -> None:
+    """Import what workers need, except what holds the Go library."""
+    import asyncio  # noqa: F401, PLC0415
+    import logging  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.ERROR)  # neonize would set INFO
+    bring_libmagic()
+    import neonize.aioze.client  # noqa: F401, PLC0415
+
+    import wa_session_host.engine.worker  # noqa: F401, PLC0415
+
+    for name in list(sys.modules):
+        if name.startswith(_HOLDS_LIBRARY) and not name.startswith(_KEEPS):
+            del sys.modules[name]
+
+
+def serve(control: socket.socket) -> None:
+    """Fork a worker for every descriptor received; return at the end of the stream."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host ends us by closing the socket
+    while True:
+        message, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(4))
+        if not message:
+            return
+        descriptors = array.array("i")
+        for _, _, data in ancillary:
+            descriptors.frombytes(data[:4])
+        for descriptor in descriptors:
+            if os.fork() == 0:
+                control.close()
+                _become_worker(descriptor)
+            os.close(descriptor)
+
+
+def _become_worker(descriptor: int) -> None:
+    from wa_session_host.engine import worker  # noqa: PLC0415 - preloaded
+
+    status = 1
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.environ.pop("SPHINX", None)
+        status = worker.main(socket.socket(fileno=descriptor))
+    finally:
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    preload()
+    serve(socket.socket(fileno=int(sys.argv[1])))

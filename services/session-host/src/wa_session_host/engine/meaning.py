@@ -1,0 +1,115 @@
+"""What the engine's events and errors mean: neonize's protobufs and texts in the port's words."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from neonize.proto import Neonize_pb2 as proto
+
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    EngineCrashed,
+    EngineRefused,
+    LinkRemoved,
+    NumberBanned,
+    NumberRestricted,
+    ReceiptSeen,
+    Seen,
+    StreamReplaced,
+)
+from wa_session_host.engine.port import NotSent, OutcomeUnknown, Refused
+
+BANNED_REASONS = {
+    proto.ConnectFailureReason.MAIN_DEVICE_GONE: (
+        "locked",
+        "WhatsApp locked this account or logged its phone out: open WhatsApp on the phone.",
+    ),
+    proto.ConnectFailureReason.UNKNOWN_LOGOUT: ("banned", "WhatsApp banned this number."),
+}
+"""403 and 406, which WhatsApp Web's own code calls LOCKED and BANNED by now; the engine's names for
+them are older, and it forgets the device in both cases. Source: whatsmeow, ConnectFailureReason."""
+
+NOT_SENT = re.compile(
+    r"not connected|not logged in|store doesn't contain a device|info query|"
+    r"failed to get (device|user) list|failed to get user devices|before info query|upload",
+    re.IGNORECASE,
+)
+
+
+def parse_jid(text: str) -> proto.JID:
+    """A JID from `user[:device]@server`."""
+    user, _, server = text.partition("@")
+    name, _, device = user.partition(":")
+    return proto.JID(
+        User=name, Device=int(device or 0), Server=server, RawAgent=0, Integrator=0, IsEmpty=False
+    )
+
+
+def format_jid(jid: proto.JID) -> str:
+    """`user[:device]@server`, as the device store writes it."""
+    device = f":{jid.Device}" if jid.Device else ""
+    return f"{jid.User}{device}@{jid.Server}"
+
+
+def send_error(text: str) -> NotSent | Refused | OutcomeUnknown:
+    """What a send's error says about whether the message went out."""
+    if "no LID found" in text:
+        return Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+    if "server returned error" in text:
+        return Refused("send_failed", f"WhatsApp refused the message: {text}.")
+    if NOT_SENT.search(text):
+        return NotSent(text)
+    return OutcomeUnknown(text)
+
+
+def trouble(event: object) -> tuple[Seen, ...]:
+    """What an event about the connection or the account means; () if nothing."""
+    match event:
+        case proto.KeepAliveTimeout():
+            return (ConnectionLost("keepalive_timeout", "WhatsApp does not answer keep-alives."),)
+        case proto.Disconnected():
+            return (ConnectionLost("connection_lost", "The connection to WhatsApp was lost."),)
+        case proto.StreamError():
+            return (ConnectionLost("stream_error", f"WhatsApp ended the stream: {event.Code}."),)
+        case proto.StreamReplaced():
+            return (StreamReplaced(),)
+        case proto.ClientOutdated():
+            return (EngineRefused("client_outdated", "WhatsApp wants a newer engine version."),)
+        case proto.LoggedOut():
+            return _logged_out(event)
+        case proto.TemporaryBan():
+            until = datetime.now(UTC) + timedelta(seconds=event.Expire) if event.Expire else None
+            name = proto.TemporaryBan.TempBanReason.Name(event.Code).lower()
+            return (NumberRestricted(name, "WhatsApp restricts this number for a while.", until),)
+        case proto.ConnectFailure():
+            message = f"WhatsApp refused the connection: {event.Reason} {event.Message}".strip()
+            return (EngineCrashed("connect_failure", message),)
+        case _:
+            return ()
+
+
+def _logged_out(event: proto.LoggedOut) -> tuple[Seen, ...]:
+    if event.Reason in BANNED_REASONS:
+        return (NumberBanned(*BANNED_REASONS[event.Reason]),)
+    return (LinkRemoved(),)
+
+
+def receipt(event: proto.Receipt) -> tuple[Seen, ...]:
+    """A delivered or read receipt for our messages; () for any other."""
+    kinds = {proto.Receipt.DELIVERED: False, proto.Receipt.READ: True, proto.Receipt.PLAYED: True}
+    if event.Type not in kinds or event.MessageSource.IsFromMe:
+        return ()
+    return (
+        ReceiptSeen(
+            chat=format_jid(event.MessageSource.Chat),
+            message_ids=tuple(event.MessageIDs),
+            read=kinds[event.Type],
+            at=from_timestamp(event.Timestamp),
+        ),
+    )
+
+
+def from_timestamp(value: int) -> datetime:
+    """Seconds, milliseconds or nanoseconds since 1970, whichever the library hands out."""
+    while value > 100_000_000_000:
+        value //= 1000
+    return datetime.fromtimestamp(value, UTC) if value else datetime.now(UTC)

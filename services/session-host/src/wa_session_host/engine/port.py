@@ -1,0 +1,111 @@
+"""The port between a session and its connection to WhatsApp, whichever engine makes it.
+
+An engine is one session's connection for one attempt. It tells what it sees as observations, in
+order, and does what it is asked. It never starts again by itself after it ended: the session does.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from wa_contracts.commands import MessageType
+from wa_contracts.ids import SessionId
+from wa_contracts.replies import PairingCode
+from wa_session_host.domain.observations import LinkedDevice, Seen
+
+
+@dataclass(frozen=True)
+class MediaFile:
+    """Media ready to send: a file that the engine only reads."""
+
+    path: Path
+    mime_type: str
+    file_name: str | None
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One message for the engine. `media` is None for text."""
+
+    to: str
+    type: MessageType
+    text: str | None
+    media: MediaFile | None
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """WhatsApp's server has the message, under its own id."""
+
+    message_id: str
+    at: datetime
+
+
+class NotSent(Exception):
+    """The message certainly did not go out; it may be sent later."""
+
+
+class Refused(Exception):
+    """The message certainly did not go out and never will. `code` says why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """`code` for programs, `message` for people."""
+        super().__init__(message)
+        self.code = code
+
+
+class OutcomeUnknown(Exception):
+    """The message may have gone out. Nobody can know."""
+
+
+class PairingUnavailable(Exception):
+    """There is no pairing to be had now: the session is linked, or WhatsApp refused."""
+
+
+class Engine(Protocol):
+    """One session's connection, for one attempt."""
+
+    def seen(self) -> AsyncIterator[Seen]:
+        """What the engine sees, in order; ends when the engine has ended. One reader."""
+
+    async def send(self, message: Outgoing) -> Acknowledged:
+        """Send one message and wait for the server's ack, at most 75 s.
+
+        Raises:
+            NotSent: not connected, or the lease does not cover a send: send it later.
+            Refused: for good, for example `not_on_whatsapp`.
+            OutcomeUnknown: no ack came, or the engine ended meanwhile.
+
+        Source: whatsmeow's send request timeout.
+        """
+
+    async def pairing_code(self, phone_number: str) -> PairingCode:
+        """A code that links the phone with this number.
+
+        Raises:
+            PairingUnavailable: with a sentence that says why.
+        """
+
+    async def log_out(self) -> None:
+        """Remove the link at WhatsApp and from the device store; best effort, at most 10 s."""
+
+    async def stop(self) -> None:
+        """End the connection, keep the link. Returns when nothing of the engine runs any more."""
+
+
+class Engines(Protocol):
+    """Where engines come from."""
+
+    async def prepare(self) -> None:
+        """Start what all engines share, before the first of them."""
+
+    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> Engine:
+        """Start a session's engine: with `link` it logs in, without it shows QR codes."""
+
+    def extend(self, deadline: float) -> None:
+        """The right to act lasts until `deadline` (monotonic clock, seconds).
+
+        Engines end by themselves then, and refuse sends that begin after it.
+        """

@@ -1,0 +1,278 @@
+"""Engines in worker processes: the host's side of the socket pairs and of the fork server."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from itertools import count
+
+import structlog
+
+from wa_contracts.ids import SessionId
+from wa_contracts.replies import PairingCode
+from wa_session_host.domain.observations import EngineCrashed, EngineEnding, LinkedDevice, Seen
+from wa_session_host.engine.port import (
+    Acknowledged,
+    NotSent,
+    OutcomeUnknown,
+    Outgoing,
+    PairingUnavailable,
+    Refused,
+)
+from wa_session_host.engine.protocol import (
+    Answer,
+    Begin,
+    ExtendDeadline,
+    Frame,
+    Hello,
+    LogOutCall,
+    PairCall,
+    ProtocolError,
+    SendCall,
+    encode_frame,
+    read_frame,
+)
+
+log = structlog.get_logger()
+
+SEND_TIMEOUT_SECONDS = 80
+"""A little more than the engine's own 75 s, after which its answer is an error."""
+CALL_TIMEOUT_SECONDS = 30
+END_TIMEOUT_SECONDS = 2
+
+
+class WorkerEngine:
+    """One session's engine, in a worker process at the other end of a socket."""
+
+    def __init__(
+        self, begin: Begin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """The streams are the host's end of the socket pair.
+
+        The worker is told to begin once it is there, with the deadline that is in force then.
+        """
+        self._begin = begin
+        self._begun = asyncio.Event()
+        self._reader = reader
+        self._writer = writer
+        self._ended = asyncio.Event()
+        self._pid: int | None = None
+        self._calls: dict[int, asyncio.Future[Answer]] = {}
+        self._numbers = count(1)
+        self._seen: asyncio.Queue[Seen | None] = asyncio.Queue()
+        self._stopping = False
+        self._has_said_why = False
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, once it said so."""
+        return self._pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether the worker is gone."""
+        return self._ended.is_set()
+
+    @property
+    def _listens(self) -> bool:
+        """Whether the worker can still be told something: not after the end of our stream."""
+        return not self._stopping and not self._ended.is_set()
+
+    async def seen(self) -> AsyncIterator[Seen]:
+        """See `Engine.seen`. A worker that ends unasked is an `EngineCrashed`."""
+        while (seen := await self._seen.get()) is not None:
+            yield seen
+
+    async def send(self, message: Outgoing) -> Acknowledged:
+        """See `Engine.send`."""
+        try:
+            answer = await self._call(
+                lambda call: SendCall(call, message), timeout=SEND_TIMEOUT_SECONDS
+            )
+        except TimeoutError as error:
+            raise OutcomeUnknown("The engine gave no answer in time.") from error
+        match answer:
+            case Answer(acknowledged=Acknowledged() as acknowledged):
+                return acknowledged
+            case Answer(error="Refused"):
+                raise Refused(answer.code, answer.message)
+            case Answer(error="NotSent"):
+                raise NotSent(answer.message)
+            case _:
+                raise OutcomeUnknown(answer.message)
+
+    async def pairing_code(self, phone_number: str) -> PairingCode:
+        """See `Engine.pairing_code`."""
+        try:
+            answer = await self._call(
+                lambda call: PairCall(call, phone_number), timeout=CALL_TIMEOUT_SECONDS
+            )
+        except TimeoutError as error:
+            raise PairingUnavailable("The engine gave no answer in time.") from error
+        if answer.pairing_code is None:
+            raise PairingUnavailable(answer.message)
+        return answer.pairing_code
+
+    async def log_out(self) -> None:
+        """See `Engine.log_out`."""
+        try:
+            await self._call(LogOutCall, timeout=CALL_TIMEOUT_SECONDS)
+        except TimeoutError:
+            log.warning("log_out_unanswered", pid=self._pid)
+
+    async def stop(self) -> None:
+        """See `Engine.stop`."""
+        self._stopping = True
+        if not self._ended.is_set():
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            try:
+                async with asyncio.timeout(END_TIMEOUT_SECONDS):
+                    await self._ended.wait()
+            except TimeoutError:
+                self._kill()
+        await self._reading
+        self._writer.close()
+
+    def extend(self, deadline: float) -> None:
+        """Tell the worker until when it may act."""
+        if not self._begun.is_set():
+            self._begin = replace(self._begin, deadline=deadline)
+        elif self._listens:
+            self._tell(ExtendDeadline(deadline))
+
+    def _tell(self, frame: Frame) -> None:
+        self._writer.write(encode_frame(frame))
+
+    def _kill(self) -> None:
+        """A worker that does not end by itself. Its id is its own word on our socket."""
+        if self._pid is not None:
+            log.warning("worker_killed", pid=self._pid)
+            os.kill(self._pid, signal.SIGKILL)
+
+    async def _call(self, frame: Callable[[int], Frame], *, timeout: float) -> Answer:
+        number = next(self._numbers)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._calls[number] = future
+        try:
+            async with asyncio.timeout(timeout):
+                await self._begun.wait()
+                if not self._listens:
+                    return Answer(number, error="NotSent", message="The engine is not running.")
+                self._tell(frame(number))
+                return await future
+        finally:
+            del self._calls[number]
+
+    async def _read(self) -> None:
+        crash = "The engine's process ended."
+        try:
+            while (frame := await read_frame(self._reader)) is not None:
+                self._take(frame)
+        except ProtocolError as error:
+            crash = str(error)
+            self._kill()
+        self._ended.set()
+        self._begun.set()
+        for number, future in self._calls.items():
+            if not future.done():
+                future.set_result(Answer(number, error="OutcomeUnknown", message=crash))
+        if not self._stopping and not self._has_said_why:
+            self._seen.put_nowait(EngineCrashed("engine_ended", crash))
+        self._seen.put_nowait(None)
+
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case Hello():
+                self._pid = frame.pid
+                log.info("worker_started", session_id=self._begin.session_id, pid=frame.pid)
+                if self._listens:
+                    self._tell(self._begin)
+                self._begun.set()
+            case Answer():
+                future = self._calls.get(frame.call)
+                if future is not None and not future.done():
+                    future.set_result(frame)
+            case Begin() | ExtendDeadline() | SendCall() | PairCall() | LogOutCall():
+                raise ProtocolError(f"a worker sent {type(frame).__name__}")
+            case _:
+                self._has_said_why = self._has_said_why or isinstance(frame, EngineEnding)
+                self._seen.put_nowait(frame)
+
+
+class WorkerEngines:
+    """Starts workers by a fork server, and keeps their deadlines."""
+
+    def __init__(self, device_store: str) -> None:
+        """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
+        self._device_store = device_store
+        self._control: socket.socket | None = None
+        self._server: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        self._engines: set[WorkerEngine] = set()
+        self._deadline = 0.0
+
+    async def prepare(self) -> None:
+        """Start the fork server, so that the first session need not wait for it."""
+        async with self._starting:
+            if self._server is None:
+                await self._start_server()
+
+    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
+        """See `Engines.start`."""
+        ours, theirs = socket.socketpair()
+        try:
+            async with self._starting:
+                await self._hand_over(theirs)
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
+        engine = WorkerEngine(begin, reader, writer)
+        self._engines = {e for e in self._engines if not e.ended} | {engine}
+        return engine
+
+    def extend(self, deadline: float) -> None:
+        """See `Engines.extend`."""
+        self._deadline = deadline
+        for engine in self._engines:
+            engine.extend(deadline)
+
+    async def close(self) -> None:
+        """End the fork server; engines are stopped by their sessions."""
+        if self._control is not None:
+            self._control.close()
+        if self._server is not None:
+            await self._server.wait()
+
+    def _store_of(self, session_id: SessionId) -> str:
+        if self._device_store.startswith("sqlite://"):
+            return f"{self._device_store.removeprefix('sqlite://')}/{session_id}.db"
+        return self._device_store
+
+    async def _hand_over(self, worker_end: socket.socket) -> None:
+        if self._control is None or self._server is None or self._server.returncode is not None:
+            await self._start_server()
+        assert self._control is not None
+        socket.send_fds(self._control, [b"w"], [worker_end.fileno()])
+
+    async def _start_server(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self._control, theirs = socket.socketpair()
+        self._server = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "wa_session_host.engine.forkserver",
+            str(theirs.fileno()),
+            pass_fds=[theirs.fileno()],
+            # SPHINX keeps the Go library out of the server. The bot tag would mark every
+            # message as coming from an AI; Go reads the environment of the exec.
+            env={**os.environ, "SPHINX": "1", "NEONIZE_BOT_TAG": "off"},
+        )
+        theirs.close()
+        log.info("fork_server_started", pid=self._server.pid)

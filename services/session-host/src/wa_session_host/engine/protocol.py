@@ -1,0 +1,160 @@
+"""What a session-host and its engine workers say to each other over their socket pair.
+
+A frame is a four-byte big-endian length and JSON: `{"type": <class name>, "data": {…}}`.
+"""
+
+import struct
+from asyncio import IncompleteReadError, StreamReader
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
+
+from wa_contracts.replies import PairingCode
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    EngineCrashed,
+    EngineRefused,
+    LinkedDevice,
+    LinkRemoved,
+    LoggedIn,
+    MessageSeen,
+    NumberBanned,
+    NumberRestricted,
+    QRRanOut,
+    QRShown,
+    ReceiptSeen,
+    StreamReplaced,
+)
+from wa_session_host.engine.port import Acknowledged, Outgoing
+
+FRAME_LIMIT = 8 * 1024 * 1024
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Host to worker, first: who you are. `deadline` is on the machine's monotonic clock."""
+
+    session_id: str
+    device_store: str
+    link: LinkedDevice | None
+    deadline: float
+
+
+@dataclass(frozen=True)
+class ExtendDeadline:
+    """Host to worker: the right to act lasts until then."""
+
+    deadline: float
+
+
+@dataclass(frozen=True)
+class SendCall:
+    """Host to worker: send this."""
+
+    call: int
+    message: Outgoing
+
+
+@dataclass(frozen=True)
+class PairCall:
+    """Host to worker: ask for a pairing code."""
+
+    call: int
+    phone_number: str
+
+
+@dataclass(frozen=True)
+class LogOutCall:
+    """Host to worker: remove the link."""
+
+    call: int
+
+
+@dataclass(frozen=True)
+class Hello:
+    """Worker to host, first: my process id."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Worker to host: a call's end. `error` is the name of the port's exception."""
+
+    call: int
+    acknowledged: Acknowledged | None = None
+    pairing_code: PairingCode | None = None
+    error: str | None = None
+    code: str = ""
+    message: str = ""
+
+
+Frame = (
+    Begin
+    | ExtendDeadline
+    | SendCall
+    | PairCall
+    | LogOutCall
+    | Hello
+    | Answer
+    | QRShown
+    | QRRanOut
+    | EngineRefused
+    | LinkedDevice
+    | LoggedIn
+    | ConnectionLost
+    | EngineCrashed
+    | StreamReplaced
+    | LinkRemoved
+    | NumberRestricted
+    | NumberBanned
+    | ReceiptSeen
+    | MessageSeen
+)
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    kind.__name__: TypeAdapter(kind) for kind in Frame.__args__
+}
+
+
+class ProtocolError(ValueError):
+    """The other side sent what is no frame."""
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """One frame as bytes, length included."""
+    kind = type(frame).__name__
+    body = to_json({"type": kind, "data": _ADAPTERS[kind].dump_python(frame, mode="json")})
+    return _LENGTH.pack(len(body)) + body
+
+
+def decode_frame(body: bytes) -> Frame:
+    """One frame from its bytes, length excluded.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        raw = from_json(body)
+        frame: Frame = _ADAPTERS[raw["type"]].validate_python(raw["data"], strict=False)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"not a frame: {type(error).__name__}") from error
+    return frame
+
+
+async def read_frame(reader: StreamReader) -> Frame | None:
+    """The next frame, or None at the end of the stream.
+
+    Raises:
+        ProtocolError: too long, or no frame.
+    """
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > FRAME_LIMIT:
+            raise ProtocolError(f"a frame of {length} bytes")
+        return decode_frame(await reader.readexactly(length))
+    except (IncompleteReadError, ConnectionError):
+        return None

@@ -1,0 +1,205 @@
+"""The simulated engine: deterministic, inside the host's process, for speed and scale.
+
+It is never the only proof of anything about WhatsApp. Its behaviour is a small script, given for
+all sessions by settings or for one by its recipients:
+
+    to ends with 0000 → refused, not_on_whatsapp      to ends with 0001 → refused, send_failed
+    to ends with 0002 → outcome unknown               to ends with 0003 → not sent, connection drops
+    to ends with 0004 → acknowledged after 2 s
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import count
+
+from wa_contracts.ids import SessionId
+from wa_contracts.replies import PairingCode
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    LinkedDevice,
+    LoggedIn,
+    QRRanOut,
+    QRShown,
+    ReceiptSeen,
+    Seen,
+)
+from wa_session_host.engine.port import (
+    Acknowledged,
+    NotSent,
+    OutcomeUnknown,
+    Outgoing,
+    PairingUnavailable,
+    Refused,
+)
+from wa_session_host.engine.simulated_server import SimulatedServer
+
+SLOW_ACK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Script:
+    """How simulated engines behave. Times in seconds.
+
+    With `server` messages go there and are acknowledged by it, else they are by the engine itself.
+    `links_after` is when somebody "scans" (None: nobody does, the codes run out).
+    """
+
+    links_after: float | None = 2.0
+    logs_in_after: float = 0.05
+    ack_after: float = 0.0
+    qr_lives: float = 20.0
+    qr_codes: int = 6
+    receipts: bool = True
+    reconnects_after: float = 0.2
+    server: SimulatedServer | None = None
+
+
+@dataclass
+class _Line:
+    """What the engine sees, in order, and its timers."""
+
+    queue: asyncio.Queue[Seen | None] = field(default_factory=asyncio.Queue)
+    timers: set[asyncio.TimerHandle] = field(default_factory=set)
+
+    def later(self, seconds: float, *seen: Seen) -> None:
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            self.timers.discard(handle)
+            for one in seen:
+                self.queue.put_nowait(one)
+
+        handle = loop.call_later(seconds, tell)
+        self.timers.add(handle)
+
+
+class SimulatedEngine:
+    """One simulated connection."""
+
+    def __init__(self, session_id: SessionId, link: LinkedDevice | None, script: Script) -> None:
+        """With `link` it logs in, without it shows QR codes and is linked as the script says."""
+        self._session_id = session_id
+        self._script = script
+        self._line = _Line()
+        self._connected = link is not None
+        self._pairing: asyncio.Task[None] | None = None
+        self._numbers = count(1)
+        if link is None:
+            self._pairing = asyncio.create_task(self._pair())
+        else:
+            self._line.later(script.logs_in_after, LoggedIn())
+
+    async def _pair(self) -> None:
+        script = self._script
+        left = script.links_after
+        for number in range(script.qr_codes):
+            until = datetime.now(UTC) + timedelta(seconds=script.qr_lives)
+            self._line.queue.put_nowait(QRShown(f"simulated,{self._session_id},{number}", until))
+            if left is not None and left <= script.qr_lives:
+                await asyncio.sleep(left)
+                self._link()
+                return
+            await asyncio.sleep(script.qr_lives)
+            left = None if left is None else left - script.qr_lives
+        self._line.queue.put_nowait(QRRanOut())
+        self._line.queue.put_nowait(None)
+
+    def _link(self) -> None:
+        number = str(10_000_000_000 + self._session_id.int % 80_000_000_000)
+        self._connected = True
+        self._line.queue.put_nowait(LinkedDevice(f"{number}:1@s.whatsapp.net", number))
+        self._line.later(self._script.logs_in_after, LoggedIn())
+
+    async def seen(self) -> AsyncIterator[Seen]:
+        """See `Engine.seen`."""
+        while (seen := await self._line.queue.get()) is not None:
+            yield seen
+
+    async def send(self, message: Outgoing) -> Acknowledged:
+        """See `Engine.send`."""
+        if not self._connected:
+            raise NotSent("The simulated connection is down.")
+        if self._script.ack_after:
+            await asyncio.sleep(self._script.ack_after)
+        match message.to.partition("@")[0][-4:]:
+            case "0000":
+                raise Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+            case "0001":
+                raise Refused("send_failed", "WhatsApp refused the message: simulated.")
+            case "0002":
+                raise OutcomeUnknown("The simulated server did not acknowledge.")
+            case "0003":
+                self._drop()
+                raise NotSent("The simulated connection was lost.")
+            case "0004":
+                await asyncio.sleep(SLOW_ACK_SECONDS)
+        if self._script.server is not None:
+            message_id = await self._script.server.accept(self._session_id, message)
+            return Acknowledged(message_id, datetime.now(UTC))
+        return self._acknowledge(message)
+
+    def _acknowledge(self, message: Outgoing) -> Acknowledged:
+        name = f"{self._session_id}/{next(self._numbers)}/{datetime.now(UTC).timestamp()}"
+        message_id = "3EB0" + sha256(name.encode()).hexdigest()[:18].upper()
+        now = datetime.now(UTC)
+        if self._script.receipts:
+            self._line.later(0.05, ReceiptSeen(message.to, (message_id,), read=False, at=now))
+        return Acknowledged(message_id, now)
+
+    def _drop(self) -> None:
+        self._connected = False
+        self._line.queue.put_nowait(ConnectionLost("connection_lost", "Simulated drop."))
+
+        def back() -> None:
+            self._connected = True
+            self._line.queue.put_nowait(LoggedIn())
+
+        handle = asyncio.get_running_loop().call_later(self._script.reconnects_after, back)
+        self._line.timers.add(handle)
+
+    async def pairing_code(self, phone_number: str) -> PairingCode:
+        """See `Engine.pairing_code`."""
+        if self._pairing is None or self._pairing.done():
+            raise PairingUnavailable("The session is linked already.")
+        code = sha256(phone_number.encode()).hexdigest()[:8].upper()
+        return PairingCode(
+            pairing_code=f"{code[:4]}-{code[4:]}",
+            expires_at=datetime.now(UTC) + timedelta(minutes=3),
+        )
+
+    async def log_out(self) -> None:
+        """See `Engine.log_out`."""
+        self._connected = False
+
+    async def stop(self) -> None:
+        """See `Engine.stop`."""
+        self._connected = False
+        for timer in self._line.timers:
+            timer.cancel()
+        if self._pairing is not None:
+            self._pairing.cancel()
+        self._line.queue.put_nowait(None)
+
+
+class SimulatedEngines:
+    """Simulated engines, all after one script."""
+
+    def __init__(self, script: Script) -> None:
+        """`script` is the behaviour of every engine."""
+        self._script = script
+
+    async def prepare(self) -> None:
+        """Nothing to start."""
+
+    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> SimulatedEngine:
+        """See `Engines.start`."""
+        return SimulatedEngine(session_id, link, self._script)
+
+    def extend(self, deadline: float) -> None:
+        """See `Engines.extend`. Simulated engines end with their host."""
+
+    async def close(self) -> None:
+        """Nothing to end."""

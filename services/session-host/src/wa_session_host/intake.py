@@ -1,0 +1,129 @@
+"""The intake of one partition: commands become durable intents, then they are acknowledged."""
+
+import asyncio
+
+import asyncpg
+import structlog
+from aio_pika.abc import AbstractIncomingMessage
+
+from wa_contracts.codec import Undecodable, decode_command
+from wa_contracts.commands import (
+    AnyCommand,
+    CancelMessage,
+    FailMessage,
+    ReplaySession,
+    RequestPairingCode,
+    ResendMessage,
+    SendMessage,
+)
+from wa_contracts.replies import ErrorDetail, Reply
+from wa_contracts.runtime.broker import ConnectionLost, losses
+from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_session_host.group_commit import DATABASE_AWAY
+from wa_session_host.message_commands import MessageCommands
+from wa_session_host.partition import Partition
+from wa_session_host.session_commands import SessionCommands
+from wa_session_host.stored_event import LeaseLost, VersionConflict
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 0.2
+
+
+class Intake:
+    """Takes the commands of one partition, in the order of its queue."""
+
+    def __init__(self, partition: Partition) -> None:
+        """Commands act on the partition's sessions."""
+        self._ports = partition.ports
+        self._messages = MessageCommands(partition)
+        self._sessions = SessionCommands(partition)
+        self._deliveries: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._unacked: set[AbstractIncomingMessage] = set()
+
+    async def take(self, delivery: AbstractIncomingMessage) -> None:
+        """The consumer's callback: puts the delivery in line."""
+        self._unacked.add(delivery)
+        self._deliveries.put_nowait(delivery)
+
+    async def run(self) -> None:
+        """Handle deliveries until cancelled.
+
+        Each begins in the queue's order; the appends that they lead to keep that order.
+        """
+        async with asyncio.TaskGroup() as group:
+            while True:
+                delivery = await self._deliveries.get()
+                group.create_task(self._handle(delivery))
+
+    async def give_back(self) -> None:
+        """Return what is not acknowledged to the queue, for the next owner."""
+        for delivery in self._unacked:
+            try:
+                async with losses():
+                    await delivery.nack(requeue=True)
+            except ConnectionLost:
+                continue  # the broker gives it to the next owner by itself
+        self._unacked.clear()
+
+    async def _handle(self, delivery: AbstractIncomingMessage) -> None:
+        try:
+            command = decode_command(delivery.body)
+        except Undecodable as error:
+            log.warning("command_undecodable", error=str(error))
+            await self._settle(delivery, dead=True)
+            return
+        try:
+            await self._act_once_the_store_answers(command)
+        except LeaseLost:
+            return  # given back, or given to the next owner by the broker
+        except (VersionConflict, asyncpg.PostgresError) as error:
+            log.exception("command_failed", command=command.type, error=repr(error))
+            await self._settle(delivery, dead=True)
+            return
+        await self._settle(delivery)
+        if isinstance(command, SendMessage):
+            reach(FaultPoint.COMMAND_ACKED)
+
+    async def _act_once_the_store_answers(self, command: AnyCommand) -> None:
+        """A command that came to nothing because the database is away is no bad command."""
+        while True:
+            try:
+                await self._act(command)
+            except DATABASE_AWAY as error:
+                log.warning("command_waits_for_database", command=command.type, error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _settle(self, delivery: AbstractIncomingMessage, *, dead: bool = False) -> None:
+        self._unacked.discard(delivery)
+        try:
+            async with losses():
+                if dead:
+                    await delivery.reject(requeue=False)
+                else:
+                    await delivery.ack()
+        except ConnectionLost as error:
+            log.info("command_comes_again", reason=str(error))  # and is found to be a repeat
+
+    async def _act(self, command: AnyCommand) -> None:
+        if not isinstance(command, SendMessage) and command.expires_at <= self._ports.clock():
+            error = ErrorDetail(code="expired", message="The command came too late.")
+            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+            return
+        match command:
+            case SendMessage():
+                await self._messages.send(command)
+            case CancelMessage():
+                await self._messages.cancel(command)
+            case ResendMessage():
+                await self._messages.resend(command)
+            case FailMessage():
+                await self._messages.fail(command)
+            case ReplaySession():
+                await self._sessions.replay(command)
+            case RequestPairingCode():
+                await self._sessions.pair(command)
+            case _:
+                await self._sessions.change(command)

@@ -1,0 +1,148 @@
+"""The composition root of a session-host: `run` and `migrate`."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+import structlog
+import uvloop
+from aio_pika.abc import AbstractChannel
+
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.logs import configure_logs
+from wa_contracts.runtime.migrations import migrate
+from wa_session_host.engine.process import WorkerEngines
+from wa_session_host.engine.simulated import Script, SimulatedEngines
+from wa_session_host.engine.simulated_server import SimulatedServer
+from wa_session_host.event_store import EventStore
+from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.health import Health
+from wa_session_host.leases import Leases
+from wa_session_host.media import MediaFetcher
+from wa_session_host.outbox import Outbox
+from wa_session_host.partition import Ports
+from wa_session_host.settings import Settings
+from wa_session_host.supervisor import Supervisor
+
+log = structlog.get_logger()
+
+PREFETCH = 200
+RETRY_SECONDS = 1.0
+USAGE = "usage: python -m wa_session_host run|migrate"
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; the exit status."""
+    settings = Settings()
+    configure_logs(settings.log_level, settings.log_format)
+    match arguments:
+        case ["run"]:
+            uvloop.run(run(settings))
+        case ["migrate"]:
+            asyncio.run(
+                migrate(settings.session_host_database_url.get_secret_value(), "wa_session_host")
+            )
+        case _:
+            print(USAGE)  # noqa: T201
+            return 2
+    return 0
+
+
+async def run(settings: Settings) -> None:
+    """Own sessions until SIGTERM or SIGINT, then hand them over."""
+    async with AsyncExitStack() as stack:
+        supervisor_ready: list[Supervisor] = []
+        health = Health(lambda: [p for s in supervisor_ready for p in s.partitions])
+        server = await health.start(settings.health_host, settings.health_port)
+        stack.push_async_callback(server.cleanup)
+        pool = await _database(settings)
+        stack.push_async_callback(pool.close)
+        publishing, consuming = await stack.enter_async_context(_broker(settings))
+        engines = _engines(settings)
+        stack.push_async_callback(engines.close)
+        await engines.prepare()
+        supervisor = Supervisor(
+            settings.host_id,
+            leases=Leases(pool, settings.host_id, settings.lease_seconds),
+            ports=Ports(
+                writer=GroupCommitWriter(pool, settings.host_id, _now),
+                store=EventStore(pool, settings.host_id),
+                engines=engines,
+                media=_media(settings),
+                outbox=Outbox(publishing),
+                clock=_now,
+                queue_limit=settings.session_queue_limit,
+                login_seconds=settings.login_seconds,
+            ),
+            commands=consuming,
+            lease_seconds=settings.lease_seconds,
+        )
+        supervisor_ready.append(supervisor)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
+        log.info("session_host_started", host=settings.host_id, engine=settings.engine)
+        await supervisor.run()
+    log.info("session_host_stopped", host=settings.host_id)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
+    if settings.engine == "simulated":
+        return SimulatedEngines(
+            Script(
+                links_after=settings.simulated_links_after,
+                qr_lives=settings.simulated_qr_seconds,
+                qr_codes=settings.simulated_qr_codes,
+                server=SimulatedServer(settings.simulated_server)
+                if settings.simulated_server
+                else None,
+            )
+        )
+    return WorkerEngines(settings.device_store_url.get_secret_value())
+
+
+def _media(settings: Settings) -> MediaFetcher:
+    return MediaFetcher(
+        media_root=settings.media_folder,
+        spool=settings.data_dir / "spool",
+        max_bytes=settings.media_max_bytes,
+        allowed_hosts=settings.media_allowed_hosts,
+    )
+
+
+async def _database(settings: Settings) -> "asyncpg.Pool[asyncpg.Record]":
+    """The pool; waits for the database and says so."""
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                settings.session_host_database_url.get_secret_value(),
+                min_size=3,
+                max_size=6,
+                command_timeout=30,
+            )
+        except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+            log.warning("waiting_for_database", error=repr(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+@asynccontextmanager
+async def _broker(settings: Settings) -> AsyncIterator[tuple[BrokerLink, BrokerLink]]:
+    """The connections for publishing and for consuming, kept for as long as the block runs."""
+    url = settings.amqp_url.get_secret_value()
+    publishing = BrokerLink(url, "session-host, publishing")
+    consuming = BrokerLink(url, "session-host, consuming", _limit_prefetch)
+    async with asyncio.TaskGroup() as group:
+        kept = [group.create_task(link.run()) for link in (publishing, consuming)]
+        yield publishing, consuming
+        for task in kept:
+            task.cancel()
+
+
+async def _limit_prefetch(channel: AbstractChannel) -> None:
+    await channel.set_qos(prefetch_count=PREFETCH)

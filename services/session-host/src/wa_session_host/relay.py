@@ -1,0 +1,103 @@
+"""The relay of one partition: publishes stored events in order, and knows how far it got.
+
+Events are sent one after the other without waiting for the confirm of the one before, so that an
+outcome never waits behind another event. If one is not confirmed, everything from it on is sent
+again: a consumer may see an event twice, never miss one.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+import structlog
+
+from wa_contracts.message_events import MessageSent
+from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.session_events import QRIssued
+from wa_session_host.outbox import NotConfirmed, Outbox
+from wa_session_host.stored_event import StoredEvent
+
+log = structlog.get_logger()
+
+WINDOW = 500
+RETRY_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class _InFlight:
+    stored: StoredEvent
+    confirm: "asyncio.Task[bool]"
+
+
+class Relay:
+    """Publishes what it is offered, in that order."""
+
+    def __init__(self, outbox: Outbox, relayed_position: int) -> None:
+        """`relayed_position` is where the former owner's mark stands."""
+        self._outbox = outbox
+        self._waiting: deque[StoredEvent] = deque()
+        self._in_flight: deque[_InFlight] = deque()
+        self._wake = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self.relayed_position = relayed_position
+
+    def offer(self, stored: list[StoredEvent]) -> None:
+        """Publish these next. Internal events only move the mark."""
+        self._waiting.extend(stored)
+        self._emptied.clear()
+        self._wake.set()
+
+    @property
+    def backlog(self) -> int:
+        """How many events are stored but not confirmed as published."""
+        return len(self._waiting) + len(self._in_flight)
+
+    async def flushed(self) -> None:
+        """Wait until everything offered is confirmed."""
+        await self._emptied.wait()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._settle()
+                while self._waiting and len(self._in_flight) < WINDOW:
+                    stored = self._waiting.popleft()
+                    task = group.create_task(self._publish(stored))
+                    task.add_done_callback(lambda _: self._wake.set())
+                    self._in_flight.append(_InFlight(stored, task))
+                    if stored.type == QRIssued.TYPE:
+                        await asyncio.wait([task])  # its copy for the log keeps its place too
+                if not self._waiting and not self._in_flight:
+                    self._emptied.set()
+
+    async def _publish(self, stored: StoredEvent) -> bool:
+        if stored.session_sequence is None:
+            return True
+        try:
+            await self._outbox.publish_event(stored)
+            if stored.type == MessageSent.TYPE:
+                reach(FaultPoint.EVENT_PUBLISHED)
+        except NotConfirmed as error:
+            log.warning("event_not_confirmed", type=stored.type, reason=str(error))
+            return False
+        return True
+
+    async def _settle(self) -> None:
+        """Move the mark over the confirmed prefix; after a failure send the rest again."""
+        while self._in_flight and self._in_flight[0].confirm.done():
+            if not self._in_flight[0].confirm.result():
+                await self._rewind()
+                return
+            self.relayed_position = self._in_flight.popleft().stored.position
+
+    async def _rewind(self) -> None:
+        await asyncio.wait([one.confirm for one in self._in_flight])
+        self._waiting.extendleft(one.stored for one in reversed(self._in_flight))
+        self._in_flight.clear()
+        await asyncio.sleep(RETRY_SECONDS)
+        await self._outbox.usable()
+        self._wake.set()

@@ -1,0 +1,286 @@
+"""The runner of one session: sends its queued messages one after the other, in order."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.message_events import MessageSent
+from wa_contracts.recipient import mask_number
+from wa_contracts.replies import ErrorDetail
+from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.session_events import Event
+from wa_session_host.domain import message as domain
+from wa_session_host.domain.message import Facts, Queued, Sending
+from wa_session_host.engine.port import (
+    Acknowledged,
+    Engine,
+    NotSent,
+    OutcomeUnknown,
+    Outgoing,
+    Refused,
+)
+from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.media import MediaError, MediaFetcher
+from wa_session_host.stored_event import Append, StoredEvent
+
+log = structlog.get_logger()
+
+DEAF_AFTER = 2
+"""This many sends in a row without an ack: the connection is deaf, not the message."""
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+@dataclass
+class OpenMessage:
+    """A message that has not ended, and where its stream stands."""
+
+    state: Queued | Sending
+    stream: str
+    version: int
+    queued_position: int
+    correlation_id: UUID
+    causation_id: UUID
+    waiters: list[str] = field(default_factory=list)
+
+    @property
+    def facts(self) -> Facts:
+        """What stays the same in the message's life."""
+        return self.state.facts
+
+
+class Runner:
+    """One session's queue. Sends while the session works, fails all while it refuses."""
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        partition: int,
+        *,
+        writer: GroupCommitWriter,
+        media: MediaFetcher,
+        clock: Callable[[], datetime],
+        on_sent: Callable[[OpenMessage, MessageSent], Awaitable[None]],
+        on_deaf: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`on_sent` hears of each ack, `on_deaf` of a connection that swallows messages."""
+        self._session_id = session_id
+        self._partition = partition
+        self._writer = writer
+        self._media = media
+        self._clock = clock
+        self._on_sent = on_sent
+        self._on_deaf = on_deaf
+        self._queue: deque[OpenMessage] = deque()
+        self._current: OpenMessage | None = None
+        self._coming = 0
+        self._changed = asyncio.Event()
+        self._engine: Engine | None = None
+        self._refusal: ErrorDetail | None = None
+        self._draining = False
+        self._unacknowledged = 0
+        self._deferrals = 0
+
+    def __len__(self) -> int:
+        """How many messages have not ended, those included that are being stored."""
+        return len(self._queue) + (self._current is not None) + self._coming
+
+    @property
+    def sending(self) -> bool:
+        """Whether the engine has a message now."""
+        return self._current is not None and isinstance(self._current.state, Sending)
+
+    @property
+    def oldest_position(self) -> int | None:
+        """Where the oldest open message is stored."""
+        positions = [one.queued_position for one in self._queue]
+        if self._current is not None:
+            positions.append(self._current.queued_position)
+        return min(positions, default=None)
+
+    def works_with(self, engine: Engine) -> None:
+        """The session works: send by this engine."""
+        self._engine, self._refusal, self._deferrals = engine, None, 0
+        self._changed.set()
+
+    def waits(self) -> None:
+        """The session does not work now: keep what is queued."""
+        self._engine, self._refusal = None, None
+
+    def refuses(self, error: ErrorDetail) -> None:
+        """The session will not work any more: fail what is queued."""
+        self._engine, self._refusal = None, error
+        self._changed.set()
+
+    def reserve(self) -> bool:
+        """Keep a place for a message that is being stored; `release` must follow.
+
+        True if the session is idle: then a text may begin in the append that queues it.
+        """
+        is_idle = self._engine is not None and not self._draining and len(self) == 0
+        self._coming += 1
+        return is_idle
+
+    def release(self) -> None:
+        """Give a reserved place up: the message is stored and enqueued now, or never will be."""
+        self._coming -= 1
+
+    def enqueue(self, message: OpenMessage) -> None:
+        """Send this after all before it."""
+        self._queue.append(message)
+        self._changed.set()
+
+    def find(self, message_id: MessageId) -> OpenMessage | None:
+        """The open message with this id."""
+        if self._current is not None and self._current.facts.id == message_id:
+            return self._current
+        return next((one for one in self._queue if one.facts.id == message_id), None)
+
+    async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
+        """Cancel a message that is still queued; False if there is none such."""
+        message = next((one for one in self._queue if one.facts.id == message_id), None)
+        if message is None or isinstance(message.state, Sending):
+            return False
+        self._queue.remove(message)
+        message.causation_id = causation_id
+        if reply_to:
+            message.waiters.append(reply_to)
+        await self._append(message, domain.cancelled(message.facts))
+        return True
+
+    async def expire(self, now: datetime) -> None:
+        """Fail the queued messages that are past their time."""
+        late = [m for m in self._queue if m.facts.expires_at <= now and isinstance(m.state, Queued)]
+        for message in late:
+            self._queue.remove(message)
+        for message in late:
+            await self._append(message, _expired(message.facts))
+
+    async def drain(self) -> None:
+        """Begin no further send, and wait for the end of the present one."""
+        self._draining = True
+        while self._current is not None:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def settled(self, within: float) -> None:
+        """Wait until the engine has no message of ours any more, at most so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while self.sending:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            log.info("send_interrupted", session_id=str(self._session_id))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            while not self._queue or self._draining or not (self._engine or self._refusal):
+                self._changed.clear()
+                await self._changed.wait()
+            self._current = self._queue.popleft()
+            try:
+                await self._deliver(self._current)
+            finally:
+                self._current = None
+                self._changed.set()
+
+    async def _deliver(self, message: OpenMessage) -> None:
+        facts = message.facts
+        if self._refusal is not None and isinstance(message.state, Queued):
+            error = self._refusal
+            await self._append(message, domain.failed(facts, error.code, error.message))
+            return
+        if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
+            await self._append(message, _expired(facts))
+            return
+        try:
+            async with self._media.ready(facts.type, facts.content) as media:
+                await self._send(message, Outgoing(facts.to, facts.type, facts.content.text, media))
+        except MediaError as error:
+            await self._append(message, domain.failed(facts, error.code, str(error)))
+
+    async def _send(self, message: OpenMessage, outgoing: Outgoing) -> None:
+        if self._engine is None and isinstance(message.state, Queued):
+            self._queue.appendleft(message)
+            return
+        engine = self._engine
+        if isinstance(message.state, Queued):
+            started_at = self._clock()
+            await self._append(message, domain.MessageSendStarted(started_at=started_at))
+            message.state = Sending(message.facts, started_at)
+        try:
+            reach(FaultPoint.SEND_STARTED)
+            acknowledged = await (engine or _NO_ENGINE).send(outgoing)
+            reach(FaultPoint.ENGINE_CALLED)
+        except NotSent as error:
+            await self._defer(message, str(error))
+        except Refused as error:
+            await self._append(message, domain.failed(message.facts, error.code, str(error)))
+        except OutcomeUnknown as error:
+            await self._unknown(message, str(error))
+        else:
+            self._unacknowledged = 0
+            sent = domain.sent(message.facts, acknowledged.message_id, acknowledged.at)
+            await self._append(message, sent)
+            reach(FaultPoint.OUTCOME_STORED)
+            await self._on_sent(message, sent)
+
+    async def _defer(self, message: OpenMessage, reason: str) -> None:
+        await self._append(message, domain.MessageSendDeferred(reason=reason))
+        message.state = Queued(message.facts)
+        self._queue.appendleft(message)
+        pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
+        self._deferrals += 1
+        log.info(
+            "send_deferred",
+            session_id=str(self._session_id),
+            to=mask_number(message.facts.to),
+            reason=reason,
+            pause_seconds=pause,
+        )
+        await asyncio.sleep(pause)
+
+    async def _unknown(self, message: OpenMessage, reason: str) -> None:
+        await self._append(message, domain.outcome_unknown(message.facts, reason))
+        self._unacknowledged += 1
+        if self._unacknowledged >= DEAF_AFTER:
+            self._unacknowledged = 0
+            await self._on_deaf()
+
+    async def _append(self, message: OpenMessage, event: Event) -> list[StoredEvent]:
+        stored = await self._writer.append(
+            Append(
+                partition=self._partition,
+                session_id=self._session_id,
+                stream=message.stream,
+                expected_version=message.version,
+                events=(event,),
+                correlation_id=message.correlation_id,
+                causation_id=message.causation_id,
+                reply_to=" ".join(message.waiters) or None,
+            )
+        )
+        message.version = stored[-1].stream_version
+        message.causation_id = stored[-1].id
+        return stored
+
+
+class _NoEngine:
+    """Stands where the connection was lost between the intent and the send."""
+
+    async def send(self, _message: Outgoing) -> Acknowledged:
+        raise NotSent("The connection was lost before the send.")
+
+
+_NO_ENGINE = _NoEngine()
+
+
+def _expired(facts: Facts) -> Event:
+    return domain.failed(facts, "expired", "The message was not sent within its time.")

@@ -1,0 +1,57 @@
+"""Settings of a session-host, from the environment and `.env`."""
+
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _host_id() -> str:
+    """A name for this process alone: a host that starts anew is another host."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+class Settings(BaseSettings):
+    """Every setting has a default with which the local stack works."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    host_id: str = Field(default_factory=_host_id)
+    session_host_database_url: SecretStr = SecretStr(
+        "postgresql://wa_session_host@127.0.0.1:5432/whatsapp"
+    )
+    device_store_url: SecretStr = SecretStr("postgresql://wa_devices@127.0.0.1:5432/wa_devices")
+    amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    engine: Literal["neonize", "simulated"] = "neonize"
+    data_dir: Path = Path(".data")
+    media_root: Path | None = None
+    media_max_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
+    media_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    session_queue_limit: int = Field(default=10_000, gt=0)
+    lease_seconds: float = Field(default=10, ge=2)
+    login_seconds: float = Field(default=30, gt=0)
+    """How long a login may take before it is tried anew."""
+    health_host: str = "127.0.0.1"
+    health_port: int = 8081
+    log_level: str = "INFO"
+    log_format: Literal["console", "json"] = "console"
+    simulated_links_after: float | None = 2.0
+    simulated_server: str | None = None
+    simulated_qr_seconds: float = Field(default=20, gt=0)
+    simulated_qr_codes: int = Field(default=6, gt=0)
+
+    @field_validator("media_allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def media_folder(self) -> Path:
+        """Where local media paths resolve under."""
+        return self.media_root or self.data_dir / "media"

@@ -1,0 +1,80 @@
+"""Events as they are stored, and what an append to a stream is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+from uuid import UUID
+
+from wa_contracts.codec import decode_event_json
+from wa_contracts.ids import EventId, SessionId
+from wa_contracts.session_events import Event
+from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
+from wa_session_host.domain.session import SessionLinked
+
+FencingToken = NewType("FencingToken", int)
+
+INTERNAL_EVENTS: Mapping[str, type[Event]] = {
+    event.TYPE: event for event in (SessionLinked, MessageSendStarted, MessageSendDeferred)
+}
+
+
+class VersionConflict(Exception):
+    """The stream is not at the expected version: reload and decide again."""
+
+
+class LeaseLost(Exception):
+    """This host does not hold the partition any more: nothing was appended."""
+
+
+@dataclass(frozen=True)
+class Append:
+    """Events for one stream of one session, all or none.
+
+    `expected_version` is the version of the stream's last event, 0 for a new stream. `content`
+    goes beside the first event. `reply_to` is the key of somebody who waits for these events.
+    """
+
+    partition: int
+    session_id: SessionId
+    stream: str
+    expected_version: int
+    events: tuple[Event, ...]
+    correlation_id: UUID
+    causation_id: UUID
+    content: Content | None = None
+    reply_to: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event as it is stored. `session_sequence` is None for internal events."""
+
+    position: int
+    partition: int
+    session_id: SessionId
+    session_sequence: int | None
+    stream: str
+    stream_version: int
+    id: EventId
+    type: str
+    version: int
+    occurred_at: datetime
+    correlation_id: UUID
+    causation_id: UUID
+    data_json: str
+    content_json: str | None = None
+    reply_to: str | None = None
+
+    @property
+    def event(self) -> Event:
+        """The typed event, in its newest version."""
+        internal = INTERNAL_EVENTS.get(self.type)
+        if internal is not None:
+            return internal.model_validate_json(self.data_json)
+        return decode_event_json(self.type, self.version, self.data_json)
+
+    @property
+    def content(self) -> Content | None:
+        """The private content stored beside the event."""
+        return Content.model_validate_json(self.content_json) if self.content_json else None

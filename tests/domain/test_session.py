@@ -1,0 +1,260 @@
+"""What commands and observations do to a session: given events, when …, then events."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from wa_contracts.commands import (
+    CreateSession,
+    DeleteSession,
+    LogOutSession,
+    RestartSession,
+    StopSession,
+)
+from wa_contracts.ids import CommandId, SessionId
+from wa_contracts.session_events import (
+    Event,
+    QRExpired,
+    QRIssued,
+    SessionBanned,
+    SessionConnected,
+    SessionConnecting,
+    SessionCreated,
+    SessionDeleted,
+    SessionDisconnected,
+    SessionFailed,
+    SessionLoggedOut,
+    SessionRestricted,
+    SessionStarting,
+    SessionStatus,
+    SessionStopped,
+)
+from wa_session_host.domain import session as domain
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    EngineCrashed,
+    EngineRefused,
+    LinkedDevice,
+    LinkRemoved,
+    LoggedIn,
+    NumberBanned,
+    NumberRestricted,
+    Observation,
+    QRRanOut,
+    QRShown,
+    StreamReplaced,
+)
+from wa_session_host.domain.session import SessionLinked
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=10)
+ID = SessionId(UUID(int=1))
+
+CREATED = (SessionCreated(name="Sales"), SessionStarting(reason="created"))
+SHOWN = (*CREATED, QRIssued(qr="text", expires_at=LATER))
+LINKED = (
+    *SHOWN,
+    SessionLinked(jid="919876543210:1@s.whatsapp.net", phone_number="919876543210"),
+    SessionConnecting(phone_number="919876543210", reason="linked"),
+)
+CONNECTED = SessionConnected(phone_number="919876543210", connected_at=NOW)
+WORKING = (*LINKED, CONNECTED)
+LOST = SessionDisconnected(reason="connection_lost", message="gone")
+
+
+def given(*events: Event) -> domain.State:
+    """The state after these events."""
+    state: domain.State = domain.Unborn()
+    for event in events:
+        state = domain.evolve(state, event)
+    return state
+
+
+def command(kind: type[domain.Command]) -> domain.Command:
+    """A command for the session."""
+    return kind(
+        id=CommandId(uuid4()),
+        session_id=ID,
+        correlation_id=uuid4(),
+        issued_at=NOW,
+        expires_at=LATER,
+    )
+
+
+def test_a_created_session_starts() -> None:
+    assert domain.decide(command(CreateSession), given()) == (
+        SessionCreated(name=None),
+        SessionStarting(reason="created"),
+    )
+
+
+@pytest.mark.parametrize("history", [CREATED, WORKING, (*WORKING, SessionStopped())])
+def test_a_repeated_creation_changes_nothing(history: tuple[Event, ...]) -> None:
+    assert domain.decide(command(CreateSession), given(*history)) == ()
+
+
+@pytest.mark.parametrize("kind", [RestartSession, StopSession, LogOutSession, DeleteSession])
+def test_an_unknown_or_deleted_session_changes_nothing(kind: type[domain.Command]) -> None:
+    deleted = (*WORKING, SessionLoggedOut(reason="operator"), SessionDeleted())
+    assert domain.decide(command(kind), given()) == ()
+    assert domain.decide(command(kind), given(*deleted)) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "history", "expected"),
+    [
+        (RestartSession, WORKING, (SessionStarting(reason="operator"),)),
+        (
+            RestartSession,
+            (*WORKING, SessionLoggedOut(reason="phone")),
+            (SessionStarting(reason="operator"),),
+        ),
+        (StopSession, WORKING, (SessionStopped(),)),
+        (StopSession, (*WORKING, SessionStopped()), ()),
+        (LogOutSession, WORKING, (SessionLoggedOut(reason="operator"),)),
+        (LogOutSession, (*WORKING, SessionLoggedOut(reason="phone")), ()),
+        (DeleteSession, WORKING, (SessionLoggedOut(reason="operator"), SessionDeleted())),
+        (DeleteSession, (*WORKING, SessionLoggedOut(reason="phone")), (SessionDeleted(),)),
+    ],
+)
+def test_an_operators_commands(
+    kind: type[domain.Command], history: tuple[Event, ...], expected: tuple[Event, ...]
+) -> None:
+    assert domain.decide(command(kind), given(*history)) == expected
+
+
+def test_only_a_linked_session_is_unlinked_at_whatsapp() -> None:
+    assert domain.unlinks(command(LogOutSession), given(*WORKING))
+    assert domain.unlinks(command(DeleteSession), given(*WORKING))
+    assert not domain.unlinks(command(LogOutSession), given(*SHOWN))
+    assert not domain.unlinks(command(StopSession), given(*WORKING))
+
+
+@pytest.mark.parametrize(
+    ("history", "observation", "expected"),
+    [
+        (CREATED, QRShown("text", LATER), (QRIssued(qr="text", expires_at=LATER),)),
+        (
+            SHOWN,
+            QRRanOut(),
+            (
+                QRExpired(),
+                SessionFailed(
+                    reason="qr_expired",
+                    message="The QR code was not scanned in time. Ask for a new one.",
+                ),
+            ),
+        ),
+        (
+            SHOWN,
+            EngineRefused("pairing_failed", "no"),
+            (SessionFailed(reason="pairing_failed", message="no"),),
+        ),
+        (
+            SHOWN,
+            LinkedDevice("919876543210:1@s.whatsapp.net", "919876543210"),
+            LINKED[len(SHOWN) :],
+        ),
+        (LINKED, LoggedIn(), (CONNECTED,)),
+        (WORKING, LoggedIn(), ()),
+        (WORKING, ConnectionLost("connection_lost", "gone"), (LOST,)),
+        ((*WORKING, LOST), ConnectionLost("connection_lost", "gone"), ()),
+        ((*WORKING, LOST), LoggedIn(), (CONNECTED,)),
+        (
+            WORKING,
+            EngineCrashed("engine_ended", "crash"),
+            (SessionDisconnected(reason="engine_ended", message="crash"),),
+        ),
+        (
+            WORKING,
+            StreamReplaced(),
+            (
+                SessionDisconnected(
+                    reason="stream_replaced",
+                    message="Another program took over this link's connection.",
+                ),
+            ),
+        ),
+        (WORKING, LinkRemoved(), (SessionLoggedOut(reason="phone"),)),
+        (
+            WORKING,
+            NumberRestricted("too_many", "slow", LATER),
+            (SessionRestricted(reason="too_many", message="slow", until=LATER),),
+        ),
+        (
+            WORKING,
+            NumberBanned("banned", "bad"),
+            (SessionBanned(reason="banned", message="bad"),),
+        ),
+    ],
+)
+def test_what_an_engine_sees(
+    history: tuple[Event, ...], observation: Observation, expected: tuple[Event, ...]
+) -> None:
+    assert domain.observe(observation, given(*history), NOW) == expected
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        SessionStopped(),
+        SessionLoggedOut(reason="operator"),
+        SessionBanned(reason="banned", message=""),
+        SessionFailed(reason="qr_expired", message=""),
+    ],
+)
+def test_a_dying_engine_is_not_heard_any_more(end: Event) -> None:
+    assert domain.observe(ConnectionLost("x", "y"), given(*WORKING, end), NOW) == ()
+    assert domain.observe(LoggedIn(), given(*WORKING, end), NOW) == ()
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (
+            WORKING,
+            (SessionConnecting(phone_number="919876543210", reason="host_changed"),),
+        ),
+        (SHOWN, (SessionStarting(reason="host_changed"),)),
+        ((*WORKING, SessionStopped()), ()),
+        ((*WORKING, SessionLoggedOut(reason="phone")), ()),
+    ],
+)
+def test_a_new_owner_claims_no_connection(
+    history: tuple[Event, ...], expected: tuple[Event, ...]
+) -> None:
+    assert domain.take_over(given(*history)) == expected
+
+
+def test_log_out_forgets_the_link_and_stop_keeps_it() -> None:
+    stopped = given(*WORKING, SessionStopped())
+    assert isinstance(stopped, domain.Opened)
+    assert stopped.link is not None
+    logged_out = given(*WORKING, SessionLoggedOut(reason="phone"))
+    assert isinstance(logged_out, domain.Opened)
+    assert logged_out.link is None
+
+
+@pytest.mark.parametrize(
+    ("history", "status"),
+    [
+        ((), None),
+        (CREATED, SessionStatus.STARTING),
+        (SHOWN, SessionStatus.SCAN_QR),
+        (LINKED, SessionStatus.CONNECTING),
+        (WORKING, SessionStatus.WORKING),
+        ((*WORKING, LOST), SessionStatus.DISCONNECTED),
+        (
+            (*WORKING, SessionRestricted(reason="x", message="", until=None)),
+            SessionStatus.RESTRICTED,
+        ),
+        ((*WORKING, SessionLoggedOut(reason="phone")), SessionStatus.LOGGED_OUT),
+        ((*WORKING, SessionBanned(reason="x", message="")), SessionStatus.BANNED),
+        ((*WORKING, SessionStopped()), SessionStatus.STOPPED),
+        ((*SHOWN, SessionFailed(reason="qr_expired", message="")), SessionStatus.FAILED),
+        ((*WORKING, SessionLoggedOut(reason="x"), SessionDeleted()), None),
+    ],
+)
+def test_every_status(history: tuple[Event, ...], status: SessionStatus | None) -> None:
+    assert domain.status_of(given(*history)) == status

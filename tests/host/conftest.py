@@ -1,0 +1,40 @@
+"""A migrated database with a connection pool, and what a host holds on it."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+
+from tests.infrastructure import NewDatabase
+from wa_contracts.runtime.migrations import migrate
+from wa_session_host.event_store import EventStore
+from wa_session_host.leases import Leases
+
+HOST = "host-a"
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+@pytest.fixture
+async def pool(new_database: NewDatabase) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """A fresh, migrated database of session-host."""
+    url = (await new_database()).session_host
+    await migrate(url, "wa_session_host")
+    async with asyncpg.create_pool(url, min_size=1, max_size=6) as made:
+        yield made
+
+
+@pytest.fixture
+def leases(pool: "asyncpg.Pool[asyncpg.Record]") -> Leases:
+    """The leases of one host."""
+    return Leases(pool, HOST, lease_seconds=30)
+
+
+@pytest.fixture
+def store(pool: "asyncpg.Pool[asyncpg.Record]") -> EventStore:
+    """The event store as one host reads it."""
+    return EventStore(pool, HOST)

@@ -1,0 +1,260 @@
+"""One suite for the engine's port, run on the simulated engine and on the real one."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.whatsapp import StandIn
+from wa_contracts.commands import MessageType
+from wa_contracts.ids import SessionId
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    EngineCrashed,
+    LinkedDevice,
+    LoggedIn,
+    QRShown,
+    ReceiptSeen,
+    Seen,
+)
+from wa_session_host.engine.port import Engine, Engines, NotSent, Outgoing, Refused
+from wa_session_host.engine.process import WorkerEngine, WorkerEngines
+from wa_session_host.engine.simulated import Script, SimulatedEngines
+
+NUMBER = "919876543210"
+RECIPIENT = "12345678900"
+
+
+@dataclass
+class Bench:
+    """Engines of one kind, and what stands for the world around them."""
+
+    engines: Engines
+    scan: Callable[[str], Awaitable[None]]
+    enter_code: Callable[[str], Awaitable[None]]
+    drop: Callable[[], Awaitable[None]]
+    nobody: str
+    """A number that is not on WhatsApp."""
+
+
+@asynccontextmanager
+async def simulated(_folder: Path) -> AsyncIterator[Bench]:
+    """The simulated engine: it scans by itself."""
+
+    async def nothing(_text: str = "") -> None:
+        return
+
+    engines = SimulatedEngines(Script(links_after=0.3, reconnects_after=0.1))
+    yield Bench(engines, nothing, nothing, nothing, "19995550000")
+    await engines.close()
+
+
+@asynccontextmanager
+async def real(folder: Path) -> AsyncIterator[Bench]:
+    """Neonize in worker processes, against the stand-in."""
+    async with StandIn.start() as whatsapp:
+        before = dict(os.environ)
+        os.environ.update(whatsapp.engine_environment())
+        try:
+            phone = whatsapp.phone(NUMBER)
+            contact = whatsapp.contact(RECIPIENT)
+            contact.auto_deliver = True
+            engines = WorkerEngines(f"sqlite://{folder}")
+            engines.extend(time.monotonic() + 120)
+            yield Bench(engines, phone.scan, phone.enter_pairing_code, phone.drop, "19995550000")
+            await engines.close()
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@pytest.fixture(params=[simulated, real], ids=["simulated", "real"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    """The suite's world, once with each engine."""
+    async with request.param(tmp_path) as made:
+        yield made
+
+
+class Watched:
+    """An engine and all that it saw so far."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.all: list[Seen] = []
+        self.ended = False
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for seen in self.engine.seen():
+            self.all.append(seen)
+        self.ended = True
+
+    async def saw(self, kind: type[Seen], within: float = 20) -> Seen:
+        """The first observation of a kind."""
+
+        def found() -> Seen | None:
+            return next((one for one in self.all if isinstance(one, kind)), None)
+
+        seen = await eventually(found, within=within, what=f"the engine saw {kind.__name__}")
+        assert seen is not None
+        return seen
+
+    async def stop(self) -> None:
+        """End it and its reading."""
+        await self.engine.stop()
+        async with asyncio.timeout(5):
+            await self._reading
+
+
+async def link(bench: Bench) -> tuple[SessionId, Watched, LinkedDevice]:
+    """A fresh session, linked by QR and logged in."""
+    session_id = SessionId(uuid4())
+    watched = Watched(await bench.engines.start(session_id, None))
+    shown = await watched.saw(QRShown)
+    assert isinstance(shown, QRShown)
+    await bench.scan(shown.qr)
+    device = await watched.saw(LinkedDevice)
+    assert isinstance(device, LinkedDevice)
+    await watched.saw(LoggedIn)
+    return session_id, watched, device
+
+
+def text(to: str = RECIPIENT, words: str = "hello") -> Outgoing:
+    """A text message."""
+    return Outgoing(to, MessageType.TEXT, words, None)
+
+
+async def test_link_send_receipt_and_return_without_a_qr(bench: Bench) -> None:
+    session_id, watched, device = await link(bench)
+    assert device.jid.endswith("@s.whatsapp.net")
+    assert device.phone_number in device.jid
+    sent = await watched.engine.send(text())
+    assert sent.message_id.startswith("3EB0")
+    receipt = await watched.saw(ReceiptSeen)
+    assert isinstance(receipt, ReceiptSeen)
+    assert sent.message_id in receipt.message_ids
+    await watched.stop()
+    assert watched.ended
+    again = Watched(await bench.engines.start(session_id, device))
+    await again.saw(LoggedIn)
+    assert not any(isinstance(seen, QRShown) for seen in again.all)
+    assert (await again.engine.send(text())).message_id != sent.message_id
+    await again.stop()
+
+
+async def test_observations_come_in_order(bench: Bench) -> None:
+    _, watched, _ = await link(bench)
+    kinds = [type(seen) for seen in watched.all]
+    assert kinds.index(QRShown) < kinds.index(LinkedDevice) < kinds.index(LoggedIn)
+    await watched.stop()
+
+
+async def test_a_number_that_is_not_on_whatsapp_is_refused(bench: Bench) -> None:
+    _, watched, _ = await link(bench)
+    with pytest.raises(Refused) as raised:
+        await watched.engine.send(text(bench.nobody))
+    assert raised.value.code == "not_on_whatsapp"
+    await watched.stop()
+
+
+async def test_a_pairing_code_is_given_while_a_qr_is_shown(bench: Bench) -> None:
+    watched = Watched(await bench.engines.start(SessionId(uuid4()), None))
+    await watched.saw(QRShown)
+    code = await watched.engine.pairing_code(NUMBER)
+    assert len(code.pairing_code.replace("-", "")) == 8
+    await bench.enter_code(code.pairing_code)
+    await watched.saw(LoggedIn)
+    await watched.stop()
+
+
+async def test_a_stopped_engine_sends_nothing(bench: Bench) -> None:
+    _, watched, _ = await link(bench)
+    await watched.stop()
+    with pytest.raises(NotSent):
+        await watched.engine.send(text())
+    assert not any(isinstance(seen, EngineCrashed) for seen in watched.all)
+
+
+async def test_logging_out_ends_the_link(bench: Bench) -> None:
+    _, watched, _ = await link(bench)
+    await watched.engine.log_out()
+    with pytest.raises(NotSent):
+        await watched.engine.send(text())
+    await watched.stop()
+
+
+@pytest.fixture
+async def real_bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """The real engine alone."""
+    async with real(tmp_path) as made:
+        yield made
+
+
+def worker(watched: Watched) -> WorkerEngine:
+    """The real engine's host side."""
+    assert isinstance(watched.engine, WorkerEngine)
+    return watched.engine
+
+
+async def test_a_dropped_connection_comes_back_by_itself(real_bench: Bench) -> None:
+    _, watched, _ = await link(real_bench)
+    await real_bench.drop()
+    await watched.saw(ConnectionLost)
+    await eventually(
+        lambda: sum(isinstance(seen, LoggedIn) for seen in watched.all) == 2,
+        within=30,
+        what="a second login",
+    )
+    await watched.stop()
+
+
+async def test_a_killed_worker_is_a_crash_and_the_next_one_logs_in(real_bench: Bench) -> None:
+    session_id, watched, device = await link(real_bench)
+    os.kill(worker(watched).pid or 0, signal.SIGKILL)
+    await watched.saw(EngineCrashed, within=5)
+    await watched.stop()
+    again = Watched(await real_bench.engines.start(session_id, device))
+    await again.saw(LoggedIn)
+    await again.stop()
+
+
+async def test_a_worker_ends_by_itself_at_its_deadline(real_bench: Bench) -> None:
+    _, watched, _ = await link(real_bench)
+    real_bench.engines.extend(time.monotonic() + 0.3)
+    await watched.saw(EngineCrashed, within=5)
+    with pytest.raises(NotSent):
+        await watched.engine.send(text())
+    await watched.stop()
+
+
+async def test_a_frozen_worker_is_killed_when_it_should_stop(real_bench: Bench) -> None:
+    _, watched, _ = await link(real_bench)
+    pid = worker(watched).pid or 0
+    os.kill(pid, signal.SIGSTOP)
+    await watched.stop()
+    await eventually(lambda: not running(pid), within=5, what="the frozen worker is gone")
+
+
+async def test_workers_and_fork_server_end_with_their_host(real_bench: Bench) -> None:
+    _, watched, _ = await link(real_bench)
+    pid = worker(watched).pid or 0
+    assert running(pid)
+    await watched.stop()
+    await eventually(lambda: not running(pid), within=5, what="the worker is gone")
+
+
+def running(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

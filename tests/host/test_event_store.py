@@ -1,0 +1,243 @@
+"""Appends: all or none, fenced, gapless, in order; on a real Postgres."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from tests.host.conftest import HOST, now
+from wa_contracts.commands import MessageType
+from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
+from wa_contracts.message_events import MessageQueued
+from wa_contracts.session_events import (
+    Event,
+    SessionCreated,
+    SessionDisconnected,
+    SessionStarting,
+    SessionStopped,
+)
+from wa_contracts.topology import PARTITIONS
+from wa_session_host.domain import message as domain
+from wa_session_host.domain.message import Content, MessageSendStarted
+from wa_session_host.event_store import EventStore, Mark
+from wa_session_host.folding import message_state, session_state
+from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.leases import Claim, Leases
+from wa_session_host.stored_event import Append, LeaseLost, StoredEvent, VersionConflict
+
+
+class Owner:
+    """A writer that holds every partition."""
+
+    def __init__(self, writer: GroupCommitWriter, claims: dict[int, Claim]) -> None:
+        self.writer = writer
+        self.claims = claims
+        self.relayed: list[StoredEvent] = []
+
+    async def append(
+        self, session_id: SessionId, stream: str, version: int, *events: Event
+    ) -> list[StoredEvent]:
+        """Append to a session's stream."""
+        return await self.writer.append(self.of(session_id, stream, version, *events))
+
+    def of(self, session_id: SessionId, stream: str, version: int, *events: Event) -> Append:
+        """The append itself."""
+        return Append(
+            partition=1,
+            session_id=session_id,
+            stream=stream,
+            expected_version=version,
+            events=events,
+            correlation_id=uuid4(),
+            causation_id=uuid4(),
+            content=Content(text="a secret") if isinstance(events[0], MessageQueued) else None,
+        )
+
+
+@asynccontextmanager
+async def owning(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
+    """Claim everything and write."""
+    await leases.renew({})
+    claims = {claim.partition: claim for claim in await leases.claim(PARTITIONS)}
+    writer = GroupCommitWriter(pool, HOST, now)
+    owner = Owner(writer, claims)
+    for claim in claims.values():
+        writer.open_partition(claim.partition, claim.token, {}, owner.relayed.extend)
+    running = asyncio.create_task(writer.run())
+    try:
+        yield owner
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.fixture
+async def owner(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
+    """A writer that holds every partition."""
+    async with owning(pool, leases) as made:
+        yield made
+
+
+def queued(message_id: MessageId) -> MessageQueued:
+    """A queued message's event."""
+    return MessageQueued(id=message_id, to="919876543210", type=MessageType.TEXT, expires_at=now())
+
+
+async def test_what_was_appended_is_read_again(owner: Owner, store: EventStore) -> None:
+    session_id = SessionId(uuid4())
+    events = (SessionCreated(name="Sales"), SessionStarting(reason="created"))
+    stored = await owner.append(session_id, session_stream(session_id), 0, *events)
+    assert [one.stream_version for one in stored] == [1, 2]
+    assert [one.session_sequence for one in stored] == [1, 2]
+    read = await store.stream(session_stream(session_id))
+    assert [one.event for one in read] == list(events)
+    assert [one.position for one in read] == [one.position for one in stored]
+    assert owner.relayed == stored
+
+
+async def test_the_expected_version_is_kept(owner: Owner) -> None:
+    session_id = SessionId(uuid4())
+    stream = session_stream(session_id)
+    await owner.append(session_id, stream, 0, SessionCreated())
+    with pytest.raises(VersionConflict):
+        await owner.append(session_id, stream, 0, SessionStopped())
+    (after,) = await owner.append(session_id, stream, 1, SessionStopped())
+    assert after.session_sequence == 2, "a refused append leaves no gap"
+
+
+async def test_one_conflict_harms_no_other_append_of_the_same_commit(owner: Owner) -> None:
+    session_id = SessionId(uuid4())
+    ids = [MessageId(uuid4()) for _ in range(5)]
+    await owner.append(session_id, message_stream(ids[2]), 0, queued(ids[2]))
+    futures = [
+        owner.writer.append(owner.of(session_id, message_stream(one), 0, queued(one)))
+        for one in ids
+    ]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    assert isinstance(results[2], VersionConflict)
+    sequences = [r[0].session_sequence for r in results if isinstance(r, list)]
+    assert sequences == [2, 3, 4, 5]
+
+
+async def test_internal_events_take_no_sequence(owner: Owner) -> None:
+    session_id = SessionId(uuid4())
+    message_id = MessageId(uuid4())
+    stored = await owner.append(
+        session_id,
+        message_stream(message_id),
+        0,
+        queued(message_id),
+        MessageSendStarted(started_at=now()),
+    )
+    assert [one.session_sequence for one in stored] == [1, None]
+
+
+async def test_content_is_beside_the_event_and_never_in_it(owner: Owner, store: EventStore) -> None:
+    session_id = SessionId(uuid4())
+    message_id = MessageId(uuid4())
+    await owner.append(session_id, message_stream(message_id), 0, queued(message_id))
+    (read,) = await store.stream(message_stream(message_id))
+    assert read.content == Content(text="a secret")
+    assert "secret" not in read.data_json
+    assert message_state([read]) == message_state(
+        await store.open_messages(partition=1, open_position=0)
+    )
+
+
+async def test_thousand_concurrent_appends_are_gapless_and_in_order(
+    owner: Owner, store: EventStore
+) -> None:
+    session_id = SessionId(uuid4())
+    ids = [MessageId(uuid4()) for _ in range(1000)]
+    futures = [
+        owner.writer.append(owner.of(session_id, message_stream(one), 0, queued(one)))
+        for one in ids
+    ]
+    await asyncio.gather(*futures)
+    read = [stored async for stored in store.of_session(session_id, 1, page=300)]
+    assert [one.session_sequence for one in read] == list(range(1, 1001))
+    assert [UUID(one.stream.removeprefix("message-")) for one in read] == ids
+    assert [one.position for one in owner.relayed] == sorted(one.position for one in read)
+
+
+async def test_a_host_that_lost_its_lease_stores_nothing(
+    owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]", store: EventStore
+) -> None:
+    session_id = SessionId(uuid4())
+    await pool.execute("UPDATE partitions SET host = 'host-b', fencing_token = fencing_token + 1")
+    with pytest.raises(LeaseLost):
+        await owner.append(session_id, session_stream(session_id), 0, SessionCreated())
+    assert await store.stream(session_stream(session_id)) == []
+    assert owner.relayed == []
+
+
+async def test_a_host_whose_lease_ran_out_stores_nothing(
+    owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]"
+) -> None:
+    session_id = SessionId(uuid4())
+    await pool.execute("UPDATE partitions SET expires_at = clock_timestamp()")
+    with pytest.raises(LeaseLost):
+        await owner.append(session_id, session_stream(session_id), 0, SessionCreated())
+
+
+async def test_connections_that_are_cut_lose_and_repeat_nothing(
+    owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]", store: EventStore
+) -> None:
+    session_id = SessionId(uuid4())
+    stream = session_stream(session_id)
+    await owner.append(session_id, stream, 0, SessionCreated())
+    cutting = asyncio.create_task(cut_connections(pool))
+    try:
+        for version in range(1, 80):
+            event = SessionDisconnected(reason=str(version), message="")
+            async with asyncio.timeout(10):
+                await owner.append(session_id, stream, version, event)
+    finally:
+        cutting.cancel()
+        await asyncio.wait([cutting])
+    read = await store.stream(stream)
+    assert [one.session_sequence for one in read] == list(range(1, 81))
+    assert [one.position for one in owner.relayed] == [one.position for one in read]
+    assert session_state(read) == session_state(owner.relayed)
+
+
+async def cut_connections(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    """End the server's side of all other connections again and again."""
+    async with pool.acquire() as connection:
+        while True:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND usename = current_user "
+                "AND pid <> pg_backend_pid()"
+            )
+            await asyncio.sleep(random.uniform(0, 0.1))
+
+
+async def test_marks_only_move_forward_and_only_for_the_owner(
+    owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]", store: EventStore
+) -> None:
+    token = owner.claims[1].token
+    await store.mark([Mark(1, token, relayed=10, open=7)])
+    await store.mark([Mark(1, token, relayed=4, open=3)])
+    other = EventStore(pool, "host-b")
+    await other.mark([Mark(1, token, relayed=99, open=99)])
+    row = await pool.fetchrow("SELECT * FROM partitions WHERE partition = 1")
+    assert row is not None
+    assert (row["relayed_position"], row["open_position"]) == (10, 7)
+
+
+async def test_an_ended_message_is_not_open_any_more(owner: Owner, store: EventStore) -> None:
+    session_id = SessionId(uuid4())
+    one, two = MessageId(uuid4()), MessageId(uuid4())
+    await owner.append(session_id, message_stream(one), 0, queued(one))
+    await owner.append(session_id, message_stream(two), 0, queued(two))
+    facts = message_state(await store.stream(message_stream(one)))
+    assert isinstance(facts, domain.Queued)
+    await owner.append(session_id, message_stream(one), 1, domain.cancelled(facts.facts))
+    still = await store.open_messages(partition=1, open_position=0)
+    assert [stored.stream for stored in still] == [message_stream(two)]

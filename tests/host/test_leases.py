@@ -1,0 +1,69 @@
+"""Who owns a partition, on a real Postgres."""
+
+import time
+
+import asyncpg
+
+from wa_contracts.topology import PARTITIONS
+from wa_session_host.leases import Leases
+
+
+async def test_a_single_host_claims_everything(leases: Leases) -> None:
+    renewal = await leases.renew({})
+    assert renewal.fair_share == PARTITIONS
+    claims = await leases.claim(PARTITIONS)
+    assert {claim.partition for claim in claims} == set(range(PARTITIONS))
+    assert all(claim.token == 1 for claim in claims)
+
+
+async def test_two_hosts_never_own_the_same(
+    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases
+) -> None:
+    other = Leases(pool, "host-b", lease_seconds=30)
+    await leases.renew({})
+    renewal = await other.renew({})
+    assert renewal.fair_share == PARTITIONS // 2
+    mine = await leases.claim(renewal.fair_share)
+    theirs = await other.claim(PARTITIONS)
+    assert {c.partition for c in mine} | {c.partition for c in theirs} == set(range(PARTITIONS))
+    assert not {c.partition for c in mine} & {c.partition for c in theirs}
+
+
+async def test_a_renewal_keeps_and_says_until_when(leases: Leases) -> None:
+    claims = await leases.claim(3)
+    before = time.monotonic()
+    renewal = await leases.renew({claim.partition: claim.token for claim in claims})
+    assert renewal.held == {claim.partition for claim in claims}
+    assert before + 29 < renewal.deadline <= time.monotonic() + 30
+
+
+async def test_a_lease_that_ran_out_is_lost_and_its_next_owner_has_a_higher_token(
+    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases
+) -> None:
+    claims = await leases.claim(PARTITIONS)
+    await pool.execute("UPDATE partitions SET expires_at = clock_timestamp()")
+    renewal = await leases.renew({claim.partition: claim.token for claim in claims})
+    assert renewal.held == frozenset()
+    other = Leases(pool, "host-b", lease_seconds=30)
+    taken = await other.claim(PARTITIONS)
+    assert len(taken) == PARTITIONS
+    assert all(claim.token == 2 for claim in taken)
+
+
+async def test_a_released_partition_is_free_at_once(
+    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases
+) -> None:
+    (claim, *_) = await leases.claim(PARTITIONS)
+    await leases.release(claim.partition, claim.token)
+    other = Leases(pool, "host-b", lease_seconds=30)
+    (again,) = await other.claim(PARTITIONS)
+    assert again.partition == claim.partition
+
+
+async def test_an_old_token_releases_and_renews_nothing(leases: Leases) -> None:
+    (claim, *_) = await leases.claim(PARTITIONS)
+    await leases.release(claim.partition, type(claim.token)(claim.token - 1))
+    renewal = await leases.renew({claim.partition: claim.token})
+    assert renewal.held == {claim.partition}
+    stale = await leases.renew({claim.partition: type(claim.token)(claim.token - 1)})
+    assert stale.held == frozenset()
