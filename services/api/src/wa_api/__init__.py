@@ -1,0 +1,1 @@
+"""The api: HTTP in front of the ring, and the projector behind it."""

@@ -1,0 +1,8 @@
+"""`python -m wa_api serve|project|migrate`."""
+
+import sys
+
+from wa_api.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""Publishes commands so that the caller knows what became of them: accepted, not written, unknown."""
+
+import asyncio
+
+import structlog
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import DeliveryError, PublishError
+
+from wa_contracts.codec import encode
+from wa_contracts.commands import Command
+from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.topology import COMMANDS, command_key, partition_of
+
+log = structlog.get_logger()
+
+REFUSED_PAUSE_SECONDS = 0.2
+REFUSED_ATTEMPTS = 10
+
+
+class BrokerUnavailable(Exception):
+    """The broker is away or blocked and nothing was written. Try again later."""
+
+
+class ConfirmLost(Exception):
+    """The command was written and never confirmed: nobody knows whether the broker has it."""
+
+
+class CommandBus:
+    """The way of commands to the owner of their session."""
+
+    def __init__(self, link: BrokerLink) -> None:
+        self._link = link
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a publish now would be written."""
+        return self._link.usable_channel is not None
+
+    async def publish(self, command: Command, *, deadline: float) -> int:
+        """Publish until confirmed, at the latest until `deadline` (the loop's time), same id each time.
+
+        Returns how often it was written: more than once makes a repeat out of the command itself.
+
+        Raises:
+            BrokerUnavailable: nothing was written, or the broker said that it did not take it.
+            ConfirmLost: written, and still unconfirmed at the deadline.
+        """
+        written, refused = 0, 0
+        message = _message(command)
+        key = command_key(partition_of(command.session_id))
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    channel = self._link.usable_channel
+                    if channel is None:
+                        if not written:
+                            raise BrokerUnavailable
+                        channel = await self._link.usable()
+                    written += 1
+                    try:
+                        await _publish_once(channel, message, key)
+                    except DeliveryError as error:
+                        written -= 1
+                        refused += 1
+                        if isinstance(error, PublishError):
+                            self._link.renew(channel)  # unroutable: declare the topology anew
+                        await self._after_refusal(error, refused, written)
+                    except ConnectionLost as error:
+                        self._link.renew(channel)
+                        log.warning("confirm_lost", command_id=str(command.id), reason=str(error))
+                    else:
+                        return written
+        except TimeoutError as error:
+            if written:
+                raise ConfirmLost from error
+            raise BrokerUnavailable from error
+
+    async def _after_refusal(self, error: DeliveryError, refused: int, written: int) -> None:
+        """Not taken: nacked or unroutable. That may pass."""
+        log.warning("command_not_taken", attempt=refused, reason=type(error).__name__)
+        if refused >= REFUSED_ATTEMPTS:
+            raise ConfirmLost if written else BrokerUnavailable
+        await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+        await self._link.usable()
+
+
+async def _publish_once(channel: AbstractChannel, message: Message, key: str) -> None:
+    async with losses():
+        exchange = await channel.get_exchange(COMMANDS, ensure=False)
+        await exchange.publish(message, key, mandatory=True)
+
+
+def _message(command: Command) -> Message:
+    return Message(
+        encode(command),
+        content_type="application/json",
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=str(command.id),
+        correlation_id=str(command.correlation_id),
+        type=getattr(command, "type", type(command).__name__),
+    )

@@ -1,0 +1,115 @@
+"""Session tokens: checked by their hash, shown from their encrypted copy, rotated, revoked."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from wa_api.database import Connection, Database
+from wa_contracts.ids import SessionId
+
+PREFIX = "wams_"
+_NONCE_BYTES = 12
+
+
+@dataclass(frozen=True)
+class TokenHolder:
+    """The session that a token belongs to, with what a send must know of it.
+
+    `status` is None as long as no event of the session has been projected.
+    """
+
+    session_id: SessionId
+    status: str | None
+    queued: int
+
+
+class Credentials:
+    """The table of tokens. `key` is 32 bytes; the session's id is bound into each cipher text."""
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        self._database = database
+        self._cipher = AESGCM(key)
+
+    async def issue(self, connection: Connection, session_id: SessionId) -> SecretStr:
+        """A first token for a new session, inside the caller's transaction."""
+        token = _new_token()
+        await connection.execute(_INSERT, session_id, _hash(token), self._seal(session_id, token))
+        return SecretStr(token)
+
+    async def rotate(self, session_id: SessionId) -> SecretStr | None:
+        """A new token in place of the old one; None if there is no such session.
+
+        Raises:
+            DatabaseUnavailable: the old token still holds.
+        """
+        token = _new_token()
+        async with self._database.connection() as connection:
+            found = await connection.fetchval(
+                _ROTATE, session_id, _hash(token), self._seal(session_id, token)
+            )
+        return SecretStr(token) if found else None
+
+    async def show(self, session_id: SessionId) -> SecretStr | None:
+        """The present token; None if there is no such session.
+
+        Raises:
+            DatabaseUnavailable: not now.
+            cryptography.exceptions.InvalidTag: TOKEN_ENCRYPTION_KEY is not the one it was made with.
+        """
+        async with self._database.connection() as connection:
+            cipher = await connection.fetchval(_CIPHER, session_id)
+        return SecretStr(self._open(session_id, cipher)) if cipher else None
+
+    async def revoke(self, connection: Connection, session_id: SessionId) -> bool:
+        """Refuse the token from the commit of the caller's transaction on. False: no such session."""
+        return await connection.fetchval(_REVOKE, session_id) is not None
+
+    async def holder(self, token: str) -> TokenHolder | None:
+        """Whose token this is; None if nobody's (any more).
+
+        Raises:
+            DatabaseUnavailable: it cannot be checked now.
+        """
+        if not token.startswith(PREFIX):
+            return None
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_HOLDER, _hash(token))
+        if row is None:
+            return None
+        return TokenHolder(SessionId(row["session_id"]), row["status"], row["queued"] or 0)
+
+    def _seal(self, session_id: SessionId, token: str) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, token.encode(), session_id.bytes)
+
+    def _open(self, session_id: SessionId, sealed: bytes) -> str:
+        nonce, cipher = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        return self._cipher.decrypt(nonce, cipher, session_id.bytes).decode()
+
+
+def _new_token() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+_INSERT = "INSERT INTO credentials (session_id, token_hash, token_cipher) VALUES ($1, $2, $3)"
+_ROTATE = """
+    UPDATE credentials SET token_hash = $2, token_cipher = $3, rotated_at = now()
+    WHERE session_id = $1 AND revoked_at IS NULL RETURNING true
+"""
+_CIPHER = "SELECT token_cipher FROM credentials WHERE session_id = $1 AND revoked_at IS NULL"
+_REVOKE = """
+    UPDATE credentials SET revoked_at = coalesce(revoked_at, now())
+    WHERE session_id = $1 RETURNING true
+"""
+_HOLDER = """
+    SELECT c.session_id, s.status, s.queued
+    FROM credentials c LEFT JOIN sessions s USING (session_id)
+    WHERE c.token_hash = $1 AND c.revoked_at IS NULL
+"""

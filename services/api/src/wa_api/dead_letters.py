@@ -1,0 +1,152 @@
+"""What could not be handled: kept in a table, shown to the operator, put back on request."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractIncomingMessage
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from wa_api.command_bus import BrokerUnavailable
+from wa_api.database import Database
+from wa_api.paging import Page, Place
+from wa_contracts.ids import new_id
+from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+
+
+class DeadLetter(BaseModel):
+    """One message that could not be handled. Its body is not shown: it may be private."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
+    )
+
+    id: UUID
+    queue: str
+    reason: str
+    type: str | None
+    size: int
+    died_at: datetime
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter with all that a retry needs."""
+
+    id: UUID
+    queue: str
+    reason: str
+    type: str | None
+    body: bytes
+    died_at: datetime
+
+
+def read(message: AbstractIncomingMessage) -> Letter:
+    """A dead-lettered message with the broker's own word on where, why and when it died."""
+    deaths: Any = message.headers.get("x-death") or [{}]
+    first = deaths[0]
+    return Letter(
+        id=new_id(),
+        queue=str(first.get("queue", "")),
+        reason=str(first.get("reason", "unknown")),
+        type=message.type,
+        body=message.body,
+        died_at=_time(first.get("time")),
+    )
+
+
+def _time(value: object) -> datetime:
+    return value.astimezone(UTC) if isinstance(value, datetime) else datetime.now(UTC)
+
+
+class DeadLetters:
+    """The table of dead letters, and the way back to where they came from."""
+
+    def __init__(self, database: Database, link: BrokerLink) -> None:
+        """`link` publishes what is put back."""
+        self._database = database
+        self._link = link
+
+    async def keep(self, letter: Letter) -> None:
+        """Store one.
+
+        Raises:
+            DatabaseUnavailable: it is not stored.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _KEEP,
+                letter.id,
+                letter.queue,
+                letter.reason,
+                letter.type,
+                letter.body,
+                letter.died_at,
+            )
+
+    async def page(self, after: Place | None, limit: int) -> Page[DeadLetter]:
+        """The newest first.
+
+        Raises:
+            DatabaseUnavailable: nothing can be read.
+        """
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _PAGE, after and after.created_at, after and after.id, limit + 1
+            )
+        items = [DeadLetter(**dict(row)) for row in rows[:limit]]
+        more = len(rows) > limit
+        cursor = Place(items[-1].died_at, items[-1].id).cursor() if more else None
+        return Page(items=items, next_cursor=cursor)
+
+    async def put_back(self, letter_id: UUID) -> bool:
+        """Publish one to where it came from, then forget it; False if there is none such.
+
+        A crash between the two puts it back twice: commands and events bear that.
+
+        Raises:
+            BrokerUnavailable: it stays where it is.
+            DatabaseUnavailable: it may have been put back and is still shown.
+        """
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_TAKE, letter_id)
+            if row is None:
+                return False
+            await self._publish(row)
+            await connection.execute(_FORGET, letter_id)
+        return True
+
+    async def _publish(self, row: asyncpg.Record) -> None:
+        channel = self._link.usable_channel
+        if channel is None:
+            raise BrokerUnavailable
+        message = Message(
+            row["body"],
+            type=row["type"],
+            content_type="application/json",
+            delivery_mode=DeliveryMode.PERSISTENT,
+        )
+        try:
+            async with losses():
+                # Straight to the queue where it died: others that had it are not bothered again.
+                await channel.default_exchange.publish(message, row["queue"], mandatory=True)
+        except ConnectionLost as error:
+            self._link.renew(channel)
+            raise BrokerUnavailable from error
+
+
+_KEEP = """
+    INSERT INTO dead_letters (id, queue, reason, type, body, died_at)
+    VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_PAGE = """
+    SELECT id, queue, reason, type, length(body) AS size, died_at FROM dead_letters
+    WHERE $1::timestamptz IS NULL OR (died_at, id) < ($1, $2::uuid)
+    ORDER BY died_at DESC, id DESC LIMIT $3
+"""
+_TAKE = "SELECT queue, type, body FROM dead_letters WHERE id = $1 FOR UPDATE"
+_FORGET = "DELETE FROM dead_letters WHERE id = $1"

@@ -1,0 +1,48 @@
+"""Which partitions have shown a sign of life lately, by this process's own clock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from wa_contracts.heartbeat import SILENT_AFTER, Heartbeat
+
+
+@dataclass(frozen=True)
+class _Sign:
+    host: str
+    heard_at: float
+
+
+class HostLiveness:
+    """Hears heartbeats and knows the partitions whose host lives.
+
+    `clock` is monotonic, in seconds. Clocks of other machines are not compared.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._signs: dict[int, _Sign] = {}
+
+    def hear(self, heartbeat: Heartbeat) -> None:
+        """Take a heartbeat in. A host that leaves is silent at once, where no other took over."""
+        if heartbeat.leaving:
+            self._signs = {p: s for p, s in self._signs.items() if s.host != heartbeat.host}
+            return
+        sign = _Sign(heartbeat.host, self._clock())
+        self._signs.update(dict.fromkeys(heartbeat.partitions, sign))
+
+    def live_partitions(self) -> list[int]:
+        """The partitions named by a heartbeat of the last `SILENT_AFTER`."""
+        oldest = self._clock() - SILENT_AFTER.total_seconds()
+        return [p for p, sign in self._signs.items() if sign.heard_at >= oldest]
+
+    def live_hosts(self) -> int:
+        """How many hosts those are."""
+        live = set(self.live_partitions())
+        return len({sign.host for p, sign in self._signs.items() if p in live})
+
+    def hosts(self) -> Mapping[str, Sequence[int]]:
+        """The hosts that live, with the partitions that each named last."""
+        found: dict[str, list[int]] = {}
+        for partition in self.live_partitions():
+            found.setdefault(self._signs[partition].host, []).append(partition)
+        return found

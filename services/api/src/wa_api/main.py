@@ -1,0 +1,224 @@
+"""Composition root: builds everything and runs it until a signal."""
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from wa_api.app import build_app
+from wa_api.command_bus import CommandBus
+from wa_api.credentials import Credentials
+from wa_api.dashboard_views import DashboardViews
+from wa_api.database import Database
+from wa_api.dead_letter_collector import DeadLetterCollector
+from wa_api.dead_letters import DeadLetters
+from wa_api.feed import Feed
+from wa_api.gateway import Gateway
+from wa_api.host_liveness import HostLiveness
+from wa_api.inbox import Inbox
+from wa_api.keys import Keys, derive, load_keys
+from wa_api.live import Live
+from wa_api.media_address import MediaAddressRule
+from wa_api.message_requests import MessageRequests
+from wa_api.metrics import ApiMetrics, ProjectorMetrics, metrics_served
+from wa_api.outcomes import Outcomes
+from wa_api.projection_writer import ProjectionWriter
+from wa_api.projector import Projector
+from wa_api.rate_limit import RateLimit
+from wa_api.requests_to_owner import RequestsToOwner
+from wa_api.sending import Sending
+from wa_api.server import CannotListen, Server, listen
+from wa_api.session_lifecycle import SessionLifecycle
+from wa_api.settings import Settings, load_settings
+from wa_api.sign_in import SignIn
+from wa_api.views import Views
+from wa_contracts.ids import new_id
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.logs import configure_logs
+from wa_contracts.runtime.migrations import migrate
+
+log = structlog.get_logger()
+
+FIRST_ATTEMPT_SECONDS = 15.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command of `python -m wa_api`; the exit status."""
+    parser = argparse.ArgumentParser(prog="wa_api")
+    parser.add_argument("command", choices=("serve", "project", "migrate"))
+    command = parser.parse_args(arguments).command
+    settings = load_settings()
+    configure_logs(settings.log_level, settings.log_format)
+    work: dict[str, Any] = {"serve": _serve, "project": _project, "migrate": _migrate}
+    try:
+        uvloop.run(work[command](settings))
+    except (CannotListen, OSError) as error:  # a taken port, an unreadable key, no database in time
+        sys.stderr.write(f"{error or 'The database did not answer in time.'}\n")
+        return 1
+    return 0
+
+
+async def _migrate(settings: Settings) -> None:
+    applied = await migrate(settings.api_database_url.get_secret_value(), "wa_api")
+    log.info("migrated", applied=len(applied))
+
+
+async def _project(settings: Settings) -> None:
+    await run_projector(settings, _signalled())
+
+
+async def _serve(settings: Settings) -> None:
+    keys = load_keys(
+        settings.data_dir, admin=settings.admin_key, encryption=settings.token_encryption_key
+    )
+
+    def announce(port: int) -> None:
+        log.info("api_ready", host=settings.host, port=port)
+        if keys.admin_made_here:
+            key = keys.admin.get_secret_value()
+            sys.stdout.write(f"Log in: http://localhost:{port}/login?key={key}\n")
+            sys.stdout.flush()
+
+    await run_api(settings, keys, stop=_signalled(), on_ready=announce)
+
+
+async def run_projector(settings: Settings, stop: asyncio.Event) -> None:
+    """Project events until `stop` is set."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.api_database_url.get_secret_value(), size=2)
+        await stack.enter_async_context(database)
+        registry = CollectorRegistry()
+        url = settings.amqp_url.get_secret_value()
+        publish_link = BrokerLink(url, "wa_api projector, publishing")
+        bus, metrics = CommandBus(publish_link), ProjectorMetrics(registry)
+        projector = Projector(writer=ProjectionWriter(database), bus=bus, metrics=metrics)
+        collector = DeadLetterCollector(DeadLetters(database, publish_link), bus, metrics)
+        consume_link = BrokerLink(url, "wa_api projector, consuming", projector.open)
+        letters_link = BrokerLink(url, "wa_api projector, dead letters", collector.open)
+        port = settings.projector_metrics_port
+        stack.enter_context(metrics_served(registry, _first_address(settings.host), port))
+        links = (publish_link, consume_link, letters_link)
+        async with _running(*(link.run() for link in links), projector.run(), collector.run()):
+            await stop.wait()
+    log.info("projector_stopped")
+
+
+async def run_api(
+    settings: Settings, keys: Keys, *, stop: asyncio.Event, on_ready: Callable[[int], None]
+) -> None:
+    """Serve HTTP until `stop` is set, then answer what waits and end.
+
+    `on_ready` is called with the port once requests are taken: after the first attempts to reach the
+    broker, whatever came of them, so that the first request of a healthy start finds it.
+
+    Raises:
+        CannotListen: the address cannot be had.
+    """
+    sockets = listen(settings.host, settings.port)
+    port = sockets[0].getsockname()[1]
+    async with AsyncExitStack() as stack:
+        database = Database(settings.api_database_url.get_secret_value())
+        await stack.enter_async_context(database)
+        gateway = build_gateway(settings, keys, database)
+        links = (gateway.publish_link, gateway.inbox_link)
+        registry = CollectorRegistry()
+        app = build_app(gateway, _api_metrics(registry, gateway))
+        address = _first_address(settings.host)
+        stack.enter_context(metrics_served(registry, address, settings.metrics_port))
+        server = Server(app, lambda: on_ready(port))
+        async with _running(*(link.run() for link in links), gateway.live.run()):
+            for link in links:
+                await link.attempted(FIRST_ATTEMPT_SECONDS)
+            async with _running(_drain_when(stop, gateway, server)):
+                await server.serve(sockets=list(sockets))
+    log.info("api_stopped")
+
+
+async def _drain_when(stop: asyncio.Event, gateway: Gateway, server: Server) -> None:
+    await stop.wait()
+    gateway.outcomes.drain()
+    gateway.live.drain()
+    server.should_exit = True
+
+
+def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway:
+    """Everything that a serving process needs, wired; nothing of it runs yet."""
+    outcomes = Outcomes()
+    liveness = HostLiveness(time.monotonic)
+    inbox = Inbox(f"api-{new_id()}", outcomes, liveness)
+    amqp_url = settings.amqp_url.get_secret_value()
+    publish_link = BrokerLink(amqp_url, "wa_api, publishing")
+    bus = CommandBus(publish_link)
+    views = Views(database, liveness)
+    credentials = Credentials(database, derive(keys.encryption, "session tokens"))
+    live = Live(settings.api_database_url.get_secret_value())
+    requests = RequestsToOwner(bus=bus, outcomes=outcomes, views=views, reply_to=inbox.reply_to)
+    return Gateway(
+        settings=settings,
+        database=database,
+        publish_link=publish_link,
+        inbox_link=BrokerLink(amqp_url, "wa_api, replies", inbox.open),
+        outcomes=outcomes,
+        liveness=liveness,
+        credentials=credentials,
+        sign_in=SignIn(keys, now=lambda: datetime.now(UTC), monotonic=time.monotonic),
+        sending=Sending(
+            bus=bus,
+            outcomes=outcomes,
+            views=views,
+            reply_to=inbox.reply_to,
+            wait_seconds=settings.send_wait_seconds,
+        ),
+        send_rate=RateLimit(settings.session_rate_per_minute, time.monotonic),
+        media_rule=MediaAddressRule(settings.media_directory, settings.media_allowed_hosts),
+        message_requests=MessageRequests(requests=requests, views=views, live=live),
+        lifecycle=SessionLifecycle(
+            database=database, credentials=credentials, requests=requests, views=views
+        ),
+        views=views,
+        dashboard_views=DashboardViews(database, liveness),
+        feed=Feed(database),
+        dead_letters=DeadLetters(database, publish_link),
+        live=live,
+    )
+
+
+def _api_metrics(registry: CollectorRegistry, gateway: Gateway) -> ApiMetrics:
+    metrics = ApiMetrics(registry)
+    metrics.open_waits.set_function(lambda: gateway.outcomes.open_waits)
+    metrics.live_hosts.set_function(gateway.liveness.live_hosts)
+    metrics.broker_available.set_function(lambda: float(gateway.publish_link.is_connected))
+    return metrics
+
+
+def _signalled() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
+@asynccontextmanager
+async def _running(*parts: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """Run these beside the block and end them after it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in parts]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+def _first_address(host: str) -> str:
+    first = host.partition(",")[0].strip()
+    return "127.0.0.1" if first == "localhost" else first

@@ -1,0 +1,1 @@
+"""Read tables, each made from events by one file."""

@@ -1,0 +1,53 @@
+"""How far each session's events have been projected."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from wa_api.database import Connection
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`applied` of a session's events are projected; `seen` is the highest that ever arrived."""
+
+    applied: int = 0
+    seen: int = 0
+
+
+async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID, Checkpoint]:
+    """The checkpoints of these sessions, from zero for unknown ones."""
+    rows = await connection.fetch(_LOAD, list(sessions))
+    known = {r["session_id"]: Checkpoint(r["applied_sequence"], r["seen_sequence"]) for r in rows}
+    return {session: known.get(session, Checkpoint()) for session in sessions}
+
+
+async def save(connection: Connection, checkpoints: Mapping[UUID, Checkpoint]) -> None:
+    """Store them."""
+    await connection.execute(
+        _SAVE,
+        list(checkpoints),
+        [checkpoint.applied for checkpoint in checkpoints.values()],
+        [checkpoint.seen for checkpoint in checkpoints.values()],
+    )
+
+
+async def gaps(connection: Connection) -> dict[UUID, int]:
+    """Sessions with missing events, and the first sequence that is missing."""
+    return {row["session_id"]: row["missing"] for row in await connection.fetch(_GAPS)}
+
+
+_LOAD = """
+    SELECT session_id, applied_sequence, seen_sequence FROM checkpoints
+    WHERE session_id = ANY($1::uuid[])
+"""
+_SAVE = """
+    INSERT INTO checkpoints (session_id, applied_sequence, seen_sequence)
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bigint[])
+    ON CONFLICT (session_id) DO UPDATE SET
+        applied_sequence = excluded.applied_sequence, seen_sequence = excluded.seen_sequence
+"""
+_GAPS = """
+    SELECT session_id, applied_sequence + 1 AS missing FROM checkpoints
+    WHERE seen_sequence > applied_sequence LIMIT 1000
+"""

@@ -1,0 +1,57 @@
+"""The feed: every public event, numbered in the order of its projection."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from wa_api.database import Connection
+from wa_contracts.codec import encode
+from wa_contracts.envelope import Envelope
+from wa_contracts.session_events import QRIssued
+
+
+async def append(connection: Connection, events: Sequence[Envelope]) -> int:
+    """Add these events; the position of the last one."""
+    position = await connection.fetchval(
+        _APPEND,
+        [event.session_id for event in events],
+        [event.type for event in events],
+        [_shown(event) for event in events],
+    )
+    assert isinstance(position, int)
+    return position
+
+
+def _shown(event: Envelope) -> str:
+    """As JSON, without what must not outlive its moment, and storable."""
+    if isinstance(event.data, QRIssued):
+        event = event.model_copy(update={"data": event.data.model_copy(update={"qr": None})})
+    text = encode(event).decode()
+    if "\\u0000" in text:
+        text = to_json(_without_nul(from_json(text))).decode()
+    return text
+
+
+def _without_nul(value: Any) -> Any:
+    """Postgres stores no U+0000 in text; what people see is the replacement character."""
+    match value:
+        case str():
+            return value.replace("\x00", "\ufffd")
+        case dict():
+            return {key: _without_nul(item) for key, item in value.items()}
+        case list():
+            return [_without_nul(item) for item in value]
+        case _:
+            return value
+
+
+_APPEND = """
+    WITH added AS (
+        INSERT INTO feed (session_id, type, event)
+        SELECT session_id, type, event FROM unnest($1::uuid[], $2::text[], $3::jsonb[])
+            WITH ORDINALITY AS new (session_id, type, event, place)
+        ORDER BY place
+        RETURNING position)
+    SELECT max(position) FROM added
+"""

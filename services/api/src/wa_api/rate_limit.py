@@ -1,0 +1,54 @@
+"""Token buckets: so many a minute for each key, with bursts up to that number."""
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+_FORGET_ABOVE = 10_000
+
+
+@dataclass
+class _Bucket:
+    left: float
+    seen_at: float
+
+
+class RateLimit:
+    """At most `per_minute` takes a minute for each key. `clock` is monotonic, in seconds."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+        self._capacity = float(per_minute)
+        self._per_second = per_minute / 60
+        self._clock = clock
+        self._buckets: dict[Hashable, _Bucket] = {}
+
+    def take(self, key: Hashable) -> int:
+        """0 if it may go on; otherwise the whole seconds after which it is worth trying again."""
+        bucket = self._filled(key)
+        if bucket.left >= 1:
+            bucket.left -= 1
+            return 0
+        return self._seconds_until_one(bucket)
+
+    def wait_for(self, key: Hashable) -> int:
+        """As `take`, without taking."""
+        bucket = self._filled(key)
+        return 0 if bucket.left >= 1 else self._seconds_until_one(bucket)
+
+    def _seconds_until_one(self, bucket: _Bucket) -> int:
+        return max(1, math.ceil((1 - bucket.left) / self._per_second))
+
+    def _filled(self, key: Hashable) -> _Bucket:
+        now = self._clock()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            self._forget_full_ones(now)
+            bucket = self._buckets[key] = _Bucket(self._capacity, now)
+        gained = (now - bucket.seen_at) * self._per_second
+        bucket.left = min(self._capacity, bucket.left + gained)
+        bucket.seen_at = now
+        return bucket
+
+    def _forget_full_ones(self, now: float) -> None:
+        if len(self._buckets) > _FORGET_ABOVE:
+            self._buckets = {k: b for k, b in self._buckets.items() if now - b.seen_at < 60}

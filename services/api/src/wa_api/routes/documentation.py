@@ -1,0 +1,22 @@
+"""The reference as a page, from the OpenAPI document that is served here; the events' AsyncAPI."""
+
+from fastapi import APIRouter, Request, Response
+
+from wa_api.api_reference import reference_of
+from wa_api.gateway import TheGateway
+from wa_api.pages import page
+from wa_contracts.asyncapi import as_text, asyncapi_document
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/docs")
+async def docs(request: Request, gateway: TheGateway) -> Response:
+    """Every operation with its parameters, body and answers."""
+    return page("reference.html", request, gateway, reference=reference_of(request.app.openapi()))
+
+
+@router.get("/asyncapi.json")
+async def asyncapi() -> Response:
+    """The AsyncAPI 3 document of the events on RabbitMQ."""
+    return Response(as_text(asyncapi_document()), media_type="application/json")

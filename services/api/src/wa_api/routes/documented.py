@@ -1,0 +1,33 @@
+"""What the OpenAPI document says about errors, the same for all routes."""
+
+from typing import Any
+
+from wa_api.problems import ErrorBody
+
+_DESCRIPTIONS = {
+    400: "A field, parameter or header is missing or invalid.",
+    401: "No, wrong or revoked key or token.",
+    403: "The CSRF token is missing or wrong.",
+    404: "Not there; the code says what.",
+    406: "None of the accepted media types can be had.",
+    409: "The state does not allow it; the code says which.",
+    413: "The body or the media is too large.",
+    415: "The body is not JSON.",
+    422: "The Idempotency-Key was used with another body.",
+    429: "Too much; see Retry-After.",
+    500: "It failed; the code says how.",
+    503: "A dependency is away and nothing was accepted; see Retry-After.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these errors."""
+    return {
+        status: {"model": ErrorBody, "description": _DESCRIPTIONS[status]} for status in statuses
+    }
+
+
+def json_body(schema: dict[str, Any]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads its JSON body itself."""
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,149 @@
+"""`POST /api/messages/send`: the one call that programs make most."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal, assert_never
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from wa_api import problems
+from wa_api.auth import TokenOf
+from wa_api.credentials import TokenHolder
+from wa_api.gateway import Gateway, TheGateway
+from wa_api.media_address import MediaRefused
+from wa_api.request_body import read_json
+from wa_api.routes.documented import errors, json_body
+from wa_api.send_request import SendRequest
+from wa_api.sending import Queued, Refused, SendOptions, SendResult, Sent, Unknown
+from wa_contracts.ids import message_id_for_key
+
+router = APIRouter(tags=["messages"])
+
+DEFAULT_EXPIRY = timedelta(hours=24)
+REPLAYED = "Idempotent-Replayed"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class SendAnswer(BaseModel):
+    """Sent (200) or queued (202). `messageId` is WhatsApp's own id, `id` ours."""
+
+    success: Literal[True] = True
+    messageId: str | None  # noqa: N815
+    id: UUID
+    status: Literal["sent", "queued"]
+
+
+@router.post(
+    "/api/messages/send",
+    summary="Send a text, image, video or document",
+    response_model=SendAnswer,
+    responses={
+        200: {"description": "WhatsApp acknowledged the message."},
+        202: {"model": SendAnswer, "description": "Durable; see Location for what becomes of it."},
+        **errors(400, 401, 404, 409, 413, 415, 422, 429, 500, 503),
+    },
+    openapi_extra=json_body(SendRequest.model_json_schema()),
+)
+async def send_message(
+    request: Request,
+    gateway: TheGateway,
+    holder: TokenOf,
+    *,
+    idempotency_key: Annotated[
+        str | None, Header(description="1 to 255 visible characters.")
+    ] = None,
+    prefer: Annotated[str | None, Header(description="`respond-async` for 202 at once.")] = None,
+    x_expires_in: Annotated[str | None, Header(description="Seconds; 24 hours if absent.")] = None,
+) -> Response:
+    """One message through the session that the token belongs to."""
+    body = await read_json(request, SendRequest)
+    options = SendOptions(
+        idempotency_key=_idempotency_key(idempotency_key),
+        respond_async=_wants_async(prefer),
+        expires_in=_expires_in(x_expires_in, gateway),
+    )
+    _check_media(gateway, body)
+    await _check_session(gateway, holder, options)
+    return answer(await gateway.sending.send(holder.session_id, body, options))
+
+
+def answer(result: SendResult) -> Response:
+    """The HTTP answer to a send."""
+    headers = {REPLAYED: "true"} if result.replayed else {}
+    match result.outcome:
+        case Sent(whatsapp_id):
+            return _accepted(200, result.message_id, whatsapp_id, "sent", headers)
+        case Queued():
+            headers["Location"] = f"/api/messages/{result.message_id}"
+            return _accepted(202, result.message_id, None, "queued", headers)
+        case Refused(error):
+            return problems.from_owner(error, headers=headers).response()
+        case Unknown():
+            return problems.outcome_unknown(result.message_id, headers=headers).response()
+        case _:
+            assert_never(result.outcome)
+
+
+def _accepted(
+    status: int, message_id: UUID, whatsapp_id: str | None, state: str, headers: dict[str, str]
+) -> Response:
+    body = {"success": True, "messageId": whatsapp_id, "id": message_id, "status": state}
+    return Response(to_json(body), status, headers, "application/json")
+
+
+def _idempotency_key(given: str | None) -> str | None:
+    if given is not None and not _KEY.fullmatch(given):
+        raise problems.invalid_field(
+            "Idempotency-Key", "'Idempotency-Key' must have 1 to 255 visible ASCII characters."
+        )
+    return given
+
+
+def _wants_async(prefer: str | None) -> bool:
+    wishes = (wish.partition(";")[0].strip().lower() for wish in (prefer or "").split(","))
+    return "respond-async" in wishes
+
+
+def _expires_in(given: str | None, gateway: Gateway) -> timedelta:
+    if given is None:
+        return DEFAULT_EXPIRY
+    longest = gateway.settings.retention_days * 86_400
+    if not (given.isascii() and given.isdigit() and len(given) < 12 and 0 < int(given) < longest):
+        raise problems.invalid_field(
+            "X-Expires-In", f"'X-Expires-In' must be whole seconds, from 1 to {longest - 1}."
+        )
+    return timedelta(seconds=int(given))
+
+
+def _check_media(gateway: Gateway, body: SendRequest) -> None:
+    if body.media_url is None or body.type == "text":
+        return
+    try:
+        gateway.media_rule.check(body.media_url)
+    except MediaRefused as error:
+        raise problems.invalid_field("mediaUrl", str(error)) from error
+
+
+async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOptions) -> None:
+    """Refuse what the owner would refuse anyway, unless it may be the repeat of a known message."""
+    key = options.idempotency_key
+    if seconds := gateway.send_rate.take(holder.session_id):
+        raise problems.Problem(
+            "rate_limited",
+            "This session sends too much: it is over its messages per minute.",
+            headers={"Retry-After": str(seconds)},
+        )
+    is_full = holder.queued >= gateway.settings.session_queue_limit
+    refusal = problems.session_refuses(holder.status or "")
+    if refusal is None and is_full:
+        refusal = problems.Problem("queue_full", "The session's queue of unsent messages is full.")
+    if refusal is None:
+        return
+    if key is not None:
+        message_id = message_id_for_key(holder.session_id, key)
+        if await gateway.views.has_message(message_id):
+            return
+    raise refusal

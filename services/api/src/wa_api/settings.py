@@ -1,0 +1,64 @@
+"""Everything that can be set from outside, by environment, `.env` or the local stack's file."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The api's settings; names are those of the environment in lower case.
+
+    `host` is a comma-separated list of addresses to listen on; `localhost` stands for both
+    127.0.0.1 and ::1. `media_allowed_hosts` are host names or addresses, comma-separated, that media may
+    come from although they are private. Durations are in the unit that the name ends with.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = "localhost"
+    port: Annotated[int, Field(ge=0, le=65535)] = 3000
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    projector_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9465
+    admin_key: SecretStr | None = None
+    token_encryption_key: SecretStr | None = None
+    api_database_url: SecretStr = SecretStr("postgresql://wa_api@localhost:5432/whatsapp")
+    amqp_url: SecretStr = SecretStr("amqp://guest:guest@localhost:5672/")
+    data_dir: Path = Path(".data")
+    media_root: Path | None = None
+    media_allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    send_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
+    session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
+    session_queue_limit: Annotated[int, Field(ge=1)] = 10_000
+    retention_days: Annotated[int, Field(ge=2)] = 30
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("media_allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def media_directory(self) -> Path:
+        """Where local media lie: MEDIA_ROOT, or `media` in the data directory."""
+        return self.media_root or self.data_dir / "media"
+
+
+def load_settings() -> Settings:
+    """Settings from the environment, then `.env`, then the local stack's file.
+
+    Raises:
+        pydantic.ValidationError: a value is not what its setting can be.
+    """
+    stack = Path(os.environ.get("DATA_DIR", ".data")) / "stack.env"
+    return Settings(_env_file=(stack, ".env"))

@@ -1,0 +1,71 @@
+// The table of sessions: found, filtered, paged, and kept true.
+
+import { lookAtLinking } from "./connect.js";
+import { part } from "./http.js";
+import { listen, steadily } from "./live.js";
+import { renewMenu } from "./menu.js";
+import { renew } from "./renew.js";
+import { showTimes } from "./times.js";
+
+const SEARCH_MS = 150;
+const BY_ITSELF_MS = 15_000;
+const wanted = new URLSearchParams(location.search);
+
+const refresh = steadily(async () => {
+  const drawn = await part(`/dashboard/sessions?${wanted}`);
+  showTimes(drawn);
+  renew(document.getElementById("sessions-live"), drawn, arrived);
+  renewMenu();
+});
+
+export function keepSessions() {
+  listen("/dashboard/changes", ["changed"], () => {
+    refresh();
+    lookAtLinking();
+  });
+  setInterval(refresh, BY_ITSELF_MS);
+  document.addEventListener("click", (event) => {
+    const filter = event.target.closest("[data-filter]");
+    const page = event.target.closest("[data-page]:not(body)");
+    if (filter) {
+      event.preventDefault();
+      if ("clear" in filter.dataset) clearSearch();
+      want({ status: filter.dataset.filter, page: "" });
+    } else if (page) want({ page: page.dataset.page });
+  });
+  keepSearch();
+  return refresh;
+}
+
+function keepSearch() {
+  let waiting = null;
+  const search = document.getElementById("search");
+  const find = () => want({ search: search.value.trim(), page: "" });
+  search.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(find, SEARCH_MS);
+  });
+  search.form.addEventListener("submit", (event) => event.preventDefault());
+  if (search.value.trim() !== (wanted.get("search") ?? "")) find(); // typed before this ran
+}
+
+function want(changes) {
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) wanted.set(name, value);
+    else wanted.delete(name);
+  }
+  const address = wanted.size ? `/?${wanted}` : "/";
+  history.replaceState(null, "", address);
+  refresh();
+}
+
+function clearSearch() {
+  document.getElementById("search").value = "";
+  wanted.delete("search");
+}
+
+function arrived(row) {
+  if (!row.matches("tr[data-session]") || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  const colour = getComputedStyle(document.documentElement).getPropertyValue("--accent-wash");
+  row.animate([{ backgroundColor: colour }, { backgroundColor: "transparent" }], 2000);
+}

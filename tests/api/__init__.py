@@ -1,0 +1,1 @@
+"""The api against a scripted host, on real Postgres and RabbitMQ."""
