@@ -1,0 +1,101 @@
+"""Debian packages: installed where we are root, unpacked into a cache folder where we are not."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_NO_SERVICES = "#!/bin/sh\nexit 101\n"
+_DPKG_STATUS = Path("/var/lib/dpkg/status")
+_LISTS = Path("/var/lib/apt/lists")
+
+
+class PackageUnavailable(RuntimeError):
+    """Debian's tools could not deliver; the message quotes them."""
+
+
+def has_apt() -> bool:
+    return shutil.which("apt-get") is not None and shutil.which("dpkg") is not None
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def install(*packages: str) -> None:
+    """Install as root, without starting any service that comes along.
+
+    Raises PackageUnavailable with apt's own words.
+    """
+    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    wanted = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
+    with _services_held():
+        # The lists may be old or missing: ask again only if they are.
+        if subprocess.run(wanted, env=env, capture_output=True, check=False).returncode == 0:
+            return
+        _run(["apt-get", "update", "-qq"], env)
+        _run(wanted, env)
+
+
+def unpack(package: str, target: Path) -> None:
+    """Download a package with what it depends on and is not installed, into the folder `target`.
+
+    Needs no rights; nothing is registered, no script of a package runs.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch_name:
+        scratch = Path(scratch_name)
+        lists, cache, root = scratch / "lists", scratch / "cache", scratch / "root"
+        for folder in (lists / "partial", cache / "archives" / "partial", root):
+            folder.mkdir(parents=True)
+        options = [f"Dir::Cache={cache}", f"Dir::State::status={_DPKG_STATUS}"]
+        options += ["Debug::NoLocking=1", "APT::Sandbox::User="]
+        download = ["install", "-y", "--no-install-recommends", "--download-only", package]
+        try:
+            _apt([*options, f"Dir::State::lists={_LISTS}"], download)
+        except PackageUnavailable:
+            own_lists = [*options, f"Dir::State::lists={lists}"]
+            _apt(own_lists, ["update"])
+            _apt(own_lists, download)
+        archives = sorted((cache / "archives").glob("*.deb"))
+        if not archives:
+            raise PackageUnavailable(f"apt-get delivered nothing for {package}")
+        for archive in archives:
+            _run(["dpkg", "-x", str(archive), str(root)], os.environ)
+        shutil.rmtree(target, ignore_errors=True)
+        root.rename(target)
+
+
+def _apt(options: Sequence[str], command: Sequence[str]) -> None:
+    settings = [part for option in options for part in ("-o", option)]
+    _run(
+        ["apt-get", *settings, "-qq", *command], os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    )
+
+
+def _run(argv: Sequence[str], env: "os._Environ[str] | dict[str, str]") -> None:
+    done = subprocess.run(argv, env=env, capture_output=True, check=False)
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).decode(errors="replace").strip()
+        raise PackageUnavailable(f"{argv[0]} failed: {words[-600:]}")
+
+
+@contextlib.contextmanager
+def _services_held() -> Iterator[None]:
+    """Debian asks policy-rc.d before it starts a service; 101 says no."""
+    before = _POLICY.read_bytes() if _POLICY.exists() else None
+    mode = _POLICY.stat().st_mode if before is not None else 0
+    _POLICY.write_text(_NO_SERVICES)
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if before is None:
+            _POLICY.unlink(missing_ok=True)
+        else:
+            _POLICY.write_bytes(before)
+            _POLICY.chmod(mode)

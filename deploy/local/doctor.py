@@ -1,0 +1,76 @@
+"""What this machine has and lacks, in one table: `make doctor`."""
+
+import platform
+import subprocess
+import sys
+
+from deploy.local import containers, debian, erlang, postgres, tools
+from deploy.local.configuration import Configuration
+from deploy.local.ports import is_free
+
+_Finding = tuple[bool | None, str, str]
+
+
+def examine(settings: Configuration) -> int:
+    """Print one line a fact; 0 if `make run` can work, else 1."""
+    engine = containers.engine_answers()
+    findings: list[_Finding] = [
+        (True, "Python", platform.python_version()),
+        (True, "Container engine", "answers" if engine else "none: embedded servers are used"),
+        _postgres(settings, engine=engine),
+        _rabbitmq(settings, engine=engine),
+        libmagic(),
+        _port(settings),
+    ]
+    findings += [(None, name, found) for name, found in tools.found().items()]
+    for fine, name, fact in findings:
+        mark = {True: "ok", False: "MISSING", None: "tests"}[fine]
+        print(f"  {mark:<8} {name:<17} {fact}")
+    return 0 if all(fine is not False for fine, _, _ in findings) else 1
+
+
+def _postgres(settings: Configuration, *, engine: bool) -> _Finding:
+    if settings.external_databases is not None:
+        return True, "Postgres", "named in the environment"
+    if engine:
+        return True, "Postgres", f"container {containers.POSTGRES_IMAGE}"
+    try:
+        postgres.can_run()
+    except (postgres.PostgresUnavailable, OSError, subprocess.SubprocessError) as error:
+        return False, "Postgres", str(error)
+    return True, "Postgres", f"embedded {postgres.version()}"
+
+
+def _rabbitmq(settings: Configuration, *, engine: bool) -> _Finding:
+    if settings.external_broker is not None:
+        return True, "RabbitMQ", "named in the environment"
+    if engine:
+        return True, "RabbitMQ", f"container {containers.RABBITMQ_IMAGE}"
+    installation = erlang.find()
+    if installation is not None:
+        return True, "RabbitMQ", f"{installation.version} in {installation.scripts}"
+    if debian.has_apt():
+        return True, "RabbitMQ", "comes from Debian's packages at the first start"
+    return False, "RabbitMQ", "install it, start a container engine, or name one in AMQP_URL"
+
+
+def libmagic() -> _Finding:
+    """In an interpreter of its own: the library stays loaded."""
+    program = (
+        "import pylibmagic, magic; "
+        "print(magic.from_buffer(b'%PDF-1.7 ', mime=True), importlib.metadata.version('pylibmagic'))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", f"import importlib.metadata; {program}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if told.returncode != 0 or not told.stdout.startswith("application/pdf"):
+        return False, "libmagic", (told.stderr or told.stdout).strip()[-200:]
+    return True, "libmagic", f"pylibmagic {told.stdout.split()[1]}"
+
+
+def _port(settings: Configuration) -> _Finding:
+    free = is_free(settings.port) and is_free(settings.port, "::1")
+    return free, f"Port {settings.port}", "free" if free else "in use: choose another with PORT"

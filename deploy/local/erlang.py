@@ -1,0 +1,114 @@
+"""Where RabbitMQ and the Erlang beneath it lie on this machine, and how they get there."""
+
+import fcntl
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import debian
+
+
+class BrokerUnavailable(RuntimeError):
+    """No RabbitMQ can be run here; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """RabbitMQ's own scripts (not Debian's wrappers, which insist on a user) and Erlang's tools."""
+
+    scripts: Path
+    erlang_bin: Path
+
+    @property
+    def server(self) -> Path:
+        return self.scripts / "rabbitmq-server"
+
+    @property
+    def control(self) -> Path:
+        return self.scripts / "rabbitmqctl"
+
+    @property
+    def epmd(self) -> Path:
+        return self.erlang_bin / "epmd"
+
+    @property
+    def version(self) -> str:
+        """For example `3.10.8`, from the folder's name; `?` where that does not tell."""
+        found = re.search(
+            r"rabbitmq_server-([0-9.]+)|/([0-9]+\.[0-9.]+)/", str(self.server.resolve())
+        )
+        return next((part for part in found.groups() if part), "?") if found else "?"
+
+
+def find() -> Installation | None:
+    """An installation that is there already."""
+    return _debian(Path("/")) or _debian(_cache()) or _homebrew()
+
+
+def find_or_install() -> Installation:
+    """An installation, brought here if need be. Raises BrokerUnavailable.
+
+    Safe to call from several processes at once: one fetches, the others wait.
+    """
+    if (found := find()) is not None:
+        return found
+    if not debian.has_apt():
+        raise BrokerUnavailable(
+            "There is no RabbitMQ here: install it (for example `brew install rabbitmq`), start a "
+            "container engine, or name your own broker in AMQP_URL."
+        )
+    cache = _cache()
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with cache.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (found := find()) is None:
+            _fetch(cache)
+            found = find()
+    if found is None:
+        raise BrokerUnavailable("RabbitMQ was installed, but its scripts are not where expected.")
+    return found
+
+
+def _fetch(cache: Path) -> None:
+    print("Getting RabbitMQ from Debian's packages (once) …", flush=True)
+    try:
+        if debian.is_root():
+            debian.install("rabbitmq-server")
+        else:
+            debian.unpack("rabbitmq-server", cache)
+            _correct_root(cache)
+    except debian.PackageUnavailable as error:
+        raise BrokerUnavailable(
+            f"RabbitMQ could not be had from Debian's packages ({error}). Install rabbitmq-server "
+            "yourself, start a container engine, or name your own broker in AMQP_URL."
+        ) from error
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
+    return Path(home) / "whatsapp-gateway" / "rabbitmq"
+
+
+def _debian(root: Path) -> Installation | None:
+    candidate = Installation(root / "usr/lib/rabbitmq/bin", root / "usr/lib/erlang/bin")
+    return candidate if candidate.server.exists() and candidate.epmd.exists() else None
+
+
+def _homebrew() -> Installation | None:
+    server, epmd = shutil.which("rabbitmq-server"), shutil.which("epmd")
+    if server is None or epmd is None or Path(server).parent == Path("/usr/sbin"):
+        return None
+    return Installation(Path(server).parent, Path(epmd).parent)
+
+
+def _correct_root(root: Path) -> None:
+    """Erlang's start scripts name their own folder."""
+    erlang = root / "usr/lib/erlang"
+    scripts = [erlang / "bin/erl", erlang / "bin/start", *erlang.glob("erts-*/bin/erl")]
+    for script in scripts:
+        if script.exists():
+            text = script.read_text()
+            script.write_text(text.replace("ROOTDIR=/usr/lib/erlang", f"ROOTDIR={erlang}"))
+            script.chmod(0o755)

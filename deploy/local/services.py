@@ -1,0 +1,122 @@
+"""The project's own processes: their commands, their environment, and the order of their end."""
+
+import base64
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from deploy.local.configuration import Configuration
+from deploy.local.ports import free_port
+
+_GENERATED = ("ADMIN_KEY", "TOKEN_ENCRYPTION_KEY")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process that is kept alive."""
+
+    name: str
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
+    stop_within: float = 10
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run: first the migrations to their end, then the services in this order.
+
+    They are stopped in the reverse order.
+    """
+
+    migrations: Sequence[Service]
+    services: Sequence[Service]
+
+
+def python_module(*arguments: str) -> list[str]:
+    """The command that runs one of our packages with the interpreter that runs us."""
+    return [sys.executable, "-m", *arguments]
+
+
+def program(configuration: Configuration, environment: Mapping[str, str]) -> Program:
+    """The real services; each gets ports of its own for what it shows beside the API."""
+
+    def port(name: str, preferred: int) -> str:
+        return configuration.environment.get(name) or str(free_port(preferred))
+
+    host = {"HEALTH_PORT": port("HEALTH_PORT", 9466)}
+    projector_port = port("PROJECTOR_METRICS_PORT", 9465)
+    projector = {"METRICS_PORT": projector_port, "PROJECTOR_METRICS_PORT": projector_port}
+    api = {"PORT": str(configuration.port), "METRICS_PORT": port("METRICS_PORT", 9464)}
+
+    def service(
+        name: str, command: Sequence[str], own: Mapping[str, str], within: float = 10
+    ) -> Service:
+        return Service(name, python_module(*command), {**environment, **own}, within)
+
+    return Program(
+        migrations=(
+            service("session-host migrate", ("wa_session_host", "migrate"), host),
+            service("api migrate", ("wa_api", "migrate"), api),
+        ),
+        services=(
+            service("session-host", ("wa_session_host", "run"), host, within=15),
+            service("projector", ("wa_api", "project"), projector),
+            service("api", ("wa_api", "serve"), api),
+        ),
+    )
+
+
+def inherited(configuration: Configuration) -> dict[str, str]:
+    """What every service is told, but for the URLs and keys."""
+    return {
+        **configuration.environment,
+        "DATA_DIR": str(configuration.data_dir),
+        "ENGINE": configuration.engine,
+        "LOG_FORMAT": configuration.log_format,
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The two secrets, and whether the admin key was made here (then the login link is shown)."""
+
+    admin: str = field(repr=False)
+    token_encryption: str = field(repr=False)
+    admin_generated: bool
+
+    def environment(self) -> dict[str, str]:
+        return {"ADMIN_KEY": self.admin, "TOKEN_ENCRYPTION_KEY": self.token_encryption}
+
+
+def new_key() -> str:
+    """32 random bytes in URL-safe base64, padded: 44 characters."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_admin_key() -> str:
+    """Fit for a URL as it stands."""
+    return secrets.token_urlsafe(32)
+
+
+def keys(configuration: Configuration) -> Keys:
+    """The keys that are set, else those of the last run, else new ones kept in `keys.env`."""
+    path = configuration.data_dir / "keys.env"
+    kept = {name: value for name, value in dotenv_values(path).items() if value}
+    told = {n: v for n in _GENERATED if (v := configuration.environment.get(n))}
+    made = {"ADMIN_KEY": new_admin_key(), "TOKEN_ENCRYPTION_KEY": new_key()}
+    stored = {**made, **kept}
+    if stored != kept and not set(_GENERATED) <= set(told):
+        _write_private(path, "".join(f"{name}={stored[name]}\n" for name in _GENERATED))
+    chosen = {**stored, **told}
+    return Keys(chosen["ADMIN_KEY"], chosen["TOKEN_ENCRYPTION_KEY"], "ADMIN_KEY" not in told)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)

@@ -1,0 +1,141 @@
+"""Postgres and RabbitMQ for a local run: the ones that are named, else containers, else embedded."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from dotenv import dotenv_values
+
+from deploy.local import databases, servers
+from deploy.local.children import ProcessRecord
+from deploy.local.configuration import Configuration, Misconfigured
+from deploy.local.ports import free_port
+
+Migrate = Callable[[databases.Databases], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where everything is; `environment` is what the services read."""
+
+    databases: databases.Databases
+    broker: str
+
+    def environment(self) -> dict[str, str]:
+        return self.databases.environment() | {"AMQP_URL": self.broker}
+
+
+class Stack:
+    """The servers of one data directory, for as long as the context lasts.
+
+    The ports of the last run are used again if they are free, and the URLs are written to
+    `DATA_DIR/stack.env`. One process at a time may use a data directory.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._directory = configuration.data_dir
+        self.record = ProcessRecord(self._directory / "processes.json")
+        self.postgres: servers.PostgresServer | None = None
+        self.rabbitmq: servers.RabbitMQServer | None = None
+        self._lock: IO[str] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._lock = self._take_directory()
+        self.leftovers = self.record.end_leftovers()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # In the reverse of the order of dependence: the broker first, then the database.
+        try:
+            for server in (self.rabbitmq, self.postgres):
+                if server is not None:
+                    await server.stop()
+        finally:
+            self.record.clear()
+            if self._lock is not None:
+                self._lock.close()
+
+    async def start(self, migrate: Migrate | None = None) -> Urls:
+        """Start what is not named, make the databases, write `stack.env`; the URLs.
+
+        `migrate` runs as soon as the databases are there, while the broker is still starting.
+        """
+        async with asyncio.TaskGroup() as group:
+            broker = group.create_task(self._start_broker())
+            made = await self._start_postgres()
+            if migrate is not None:
+                await migrate(made)
+        urls = Urls(made, broker.result())
+        _write_private(
+            self._directory / "stack.env",
+            "".join(f"{name}={value}\n" for name, value in urls.environment().items()),
+        )
+        return urls
+
+    async def _start_postgres(self) -> databases.Databases:
+        named = self._configuration.external_databases
+        if named is not None:
+            return databases.Databases(*named.values())
+        self.postgres = servers.postgres_server(
+            self._directory / "postgres", port=self._port("API_DATABASE_URL", 5433)
+        )
+        await self.postgres.start()
+        self._record(self.postgres.pids)
+        return await databases.provide(self.postgres.url)
+
+    async def _start_broker(self) -> str:
+        if self._configuration.external_broker is not None:
+            return self._configuration.external_broker
+        self.rabbitmq = servers.rabbitmq_server(
+            self._directory / "rabbitmq", port=self._port("AMQP_URL", 5673)
+        )
+        await self.rabbitmq.start()
+        self._record(self.rabbitmq.pids)
+        return self.rabbitmq.url
+
+    def _record(self, pids: tuple[int, ...]) -> None:
+        for pid in pids:
+            self.record.add(pid)
+
+    def _port(self, name: str, otherwise: int) -> int:
+        """The port of the last run, so that programs which know the URL go on working."""
+        last = dotenv_values(self._directory / "stack.env").get(name) or ""
+        digits = last.rpartition("@")[2].partition(":")[2].partition("/")[0]
+        return free_port(int(digits) if digits.isdigit() else otherwise)
+
+    def _take_directory(self) -> IO[str]:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        lock = (self._directory / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            raise Misconfigured(
+                f"{self._directory} is in use by another run (process {owner}): stop that one, "
+                "or choose another directory with DATA_DIR."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
+
+
+def _write_private(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(path)
