@@ -1,0 +1,171 @@
+"""A person on WhatsApp as tests drive one: receives, sends, confirms, asks again."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.whatsapp.accounts import Account, Companion, Directory
+from tests.whatsapp.inbox import ReceivedMessage, ReceivedReceipt
+from tests.whatsapp.link_code import LinkCodeDesk
+from tests.whatsapp.media import MediaStore
+from tests.whatsapp.nodes import Jid
+from tests.whatsapp.outbox import Draft
+from tests.whatsapp.pairing import PairingDesk
+from tests.whatsapp.protobufs import Message
+from tests.whatsapp.waiting import Changes
+
+_RECEIVE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """The parts of the server that phones and contacts use."""
+
+    directory: Directory
+    pairing: PairingDesk
+    link_codes: LinkCodeDesk
+    media: MediaStore
+    changes: Changes
+
+
+class Contact:
+    """A registered recipient with one device, its phone. Get one from `StandIn.contact`."""
+
+    def __init__(self, network: Network, account: Account) -> None:
+        self._network = network
+        self._account = account
+        self._given_out = 0
+
+    @property
+    def number(self) -> str:
+        """The phone number in digits."""
+        return self._account.number
+
+    @property
+    def lid(self) -> str:
+        """The user part of the address that hides the number."""
+        return self._account.lid
+
+    @property
+    def inbox(self) -> list[ReceivedMessage]:
+        """Everything received so far, in order of arrival."""
+        return self._account.inbox.messages
+
+    @property
+    def undecryptable(self) -> list[str]:
+        """The ids of messages that this phone could not decrypt."""
+        return self._account.inbox.undecryptable
+
+    @property
+    def receipts(self) -> list[ReceivedReceipt]:
+        """What the recipients' companions confirmed of this contact's own messages."""
+        return self._account.inbox.receipts
+
+    @property
+    def auto_deliver(self) -> bool:
+        """Whether a delivery receipt goes out for each message as it arrives."""
+        return self._account.inbox.auto_deliver
+
+    @auto_deliver.setter
+    def auto_deliver(self, value: bool) -> None:
+        self._account.inbox.auto_deliver = value
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether it asks the sender again for what it cannot decrypt, as every phone does."""
+        return self._account.inbox.asks_again
+
+    @asks_again.setter
+    def asks_again(self, value: bool) -> None:
+        self._account.inbox.asks_again = value
+
+    async def receive(self, timeout: float = _RECEIVE_SECONDS) -> ReceivedMessage:
+        """Return the next message that was not returned yet.
+
+        Raises TimeoutError if none arrives within `timeout` seconds.
+        """
+        await self._network.changes.until(
+            lambda: len(self.inbox) > self._given_out, timeout, f"a message to {self.number}"
+        )
+        self._given_out += 1
+        return self.inbox[self._given_out - 1]
+
+    async def send_text(self, to: str, text: str) -> str:
+        """Send a text to the number `to`, and return the message's id.
+
+        Companions that are offline get it after their next login.
+        """
+        return await self._send(to, Draft(Message(conversation=text).SerializeToString()))
+
+    async def send_image(self, to: str, data: bytes, mime_type: str, caption: str = "") -> str:
+        """Send an image to the number `to`, and return the message's id."""
+        return await self._send_media(to, "image", data, mime_type, caption=caption)
+
+    async def send_document(
+        self, to: str, data: bytes, mime_type: str, file_name: str, caption: str = ""
+    ) -> str:
+        """Send a document to the number `to`, and return the message's id."""
+        return await self._send_media(
+            to, "document", data, mime_type, caption=caption, fileName=file_name
+        )
+
+    async def deliver(self, message_id: str) -> None:
+        """Tell the sender that the message reached this phone."""
+        await self._confirm(message_id, None)
+
+    async def read(self, message_id: str) -> None:
+        """Tell the sender that a person read the message."""
+        await self._confirm(message_id, "read")
+
+    def forget_sessions(self) -> None:
+        """Lose all keys shared with senders: what they send next cannot be decrypted."""
+        self._account.primary.forget_sessions()
+
+    async def ask_again(self, message_id: str, sender: str) -> None:
+        """Tell the number `sender` that its message could not be decrypted, with new keys.
+
+        A sender that still knows the message sends it again, under the same id.
+        """
+        for companion in self._companions_of(sender):
+            await self._account.outbox.ask_again(companion, message_id, 1)
+
+    async def _send_media(
+        self,
+        to: str,
+        kind: Literal["image", "document"],
+        data: bytes,
+        mime_type: str,
+        **fields: str,
+    ) -> str:
+        media = self._network.media.put(kind, data)
+        message = Message()
+        part = getattr(message, f"{kind}Message")
+        part.mimetype = mime_type
+        part.URL = media.url
+        part.directPath = media.direct_path
+        part.mediaKey = media.media_key
+        part.fileSHA256 = media.sha256
+        part.fileEncSHA256 = media.encrypted_sha256
+        part.fileLength = media.length
+        for name, value in fields.items():
+            setattr(part, name, value)
+        return await self._send(to, Draft(message.SerializeToString(), kind))
+
+    async def _send(self, to: str, draft: Draft) -> str:
+        recipient = self._network.directory.find(Jid(to))
+        if recipient is None:
+            raise LookupError(f"{to} is not on WhatsApp")
+        await self._account.outbox.send(recipient, draft)
+        return draft.id
+
+    async def _confirm(self, message_id: str, kind: str | None) -> None:
+        message = next((one for one in self.inbox if one.id == message_id), None)
+        if message is None:
+            raise LookupError(f"{self.number} has not received {message_id}")
+        for companion in self._companions_of(message.sender):
+            await self._account.outbox.confirm(companion, message_id, kind)
+
+    def _companions_of(self, number: str) -> list[Companion]:
+        account = self._network.directory.find(Jid(number))
+        if account is None:
+            raise LookupError(f"{number} is not on WhatsApp")
+        return list(account.companions.values())

@@ -1,0 +1,101 @@
+"""What companions ask the server: prekeys, users and devices, media hosts.
+
+Source: the engine's `prekeys.go`, `user.go`, `mediaconn.go` and `client.go` (log-out).
+"""
+
+from tests.whatsapp.accounts import Account, Companion, Directory
+from tests.whatsapp.bundles import bundle_nodes, read_prekey
+from tests.whatsapp.media import MEDIA_HOST
+from tests.whatsapp.nodes import SERVER_JID, Attributes, Jid, MalformedNode, Node
+from tests.whatsapp.waiting import Changes
+
+_MEDIA_LIFE_SECONDS = "3600"
+
+
+def result(query: Node, content: list[Node] | None = None) -> Node:
+    """The answer to an `<iq>` that worked."""
+    attrs: Attributes = {"from": SERVER_JID, "type": "result", "id": query.text("id")}
+    return Node("iq", attrs, content)
+
+
+class Queries:
+    """Answers the queries of logged-in companions; an unknown one gets an empty result."""
+
+    def __init__(self, directory: Directory, changes: Changes) -> None:
+        self._directory = directory
+        self._changes = changes
+
+    async def answer(self, account: Account, device: Companion, query: Node) -> None:
+        """Answer one `<iq>` of this device."""
+        content: list[Node] | None = None
+        match query.text("xmlns"), query.text("type"):
+            case "encrypt", "get" if query.child("count"):
+                content = [Node("count", {"value": str(len(device.one_time_prekeys))})]
+            case "encrypt", "get":
+                content = [Node("list", content=self._bundles(query.need("key")))]
+            case "encrypt", "set":
+                _keep_prekeys(device, query)
+            case "usync", "get":
+                content = [self._usync(query.need("usync"))]
+            case "w:m", "set":
+                content = [_media_hosts()]
+            case "md", "set" if query.child("remove-companion-device"):
+                account.companions.pop(device.device, None)
+                self._changes.announce()
+        if device.link is not None:
+            await device.link.send(result(query, content))
+        if query.text("xmlns") == "passive" and query.child("active"):
+            await device.activate()
+
+    def _bundles(self, users: Node) -> list[Node]:
+        nodes = []
+        for user in users.children:
+            jid = user.jid("jid")
+            account = self._directory.find(jid)
+            bundle = account.bundle(jid.device) if account else None
+            if bundle is None:
+                missing = Node("error", {"code": "404", "text": "item-not-found"})
+                nodes.append(Node("user", {"jid": jid}, [missing]))
+            else:
+                nodes.append(Node("user", {"jid": jid}, bundle_nodes(bundle)))
+        return nodes
+
+    def _usync(self, usync: Node) -> Node:
+        wanted = {part.tag for part in usync.need("query").children}
+        users = [self._user(user, wanted) for user in usync.need("list").children]
+        return Node("usync", content=[Node("list", content=users)])
+
+    def _user(self, user: Node, wanted: set[str]) -> Node:
+        contact = user.child("contact")
+        if contact is not None:
+            number = contact.data.decode().partition("@")[0].removeprefix("+")
+            return self._contact(contact, number)
+        jid = user.jid("jid")
+        account = self._directory.find(jid)
+        parts = []
+        if account is not None and "devices" in wanted:
+            devices = [Node("device", {"id": str(number)}) for number in account.devices]
+            parts.append(Node("devices", content=[Node("device-list", content=devices)]))
+        if account is not None and "lid" in wanted:
+            parts.append(Node("lid", {"val": account.lid_jid}))
+        return Node("user", {"jid": jid}, parts)
+
+    def _contact(self, contact: Node, number: str) -> Node:
+        """Whether a number is on WhatsApp; the client finds its question in the content."""
+        account = self._directory.find(Jid(number))
+        found = Node("contact", {"type": "in" if account else "out"}, contact.data)
+        if account is None:
+            return Node("user", {"jid": Jid(number)}, [found])
+        return Node("user", {"jid": account.lid_jid, "pn_jid": account.phone_jid}, [found])
+
+
+def _keep_prekeys(device: Companion, query: Node) -> None:
+    if query.need("identity").data != device.identity:
+        raise MalformedNode("prekeys of another identity than was linked")
+    device.one_time_prekeys.extend(read_prekey(key) for key in query.need("list").children)
+    device.signed_prekey = read_prekey(query.need("skey"))
+
+
+def _media_hosts() -> Node:
+    life = {"ttl": _MEDIA_LIFE_SECONDS, "auth_ttl": _MEDIA_LIFE_SECONDS, "max_buckets": "12"}
+    return Node("media_conn", {"auth": "auth", **life}, [Node("host", {"hostname": MEDIA_HOST})])
