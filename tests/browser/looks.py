@@ -1,0 +1,79 @@
+"""How a page looks and whether everybody can use it: pictures in every form, and axe's rules."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.async_api import Page, ViewportSize
+
+from tests.browser.operator import WIDE
+
+SCREENSHOTS = Path(__file__).parents[2] / "test-results" / "screenshots"
+NARROW: ViewportSize = {"width": 360, "height": 780}
+FORMS: Mapping[str, ViewportSize] = {"wide": WIDE, "narrow": NARROW}
+
+_AXE = (Path(__file__).with_name("axe") / "axe.min.js").read_text()
+_RUN = """
+    axe.run({exclude: %s}).then(found => ({
+        checked: found.passes.length,
+        violations: found.violations.map(one => ({
+            rule: one.id,
+            help: one.help,
+            places: one.nodes.slice(0, 5).map(node => `${node.target} ${node.failureSummary}`),
+        })),
+    }))
+"""
+Scheme = Literal["light", "dark"]
+_SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+
+
+async def examine(
+    page: Page,
+    name: str,
+    *,
+    forms: Collection[str] = tuple(FORMS),
+    full: bool = False,
+    documentation: bool = False,
+) -> None:
+    """Check a state of the page in both themes and at both widths, and keep a picture of each.
+
+    The page scrolls in one direction only, and axe finds no violation. The API documentation is the
+    same everywhere and long: axe reads it where `documentation` is asked for.
+    """
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for scheme in _SCHEMES:
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for form in forms:
+            if page.viewport_size != FORMS[form]:
+                await page.set_viewport_size(FORMS[form])
+            path = SCREENSHOTS / f"{name}-{scheme}-{form}.png"
+            await page.screenshot(path=path, full_page=full, animations="disabled")
+            overhang = await page.evaluate(
+                "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert overhang <= 0, f"{name} is {overhang} px too wide when {form}"
+        if page.viewport_size != WIDE:
+            await page.set_viewport_size(WIDE)
+        violations = await violations_on(page, documentation=documentation)
+        assert not violations, f"{name}, {scheme}: {violations}"
+
+
+async def violations_on(page: Page, *, documentation: bool) -> list[dict[str, Any]]:
+    """What axe finds. It is put into the page by the debugger, so that the page's policy stays."""
+    skipped = [] if documentation else ["#documentation"]
+    debugger = await page.context.new_cdp_session(page)
+    try:
+        has_axe = await debugger.send("Runtime.evaluate", {"expression": "typeof axe"})
+        if has_axe["result"]["value"] == "undefined":
+            await debugger.send("Runtime.evaluate", {"expression": _AXE})
+        answer = await debugger.send(
+            "Runtime.evaluate",
+            {"expression": _RUN % skipped, "awaitPromise": True, "returnByValue": True},
+        )
+    finally:
+        await debugger.detach()
+    assert "exceptionDetails" not in answer, answer
+    result = answer["result"]["value"]
+    assert result["checked"] > 10, "axe has looked at the page"
+    found: list[dict[str, Any]] = result["violations"]
+    return found

@@ -1,0 +1,122 @@
+"""Linking numbers from the page on the real engine: the phone scans the picture that is shown."""
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.operator import Operator
+from tests.deadlines import eventually
+from tests.system.ring import Ring
+from tests.system.rings import NewRing
+from tests.whatsapp import Phone, StandIn
+
+FRIEND = "12345678900"
+
+
+@pytest.fixture(scope="module")
+async def whatsapp() -> AsyncIterator[StandIn]:
+    """A stand-in of the module's own."""
+    async with StandIn.start() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(scope="module")
+async def ring(new_ring: NewRing, whatsapp: StandIn) -> AsyncIterator[Ring]:
+    """A ring whose engine talks to the stand-in; it ends before the stand-in does."""
+    ring = await new_ring(engine="neonize", host_environment=whatsapp.engine_environment())
+    yield ring
+    await ring.stop()
+
+
+async def scan_what_is_shown(operator: Operator, phone: Phone) -> None:
+    """Hold the phone before the screen until it has read the code."""
+
+    async def scanned() -> bool:
+        await phone.scan(await operator.read_qr())
+        return True
+
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
+    await eventually(scanned, within=20, what="the phone reads the picture on the page")
+
+
+async def test_the_phone_scans_the_picture_and_the_dialog_closes_by_itself(
+    operator: Operator, whatsapp: StandIn
+) -> None:
+    phone = whatsapp.phone("919876543210")
+    friend = whatsapp.contact(FRIEND)
+    await operator.begin_to_connect("Sales")
+    await scan_what_is_shown(operator, phone)
+    await expect(operator.dialog).to_be_hidden(timeout=20_000)
+    await expect(operator.toasts).to_contain_text("+919876543210 is linked")
+    await operator.shows("Sales", "Working")
+    await expect(operator.row("Sales")).to_contain_text("+919876543210")
+
+    await operator.row("Sales").get_by_role("button", name="Send a test message").click()
+    test = operator.page.get_by_role("dialog", name="Send a test message")
+    await test.get_by_label("To").fill(FRIEND)
+    await test.get_by_label("Message").fill("Grüße 👋")
+    await test.get_by_role("button", name="Send", exact=True).click()
+    received = await friend.receive(timeout=15)
+    assert received.text == "Grüße 👋"
+    await expect(test.get_by_role("status").first).to_contain_text(received.id)
+    await test.get_by_role("button", name="Close").first.click()
+
+    await phone.unlink()
+    await operator.shows("Sales", "Logged out")
+    await operator.status_of("Sales").focus()
+    await expect(operator.row("Sales").get_by_role("tooltip")).to_contain_text(
+        "Unlinked on the phone"
+    )
+
+
+async def test_by_a_pairing_code(operator: Operator, whatsapp: StandIn) -> None:
+    phone = whatsapp.phone("447911123456")
+    await operator.begin_to_connect("Support")
+    await operator.dialog.get_by_role("tab", name="Use pairing code").click()
+    await expect(operator.page.locator("#linking")).to_have_attribute(
+        "data-state", "scan_qr", timeout=20_000
+    )
+    operator.expect_complaints("status of 400")
+    await operator.dialog.get_by_label("Phone number").fill("0123")
+    await operator.dialog.get_by_role("button", name="Get code").click()
+    await expect(operator.dialog.get_by_role("alert")).to_contain_text("phoneNumber")
+    await operator.dialog.get_by_label("Phone number").fill("+44 7911 123456")
+    await operator.dialog.get_by_role("button", name="Get code").click()
+    code = operator.page.locator("#pairing-code")
+    await expect(code).to_be_visible(timeout=20_000)
+    await phone.enter_pairing_code((await code.text_content()) or "")
+    await expect(operator.dialog).to_be_hidden(timeout=20_000)
+    await operator.shows("Support", "Working")
+    await expect(operator.row("Support")).to_contain_text("+447911123456")
+
+
+async def test_closing_the_dialog_leaves_nothing_behind(operator: Operator, ring: Ring) -> None:
+    await operator.begin_to_connect("never linked")
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
+    await expect(operator.row("never linked")).to_have_count(1)
+    await operator.page.keyboard.press("Escape")
+    await expect(operator.dialog).to_be_hidden()
+    await expect(operator.row("never linked")).to_have_count(0, timeout=10_000)
+
+
+async def test_whatsapp_out_of_reach_is_said_and_a_waiting_session_is_linked_later(
+    operator: Operator, ring: Ring, whatsapp: StandIn
+) -> None:
+    await ring.create_session("by hand")
+    await operator.shows("by hand", "Scan QR", within=20)
+    await operator.row("by hand").get_by_role("button", name="Link").click()
+    await scan_what_is_shown(operator, whatsapp.phone("33612345678"))
+    await expect(operator.dialog).to_be_hidden(timeout=20_000)
+    await operator.shows("by hand", "Working")
+    whatsapp.offline()
+    try:
+        await operator.shows("by hand", "Disconnected", within=20)
+        await operator.status_of("by hand").focus()
+        tip = operator.row("by hand").get_by_role("tooltip")
+        await expect(tip).to_contain_text("tried again by itself")
+        await expect(tip).to_contain_text(re.compile(r"Reconnecting for \d+ s"))
+    finally:
+        whatsapp.online()
+    await operator.shows("by hand", "Working", within=40)

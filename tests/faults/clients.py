@@ -1,0 +1,86 @@
+"""REST clients of the soak: they send, and try again with the same key until they know."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.system.ring import Ring
+
+AGAIN = {202, 429, 503}
+ANSWER_SECONDS = 40
+
+
+@dataclass
+class Sent:
+    """One message that a client wanted sent, and every answer that it got."""
+
+    session: str
+    key: str
+    statuses: list[int] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the gateway ever said that it has the message."""
+        return any(status in {200, 202} or body.get("id") for status, body in self._answers)
+
+    @property
+    def id(self) -> str | None:
+        """Our id of the message, once an answer carried one."""
+        return next((body["id"] for body in self.bodies if body.get("id")), None)
+
+    @property
+    def acknowledged_as(self) -> str | None:
+        """WhatsApp's id from a 200."""
+        return next((b["messageId"] for s, b in self._answers if s == 200), None)
+
+    @property
+    def _answers(self) -> list[tuple[int, dict[str, Any]]]:
+        return list(zip(self.statuses, self.bodies, strict=True))
+
+
+class Clients:
+    """Many at once, over all sessions and apis."""
+
+    def __init__(self, ring: Ring, sessions: list[dict[str, Any]], seed: int) -> None:
+        self._ring = ring
+        self._sessions = sessions
+        self._random = random.Random(seed)
+        self.sent: list[Sent] = []
+
+    async def send_all(self, messages: int, at_once: int) -> None:
+        """Send so many messages, `at_once` in flight."""
+        waiting = iter(range(messages))
+
+        async def work() -> None:
+            async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
+                for number in waiting:
+                    session = self._sessions[number % len(self._sessions)]
+                    sent = Sent(session["sessionId"], f"message-{number}")
+                    self.sent.append(sent)
+                    await self._until_known(client, session["token"], sent)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(work())
+
+    async def _until_known(self, client: httpx.AsyncClient, token: str, sent: Sent) -> None:
+        while not sent.statuses or sent.statuses[-1] in AGAIN:
+            if sent.statuses and sent.statuses[-1] == 202:
+                return  # durable: what became of it is read at the end
+            try:
+                answer = await client.post(
+                    f"{self._ring.url(0)}/api/messages/send",
+                    headers={"Authorization": f"Bearer {token}", "Idempotency-Key": sent.key},
+                    json={"to": "919876543210", "type": "text", "message": sent.key},
+                )
+            except httpx.HTTPError:
+                await asyncio.sleep(self._random.uniform(0.05, 0.3))
+                continue
+            sent.statuses.append(answer.status_code)
+            sent.bodies.append(answer.json())
+            if answer.status_code in {429, 503}:
+                await asyncio.sleep(self._random.uniform(0.1, 0.5))

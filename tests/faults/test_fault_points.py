@@ -1,0 +1,129 @@
+"""A process dies at each point of a message's way; then everything recovers and the answer is true."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.faults import recorder
+from tests.faults.soak import recording
+from tests.system.conftest import NewRing
+from tests.system.event_consumer import EventConsumer, consuming
+from tests.system.ring import Ring
+from wa_contracts.runtime.fault_points import FaultPoint
+
+TO = "919876543210"
+
+DIES = {
+    FaultPoint.PROJECTION_STORED: "projector",
+    FaultPoint.PROJECTION_ACKED: "projector",
+}
+"""Which process comes to the point; all others are the host's."""
+
+UNKNOWN = {
+    FaultPoint.INTENT_STORED,
+    FaultPoint.COMMAND_ACKED,
+    FaultPoint.SEND_STARTED,
+    FaultPoint.ENGINE_CALLED,
+}
+"""Between these a text's start is stored and its end is not: nobody can know."""
+
+REACHES_WHATSAPP = set(FaultPoint) - UNKNOWN | {FaultPoint.ENGINE_CALLED}
+
+
+@dataclass
+class World:
+    """A ring with a recorder, and a file that arms a fault point."""
+
+    ring: Ring
+    session: dict[str, Any]
+    armed: Path
+    log: Path
+    consumer: EventConsumer
+
+    def reached(self, text: str) -> int:
+        """How often a text reached the recorder."""
+        return sum(one.text == text for one in recorder.read(self.log))
+
+
+@pytest.fixture(scope="module")
+async def world(
+    new_ring: NewRing, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One for the module."""
+    directory = tmp_path_factory.mktemp("faults")
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(recording(directory / "recorded.jsonl"))
+        ring = await new_ring(
+            environment={
+                "LEASE_SECONDS": "2",
+                "SIMULATED_LINKS_AFTER": "0.1",
+                "SIMULATED_SERVER": address,
+                "SEND_WAIT_SECONDS": "15",
+                "FAULT_POINT_FILE": str(directory / "armed"),
+            }
+        )
+        consumer = await stack.enter_async_context(consuming(ring.broker))
+        session = await ring.create_session("faults")
+        await ring.wait_for_status(session["sessionId"], "working")
+        yield World(ring, session, directory / "armed", directory / "recorded.jsonl", consumer)
+        await ring.stop()
+
+
+@pytest.mark.parametrize("point", list(FaultPoint))
+async def test_the_answer_is_true_wherever_a_process_dies(world: World, point: FaultPoint) -> None:
+    ring, name = world.ring, DIES.get(point, "host-0")
+    await ring.wait_for_status(world.session["sessionId"], "working")
+    key = f"dies-at-{point}"
+    world.armed.write_text(point)
+    sending = asyncio.create_task(send(world, key))
+    child = ring.processes[name]
+    await eventually(lambda: not child.alive, within=15, what=f"{name} died at {point}")
+    assert not world.armed.exists()
+    await ring.restart(name)
+    answer = await sending
+    again = await send(world, key)
+    if point in UNKNOWN:
+        assert answer.status_code == 500, answer.text
+        assert answer.json()["code"] == "outcome_unknown"
+    else:
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["messageId"] == next(
+            one.message_id for one in recorder.read(world.log) if one.text == key
+        )
+    assert again.status_code == answer.status_code
+    assert again.json()["id"] == answer.json()["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert world.reached(key) == (1 if point in REACHES_WHATSAPP else 0)
+    message = await ring.wait_for_message(
+        answer.json()["id"], "unknown" if point in UNKNOWN else "sent"
+    )
+    end = "message.unknown" if point in UNKNOWN else "message.sent"
+    await eventually(
+        lambda: any(
+            event["data"]["id"] == message["id"]
+            for event in world.consumer.of(world.session["sessionId"], end)
+        ),
+        within=10,
+        what=f"the consumer has {end}",
+    )
+
+
+async def send(world: World, key: str) -> Any:
+    """A text with a key, for as long as it takes to be accepted."""
+    return await world.ring.send(
+        world.session["token"],
+        headers={"Idempotency-Key": key},
+        to=TO,
+        type="text",
+        message=key,
+    )
+
+
+async def test_afterwards_the_events_are_gapless(world: World) -> None:
+    world.consumer.assert_gapless()

@@ -1,0 +1,31 @@
+"""Sessions on the real engine: linked as an operator does it, and their worker processes."""
+
+from typing import Any
+
+from tests.deadlines import eventually
+from tests.system.ring import Ring
+from tests.whatsapp import Phone
+
+
+async def link(ring: Ring, phone: Phone, name: str = "test") -> dict[str, Any]:
+    """Create a session over REST and scan the QR that REST shows, as an operator does."""
+    session = await ring.create_session(name)
+
+    async def scanned() -> bool:
+        answer = await ring.admin.get(
+            f"/api/sessions/{session['sessionId']}/qr", headers={"Accept": "application/json"}
+        )
+        assert answer.status_code == 200, answer.text
+        await phone.scan(answer.json()["qr"])
+        return True
+
+    await eventually(scanned, within=20, what="a QR code to scan")
+    await ring.wait_for_status(session["sessionId"], "working", timeout=20)
+    return session
+
+
+def worker_of(ring: Ring, session_id: str) -> int:
+    """The process id of a session's worker, from the host's log."""
+    lines = [line for line in ring.log("host-0").splitlines() if "worker_started" in line]
+    mine = [line for line in lines if session_id in line]
+    return int(mine[-1].split("pid=")[1].split()[0])

@@ -1,0 +1,226 @@
+"""The published examples run as they stand: those of the page, copied with its buttons, and the seed's.
+
+Only the token is filled in; the numbers of the examples are people of the stand-in.
+"""
+
+import ast
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser
+
+from tests.browser.operator import Operator
+from tests.system.linking import link
+from tests.system.ring import Ring
+from tests.system.rings import NewRing
+from tests.system.web_of_examples import PDF, example_com, photo
+from tests.whatsapp import Contact, ReceivedMessage, StandIn
+
+SEED = Path(__file__).with_name("seed_snippets")
+OURS, THEIRS = "447911123456", "919876543210"
+ADDRESS = "http://localhost:3000"
+PROGRAMS = {"javascript": "node", "python": sys.executable, "curl": "curl"}
+
+
+@dataclass
+class World:
+    """A ring where the examples expect it, one linked session, and who gets its messages."""
+
+    ring: Ring
+    token: str
+    contact: Contact
+    directory: Path
+
+    async def run(self, language: str, text: str) -> str:
+        """Run an example as its reader would; what it printed."""
+        if shutil.which(PROGRAMS[language]) is None:
+            pytest.skip(f"{language} examples need {PROGRAMS[language]}")
+        suffix = {"javascript": "mjs", "python": "py", "curl": "sh"}[language]
+        file = self.directory / f"example.{suffix}"
+        file.write_text(text.replace("YOUR_TOKEN_HERE", self.token))
+        program = "bash" if language == "curl" else PROGRAMS[language]
+        process = await asyncio.create_subprocess_exec(
+            *(program, str(file)),
+            cwd=self.directory,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "LANG": "C.UTF-8"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            out, complaints = await process.communicate()
+        assert process.returncode == 0, complaints.decode()
+        return out.decode()
+
+    async def received(self, number: int) -> Sequence[ReceivedMessage]:
+        """The next messages that arrived."""
+        return [await self.contact.receive(timeout=20) for _ in range(number)]
+
+
+@pytest.fixture(scope="module")
+async def world(
+    new_ring: NewRing, video: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """Port 3000, the real engine, and an example.com that has what the examples send."""
+    async with StandIn.start() as whatsapp, example_com(whatsapp, video) as environment:
+        ring = await new_ring(
+            engine="neonize",
+            port=3000,
+            environment={"MEDIA_ALLOWED_HOSTS": "example.com"},
+            host_environment=environment,
+        )
+        contact = whatsapp.contact(THEIRS)
+        session = await link(ring, whatsapp.phone(OURS))
+        yield World(ring, session["token"], contact, tmp_path_factory.mktemp("examples"))
+        await ring.stop()
+
+
+@pytest.fixture
+async def page(world: World, browser: Browser) -> AsyncIterator[Operator]:
+    """The page as anybody sees it, at the address that the examples name."""
+    async with Operator.at(browser, ADDRESS) as visitor:
+        await visitor.page.goto("/")
+        yield visitor
+
+
+async def copied(page: Operator, label: str, tab: str | None = None) -> str:
+    """An example, copied with its button."""
+    if tab is not None:
+        await page.page.get_by_role("tab", name=tab).click()
+    await page.page.get_by_role("button", name=f"Copy {label}", exact=True).click()
+    await page.page.locator(".copy.is-done").first.wait_for()
+    return await page.clipboard()
+
+
+def check_text(received: ReceivedMessage, text: str) -> None:
+    """A text arrived, from our number."""
+    assert (received.kind, received.text, received.sender) == ("text", text, OURS)
+
+
+def check_photo(received: ReceivedMessage, caption: str) -> None:
+    """The very picture arrived."""
+    assert (received.kind, received.caption, received.media) == ("image", caption, photo())
+
+
+async def run_javascript(world: World, text: str) -> None:
+    await world.run("javascript", text)
+    hello, picture = await world.received(2)
+    check_text(hello, "Hello!")
+    check_photo(picture, "Check this!")
+
+
+async def run_python(world: World, text: str) -> None:
+    printed = [ast.literal_eval(line) for line in (await world.run("python", text)).splitlines()]
+    hello, picture = await world.received(2)
+    check_text(hello, "Hello!")
+    check_photo(picture, "Check this out!")
+    assert [answer["messageId"] for answer in printed] == [hello.id, picture.id]
+    assert all(answer["success"] is True for answer in printed)
+
+
+async def run_curl(world: World, text: str) -> None:
+    answers = values(await world.run("curl", text))
+    hello, picture, document = await world.received(3)
+    check_text(hello, "Hello!")
+    check_photo(picture, "Check this!")
+    assert (document.kind, document.file_name, document.caption, document.media) == (
+        *("document", "report.pdf", "Here is the report"),
+        PDF,
+    )
+    assert [answer["messageId"] for answer in answers] == [hello.id, picture.id, document.id]
+
+
+RUN = {"javascript": run_javascript, "python": run_python, "curl": run_curl}
+
+
+@pytest.mark.parametrize(
+    ("language", "file"),
+    [("javascript", "javascript.mjs"), ("python", "python.txt"), ("curl", "curl.sh")],
+)
+async def test_the_seeds_snippet_runs_as_it_stands(world: World, language: str, file: str) -> None:
+    await RUN[language](world, (SEED / file).read_text())
+
+
+@pytest.mark.parametrize(
+    ("language", "label", "tab"),
+    [
+        ("javascript", "JavaScript example", "JavaScript / Node.js"),
+        ("python", "Python example", "Python"),
+        ("curl", "cURL example", "cURL"),
+    ],
+)
+async def test_the_pages_snippet_runs_as_it_is_copied(
+    world: World, page: Operator, language: str, label: str, tab: str
+) -> None:
+    await RUN[language](world, await copied(page, label, tab))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("text", "Hello World!"),
+        ("image", "Check this photo!"),
+        ("video", "Watch this!"),
+        ("document", "Here's your document"),
+    ],
+)
+async def test_every_request_of_the_page_is_sent(
+    world: World, page: Operator, kind: str, text: str
+) -> None:
+    body = json.loads(await copied(page, f"{kind} request"))
+    async with httpx.AsyncClient(base_url=ADDRESS, trust_env=False, timeout=45) as client:
+        authorization = {"Authorization": f"Bearer {world.token}"}
+        answer = await client.post("/api/messages/send", json=body, headers=authorization)
+    assert answer.status_code == 200, answer.text
+    (received,) = await world.received(1)
+    assert (received.kind, received.text or received.caption) == (kind, text)
+    assert answer.json()["messageId"] == received.id
+
+
+async def test_the_examples_of_retries_look_ups_and_events_run(
+    world: World, page: Operator
+) -> None:
+    events = await copied(page, "events example")
+    listening = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f"exec {events.replace('YOUR_TOKEN_HERE', world.token)}"),
+        env={"PATH": os.environ["PATH"]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert listening.stdout is not None
+        async with asyncio.timeout(20):
+            assert (await listening.stdout.readline()).startswith(b"retry:")
+        example = await copied(page, "example with an idempotency key")
+        first = values(await world.run("curl", example))[0]
+        again = values(await world.run("curl", example))[0]
+        assert first["id"] == again["id"]
+        (received,) = await world.received(1)
+        check_text(received, "Your order is on its way.")
+        await world.ring.wait_for_message(first["id"], ("sent", "delivered"))
+        look_up = (await copied(page, "look-up example")).replace("MESSAGE_ID", first["id"])
+        assert values(await world.run("curl", look_up))[0]["messageId"] == received.id
+        async with asyncio.timeout(20):
+            while b"event: message.sent" not in await listening.stdout.readline():
+                pass
+    finally:
+        listening.kill()
+        await listening.wait()
+
+
+def values(text: str) -> Sequence[dict[str, Any]]:
+    """The JSON values that were printed one after the other."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.lstrip():
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found

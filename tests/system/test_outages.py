@@ -1,0 +1,199 @@
+"""The broker or the database is away: at the start and while everything runs."""
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from deploy.local import databases
+from tests.deadlines import eventually
+from tests.infrastructure import OwnPostgres, OwnRabbitMQ
+from tests.system.conftest import NewRing
+from tests.system.event_consumer import reading_the_log
+from tests.system.ring import Ring
+
+TO = "919876543210"
+QUICK = {"LEASE_SECONDS": "3", "SIMULATED_LINKS_AFTER": "0.1", "SEND_WAIT_SECONDS": "2"}
+
+
+class Load:
+    """A client that sends one message after the other, each with a key, and keeps the answers."""
+
+    def __init__(self, ring: Ring, token: str) -> None:
+        self.answers: dict[str, httpx.Response] = {}
+        self._ring = ring
+        self._token = token
+        self._ends = asyncio.Event()
+
+    async def run(self) -> None:
+        """Send until `end`."""
+        number = 0
+        while not self._ends.is_set():
+            number += 1
+            key = f"load-{number}"
+            self.answers[key] = await self.send(key)
+
+    async def send(self, key: str) -> httpx.Response:
+        """The message of this key, perhaps again."""
+        return await self._ring.send(
+            self._token,
+            headers={"Idempotency-Key": key},
+            to=TO,
+            type="text",
+            message=key,
+            reference=key,
+        )
+
+    def end(self) -> None:
+        """No further message."""
+        self._ends.set()
+
+    def statuses(self) -> set[int]:
+        """The statuses seen so far."""
+        return {answer.status_code for answer in self.answers.values()}
+
+    async def answered(self, status: int, within: float) -> None:
+        """Wait for a further answer with this status."""
+        before = sum(a.status_code == status for a in self.answers.values())
+
+        def more() -> bool:
+            return sum(a.status_code == status for a in self.answers.values()) > before
+
+        await eventually(more, within=within, what=f"an answer {status}, seen {self.statuses()}")
+
+
+async def listed(ring: Ring, session_id: str) -> dict[str, dict[str, Any]]:
+    """All messages of a session by their reference."""
+    found: dict[str, dict[str, Any]] = {}
+    cursor: str | None = None
+    while True:
+        parameters = {"sessionId": session_id, "limit": "200"} | (
+            {"cursor": cursor} if cursor else {}
+        )
+        answer = await ring.admin.get("/api/messages", params=parameters)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        for message in page["items"]:
+            assert message["reference"] not in found, message
+            found[message["reference"]] = message
+        cursor = page["nextCursor"]
+        if cursor is None:
+            return found
+
+
+async def assert_true_answers(ring: Ring, session: dict[str, Any], load: Load) -> None:
+    """Every 200 is a sent message, no 503 left one behind, and the repeat of any key ends well."""
+
+    async def ended() -> dict[str, dict[str, Any]]:
+        messages = await listed(ring, session["sessionId"])
+        assert not [m for m in messages.values() if m["status"] == "queued"], messages
+        assert messages.keys() >= {k for k, a in load.answers.items() if a.status_code == 200}
+        return messages
+
+    messages = await eventually(ended, within=20, what="every message has ended")
+    for key, answer in load.answers.items():
+        if answer.status_code == 200:
+            assert messages[key]["messageId"] == answer.json()["messageId"]
+        elif answer.status_code == 503:
+            assert key not in messages
+            assert int(answer.headers["retry-after"]) >= 1
+        else:
+            assert answer.status_code == 202 or answer.json()["code"] == "outcome_unknown"
+    for key in [k for k, a in load.answers.items() if a.status_code != 200]:
+        again = await load.send(key)
+        assert again.status_code == 200, again.text
+
+
+async def says(ring: Ring, process: str, words: str) -> None:
+    """Wait until the process has logged these words."""
+    await eventually(lambda: words in ring.log(process), within=10, what=f"{process}: {words}")
+
+
+async def created(ring: Ring) -> dict[str, Any]:
+    """A working session, as soon as one can be created."""
+
+    async def one() -> dict[str, Any]:
+        answer = await ring.admin.post("/api/sessions")
+        assert answer.status_code == 201, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    session: dict[str, Any] = await eventually(one, within=20, what="a session can be created")
+    await ring.wait_for_status(session["sessionId"], "working")
+    return session
+
+
+async def test_the_broker_is_away_at_the_start_and_later(
+    new_ring: NewRing, own_rabbitmq: OwnRabbitMQ
+) -> None:
+    server = await own_rabbitmq()
+    await server.stop()
+    ring = await new_ring(broker=server.url, environment=QUICK)
+    refused = await ring.admin.post("/api/sessions")
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "broker_unavailable"
+    assert int(refused.headers["retry-after"]) >= 1
+    for name in ("host-0", "projector", "api-0"):
+        await says(ring, name, "waiting_for_broker")
+    await server.start()
+    session = await created(ring)
+
+    load = Load(ring, session["token"])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.run())
+        await load.answered(200, within=5)
+        await server.stop()
+        await load.answered(503, within=5)
+        seen = await ring.wait_for_status(session["sessionId"], "disconnected")
+        assert seen["statusReason"] == "host_silent"
+        await server.start()
+        await load.answered(200, within=15)
+        load.end()
+    await assert_true_answers(ring, session, load)
+    await ring.wait_for_status(session["sessionId"], "working")
+    assert (await ring.admin.get("/readyz")).json()["broker"] == "available"
+    async with reading_the_log(server.url) as log:
+        await log.wait_for(session["sessionId"], "message.sent", count=len(load.answers))
+        log.assert_gapless()
+    assert ring.processes["host-0"].alive
+
+
+async def test_the_database_is_away_at_the_start_and_later(
+    new_ring: NewRing, own_postgres: OwnPostgres
+) -> None:
+    server = await own_postgres()
+    ring = await new_ring(
+        databases=await databases.provide(server.url),
+        environment=QUICK,
+        migrated=False,
+        start=False,
+    )
+    await ring.migrate()
+    await server.stop()
+    ring = await new_ring(databases=ring.databases, broker=ring.broker, environment=QUICK)
+    refused = await ring.admin.post("/api/sessions")
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "database_unavailable"
+    assert int(refused.headers["retry-after"]) >= 1
+    await says(ring, "host-0", "waiting_for_database")
+    assert (await ring.admin.get("/readyz")).json()["database"] == "unavailable"
+    await server.start()
+    session = await created(ring)
+    load = Load(ring, session["token"])
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.run())
+        await load.answered(200, within=5)
+        for away in (server.stop, server.kill):
+            await away()
+            await load.answered(503, within=10)
+            await server.start()
+            await load.answered(200, within=20)
+        load.end()
+    await assert_true_answers(ring, session, load)
+    await server.stop()
+    await says(ring, "host-0", "lease_expired")
+    await server.start()
+    await ring.wait_for_status(session["sessionId"], "working", timeout=15)
+    answer = await ring.send(session["token"], to=TO, type="text", message="after the outage")
+    assert answer.status_code == 200, answer.text
+    assert ring.processes["host-0"].alive

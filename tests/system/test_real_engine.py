@@ -1,0 +1,247 @@
+"""The whole ring on the real engine, through its public interfaces alone, against the stand-in."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deadlines import eventually
+from tests.system.conftest import NewRing
+from tests.system.linking import link, worker_of
+from tests.system.media_server import MediaServer
+from tests.system.pictures import png
+from tests.system.ring import Ring
+from tests.whatsapp import Contact, Phone, StandIn
+
+NUMBER = "919876543210"
+RECIPIENT = "12345678900"
+
+
+@dataclass
+class World:
+    """A ring whose engine talks to the stand-in, and one linked session."""
+
+    ring: Ring
+    whatsapp: StandIn
+    media: MediaServer
+    phone: Phone
+    contact: Contact
+    session: dict[str, Any]
+
+    @property
+    def token(self) -> str:
+        """The linked session's token."""
+        token: str = self.session["token"]
+        return token
+
+    @property
+    def id(self) -> str:
+        """The linked session's id."""
+        session_id: str = self.session["sessionId"]
+        return session_id
+
+    async def send(self, **body: Any) -> httpx.Response:
+        """A message to the contact."""
+        return await self.ring.send(self.token, **{"to": RECIPIENT, **body})
+
+
+@pytest.fixture(scope="module")
+async def world(new_ring: NewRing) -> AsyncIterator[World]:
+    """One ring, one stand-in, one linked session, for the module."""
+    async with StandIn.start() as whatsapp, MediaServer.start() as media:
+        ring = await new_ring(
+            engine="neonize",
+            environment={"MEDIA_ALLOWED_HOSTS": "127.0.0.1", "LEASE_SECONDS": "4"},
+            host_environment=whatsapp.engine_environment(),
+        )
+        (ring.directory / "media").mkdir()
+        phone, contact = whatsapp.phone(NUMBER), whatsapp.contact(RECIPIENT)
+        session = await link(ring, phone)
+        yield World(ring, whatsapp, media, phone, contact, session)
+        await ring.stop()
+
+
+async def test_a_linked_session_shows_its_number_and_since_when_it_works(world: World) -> None:
+    seen = await world.ring.session(world.id)
+    assert seen["status"] == "working"
+    assert seen["phoneNumber"] == NUMBER
+    assert seen["connectedAt"] is not None
+    assert "token" not in seen
+
+
+async def test_a_text_is_answered_200_with_whatsapps_own_id(world: World) -> None:
+    answer = await world.send(type="text", message="Grüße aus 東京 👋")
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    received = await world.contact.receive(timeout=10)
+    assert body["messageId"] == received.id
+    assert body["success"] is True
+    assert body["status"] == "sent"
+    assert received.text == "Grüße aus 東京 👋"
+    assert received.sender == NUMBER
+    assert "bot" not in received.node_tags
+
+
+@pytest.mark.parametrize("source", ["url", "path"])
+async def test_an_image_arrives_with_caption_type_and_bytes(world: World, source: str) -> None:
+    data = png()
+    answer = await world.send(
+        type="image", mediaUrl=place(world, source, "photo.png", data), message="Look!"
+    )
+    assert answer.status_code == 200, answer.text
+    received = await world.contact.receive(timeout=20)
+    assert received.id == answer.json()["messageId"]
+    assert (received.kind, received.caption, received.mime_type) == ("image", "Look!", "image/png")
+    assert received.media == data
+    assert "bot" not in received.node_tags
+
+
+@pytest.mark.parametrize("source", ["url", "path"])
+async def test_a_video_arrives_with_caption_type_and_bytes(
+    world: World, source: str, video: bytes
+) -> None:
+    answer = await world.send(
+        type="video", mediaUrl=place(world, source, "clip.mp4", video), message="Watch!"
+    )
+    assert answer.status_code == 200, answer.text
+    received = await world.contact.receive(timeout=20)
+    assert received.id == answer.json()["messageId"]
+    assert (received.kind, received.caption, received.mime_type) == ("video", "Watch!", "video/mp4")
+    assert received.media == video
+
+
+@pytest.mark.parametrize("source", ["url", "path"])
+async def test_a_document_arrives_with_name_caption_type_and_bytes(
+    world: World, source: str
+) -> None:
+    data = b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<<>>\n%%EOF\n"
+    answer = await world.send(
+        type="document",
+        mediaUrl=place(world, source, "file.pdf", data),
+        fileName="my-document.pdf",
+        message="Here's your document",
+    )
+    assert answer.status_code == 200, answer.text
+    received = await world.contact.receive(timeout=20)
+    assert received.id == answer.json()["messageId"]
+    assert received.kind == "document"
+    assert received.file_name == "my-document.pdf"
+    assert received.caption == "Here's your document"
+    assert received.mime_type == "application/pdf"
+    assert received.media == data
+
+
+async def test_a_documents_name_comes_from_its_address(world: World) -> None:
+    answer = await world.send(
+        type="document", mediaUrl=place(world, "url", "annual report.txt", b"figures")
+    )
+    assert answer.status_code == 200, answer.text
+    received = await world.contact.receive(timeout=20)
+    assert received.file_name == "annual report.txt"
+    assert not received.caption
+
+
+def place(world: World, source: str, name: str, data: bytes) -> str:
+    """Put media where the product can fetch it; its URL or local path."""
+    if source == "url":
+        return world.media.put(name, data)
+    path = Path(world.ring.directory) / "media" / name
+    path.write_bytes(data)
+    return name
+
+
+async def test_a_number_that_is_not_on_whatsapp_is_said(world: World) -> None:
+    answer = await world.send(to="19995550000", type="text", message="hello?")
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "not_on_whatsapp"
+
+
+async def test_a_message_that_whatsapp_refuses_is_said(world: World) -> None:
+    world.phone.refuse_messages(error=479)
+    try:
+        answer = await world.send(type="text", message="refuse me")
+    finally:
+        world.phone.accept_messages()
+    assert answer.status_code == 500
+    assert answer.json()["code"] == "send_failed"
+
+
+async def test_receipts_change_the_message(world: World) -> None:
+    answer = await world.send(type="text", message="receipts")
+    received = await world.contact.receive(timeout=10)
+    await world.contact.deliver(received.id)
+    await world.ring.wait_for_message(answer.json()["id"], "delivered")
+    await world.contact.read(received.id)
+    message = await world.ring.wait_for_message(answer.json()["id"], "read")
+    assert message["deliveredAt"] is not None
+    assert message["readAt"] is not None
+
+
+async def test_linking_by_pairing_code(world: World) -> None:
+    phone = world.whatsapp.phone("447911123456")
+    session = await world.ring.create_session("by code")
+    await world.ring.wait_for_status(session["sessionId"], "scan_qr", timeout=20)
+    answer = await world.ring.admin.post(
+        f"/api/sessions/{session['sessionId']}/pairing-code", json={"phoneNumber": phone.number}
+    )
+    assert answer.status_code == 200, answer.text
+    await phone.enter_pairing_code(answer.json()["pairingCode"])
+    seen = await world.ring.wait_for_status(session["sessionId"], "working", timeout=20)
+    assert seen["phoneNumber"] == phone.number
+
+
+async def test_a_text_queued_while_disconnected_goes_out_after_the_reconnect(world: World) -> None:
+    world.whatsapp.offline()
+    try:
+        await world.ring.wait_for_status(world.id, "disconnected")
+        sending = asyncio.create_task(world.send(type="text", message="later"))
+        await eventually(
+            lambda: queued(world, "later"), within=10, what="the message is shown as queued"
+        )
+    finally:
+        world.whatsapp.online()
+    answer = await sending
+    assert answer.status_code in {200, 202}, answer.text
+    await world.ring.wait_for_message(answer.json()["id"], "sent", timeout=40)
+    received = await world.contact.receive(timeout=10)
+    assert received.text == "later"
+    await world.ring.wait_for_status(world.id, "working")
+
+
+async def queued(world: World, _text: str) -> bool:
+    """Whether some message of the session is queued."""
+    answer = await world.ring.admin.get(
+        "/api/messages", params={"sessionId": world.id, "status": "queued"}
+    )
+    return bool(answer.json()["items"])
+
+
+async def test_a_killed_worker_comes_back_without_a_qr(world: World) -> None:
+    before = await world.ring.session(world.id)
+    pid = worker_of(world.ring, world.id)
+    os.kill(pid, signal.SIGKILL)
+
+    async def back() -> bool:
+        seen = await world.ring.session(world.id)
+        return bool(seen["status"] == "working" and seen["connectedAt"] != before["connectedAt"])
+
+    await eventually(back, within=5, what="working again after the worker was killed")
+    answer = await world.send(type="text", message="after the crash")
+    assert answer.status_code == 200, answer.text
+    assert (await world.contact.receive(timeout=10)).text == "after the crash"
+
+
+async def test_unlinked_by_the_phone_is_logged_out_and_refuses(world: World) -> None:
+    phone = world.whatsapp.phone("4915112345678")
+    session = await link(world.ring, phone, "to be unlinked")
+    await phone.unlink()
+    await world.ring.wait_for_status(session["sessionId"], "logged_out")
+    answer = await world.ring.send(session["token"], to=RECIPIENT, type="text", message="no")
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "session_logged_out"
