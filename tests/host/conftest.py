@@ -1,22 +1,15 @@
 """A migrated database with a connection pool, and what a host holds on it."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
+from tests.host.owner import HOST, Owner, owning
 from tests.infrastructure import NewDatabase
 from wa_contracts.runtime.migrations import migrate
 from wa_session_host.event_store import EventStore
 from wa_session_host.leases import Leases
-
-HOST = "host-a"
-
-
-def now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -38,3 +31,10 @@ def leases(pool: "asyncpg.Pool[asyncpg.Record]") -> Leases:
 def store(pool: "asyncpg.Pool[asyncpg.Record]") -> EventStore:
     """The event store as one host reads it."""
     return EventStore(pool, HOST)
+
+
+@pytest.fixture
+async def owner(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
+    """A writer that holds every partition."""
+    async with owning(pool, leases) as made:
+        yield made

@@ -2,90 +2,24 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
-from tests.host.conftest import HOST, now
-from wa_contracts.commands import MessageType
+from tests.host.owner import Owner, now, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
-from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import (
-    Event,
     SessionCreated,
     SessionDisconnected,
     SessionStarting,
     SessionStopped,
 )
-from wa_contracts.topology import PARTITIONS
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendStarted
 from wa_session_host.event_store import EventStore, Mark
 from wa_session_host.folding import message_state, session_state
-from wa_session_host.group_commit import GroupCommitWriter
-from wa_session_host.leases import Claim, Leases
-from wa_session_host.stored_event import Append, LeaseLost, StoredEvent, VersionConflict
-
-
-class Owner:
-    """A writer that holds every partition."""
-
-    def __init__(self, writer: GroupCommitWriter, claims: dict[int, Claim]) -> None:
-        self.writer = writer
-        self.claims = claims
-        self.relayed: list[StoredEvent] = []
-
-    async def append(
-        self, session_id: SessionId, stream: str, version: int, *events: Event
-    ) -> list[StoredEvent]:
-        """Append to a session's stream."""
-        return await self.writer.append(self.of(session_id, stream, version, *events))
-
-    def of(self, session_id: SessionId, stream: str, version: int, *events: Event) -> Append:
-        """The append itself."""
-        return Append(
-            partition=1,
-            session_id=session_id,
-            stream=stream,
-            expected_version=version,
-            events=events,
-            correlation_id=uuid4(),
-            causation_id=uuid4(),
-            content=Content(text="a secret") if isinstance(events[0], MessageQueued) else None,
-        )
-
-
-@asynccontextmanager
-async def owning(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
-    """Claim everything and write."""
-    await leases.renew({})
-    claims = {claim.partition: claim for claim in await leases.claim(PARTITIONS)}
-    writer = GroupCommitWriter(pool, HOST, now)
-    owner = Owner(writer, claims)
-    for claim in claims.values():
-        writer.open_partition(claim.partition, claim.token, {}, owner.relayed.extend)
-    running = asyncio.create_task(writer.run())
-    try:
-        yield owner
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-
-
-@pytest.fixture
-async def owner(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
-    """A writer that holds every partition."""
-    async with owning(pool, leases) as made:
-        yield made
-
-
-def queued(message_id: MessageId) -> MessageQueued:
-    """A queued message's event."""
-    return MessageQueued(id=message_id, to="919876543210", type=MessageType.TEXT, expires_at=now())
+from wa_session_host.stored_event import LeaseLost, VersionConflict
 
 
 async def test_what_was_appended_is_read_again(owner: Owner, store: EventStore) -> None:

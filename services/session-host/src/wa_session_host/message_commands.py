@@ -91,9 +91,6 @@ class MessageCommands:
     ) -> None:
         """Store the intent; begin at once if the session is idle."""
         waits_for_outcome = command.reply_on == "outcome"
-        is_idle = owner.runner.reserve()
-        if is_idle and command.message_type is MessageType.TEXT:
-            events = (*events, MessageSendStarted(started_at=self._ports.clock()))
         content = Content(
             text=command.text,
             media_url=command.media_url,
@@ -101,7 +98,9 @@ class MessageCommands:
             fingerprint=command.fingerprint,
             reply_to=command.reply_to if waits_for_outcome else None,
         )
-        try:
+        with owner.runner.place() as is_idle:
+            if is_idle and command.message_type is MessageType.TEXT:
+                events = (*events, MessageSendStarted(started_at=self._ports.clock()))
             stored = await self._append(
                 command,
                 events,
@@ -109,10 +108,8 @@ class MessageCommands:
                 content=content,
                 reply_to=None if waits_for_outcome else command.reply_to,
             )
-        finally:
-            owner.runner.release()
-        reach(FaultPoint.INTENT_STORED)
-        owner.runner.enqueue(_open_message(events, content, stored))
+            reach(FaultPoint.INTENT_STORED)
+            owner.runner.enqueue(_open_message(events, content, stored))
 
     async def _append(
         self,

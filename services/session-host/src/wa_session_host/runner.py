@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -79,6 +80,7 @@ class Runner:
         self._queue: deque[OpenMessage] = deque()
         self._current: OpenMessage | None = None
         self._coming = 0
+        self._beginning = False
         self._changed = asyncio.Event()
         self._engine: Engine | None = None
         self._refusal: ErrorDetail | None = None
@@ -117,18 +119,21 @@ class Runner:
         self._engine, self._refusal = None, error
         self._changed.set()
 
-    def reserve(self) -> bool:
-        """Keep a place for a message that is being stored; `release` must follow.
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Keep a place, during the block, for a message that is being stored and enqueued.
 
-        True if the session is idle: then a text may begin in the append that queues it.
+        Gives whether the session is idle: then a text may begin in the append that queues it.
         """
         is_idle = self._engine is not None and not self._draining and len(self) == 0
         self._coming += 1
-        return is_idle
-
-    def release(self) -> None:
-        """Give a reserved place up: the message is stored and enqueued now, or never will be."""
-        self._coming -= 1
+        self._beginning = self._beginning or is_idle
+        try:
+            yield is_idle
+        finally:
+            self._coming -= 1
+            self._beginning = self._beginning and not is_idle
+            self._changed.set()
 
     def enqueue(self, message: OpenMessage) -> None:
         """Send this after all before it."""
@@ -162,11 +167,19 @@ class Runner:
             await self._append(message, _expired(message.facts))
 
     async def drain(self) -> None:
-        """Begin no further send, and wait for the end of the present one."""
+        """Begin no further send, and wait for the end of each that has begun."""
         self._draining = True
-        while self._current is not None:
+        self._changed.set()
+        while self._beginning or self._has_begun:
             self._changed.clear()
             await self._changed.wait()
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the store says of one of these messages that its send was started."""
+        return self._current is not None or (
+            len(self._queue) > 0 and isinstance(self._queue[0].state, Sending)
+        )
 
     async def settled(self, within: float) -> None:
         """Wait until the engine has no message of ours any more, at most so many seconds."""
@@ -181,7 +194,7 @@ class Runner:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            while not self._queue or self._draining or not (self._engine or self._refusal):
+            while not self._may_deliver:
                 self._changed.clear()
                 await self._changed.wait()
             self._current = self._queue.popleft()
@@ -190,6 +203,13 @@ class Runner:
             finally:
                 self._current = None
                 self._changed.set()
+
+    @property
+    def _may_deliver(self) -> bool:
+        """What has begun is always ended: by its send, or by saying that it did not go out."""
+        if not self._queue or self._has_begun:
+            return self._has_begun
+        return not self._draining and (self._engine or self._refusal) is not None
 
     async def _deliver(self, message: OpenMessage) -> None:
         facts = message.facts

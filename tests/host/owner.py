@@ -1,0 +1,82 @@
+"""A writer that holds every partition, and events for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+
+from wa_contracts.commands import MessageType
+from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.message_events import MessageQueued
+from wa_contracts.session_events import Event
+from wa_contracts.topology import PARTITIONS
+from wa_session_host.domain.message import Content
+from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.leases import Claim, Leases
+from wa_session_host.stored_event import Append, StoredEvent
+
+HOST = "host-a"
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+class Owner:
+    """A writer that holds every partition."""
+
+    def __init__(self, writer: GroupCommitWriter, claims: dict[int, Claim]) -> None:
+        self.writer = writer
+        self.claims = claims
+        self.relayed: list[StoredEvent] = []
+
+    async def append(
+        self, session_id: SessionId, stream: str, version: int, *events: Event
+    ) -> list[StoredEvent]:
+        """Append to a session's stream."""
+        return await self.writer.append(self.of(session_id, stream, version, *events))
+
+    def of(self, session_id: SessionId, stream: str, version: int, *events: Event) -> Append:
+        """The append itself."""
+        return Append(
+            partition=1,
+            session_id=session_id,
+            stream=stream,
+            expected_version=version,
+            events=events,
+            correlation_id=uuid4(),
+            causation_id=uuid4(),
+            content=Content(text="a secret") if isinstance(events[0], MessageQueued) else None,
+        )
+
+
+@asynccontextmanager
+async def owning(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
+    """Claim everything and write."""
+    await leases.renew({})
+    claims = {claim.partition: claim for claim in await leases.claim(PARTITIONS)}
+    writer = GroupCommitWriter(pool, HOST, now)
+    owner = Owner(writer, claims)
+    for claim in claims.values():
+        writer.open_partition(claim.partition, claim.token, {}, owner.relayed.extend)
+    running = asyncio.create_task(writer.run())
+    try:
+        yield owner
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def queued(message_id: MessageId) -> MessageQueued:
+    """A queued message's event."""
+    return MessageQueued(
+        id=message_id,
+        to="919876543210",
+        type=MessageType.TEXT,
+        expires_at=now() + timedelta(hours=1),
+    )

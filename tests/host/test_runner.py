@@ -1,0 +1,114 @@
+"""The queue of one session: what has begun is ended before the session goes to another host."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.host.owner import Owner, now, queued
+from wa_contracts.ids import MessageId, SessionId, message_stream
+from wa_session_host.domain import message as domain
+from wa_session_host.domain.message import Facts, MessageSendStarted, Queued, Sending
+from wa_session_host.domain.observations import LinkedDevice
+from wa_session_host.engine.simulated import Script, SimulatedEngine
+from wa_session_host.event_store import EventStore
+from wa_session_host.folding import message_state
+from wa_session_host.media import MediaFetcher
+from wa_session_host.runner import OpenMessage, Runner
+
+SESSION = SessionId(UUID(int=1))
+LINK = LinkedDevice("15550001111:1@s.whatsapp.net", "15550001111")
+
+
+async def nothing(*_: object) -> None:
+    """Who hears of acks and of deaf connections."""
+
+
+@pytest.fixture
+async def runner(owner: Owner, tmp_path: Path) -> AsyncIterator[Runner]:
+    """A running queue, whose session does not work yet."""
+    media = MediaFetcher(media_root=tmp_path, spool=tmp_path, max_bytes=1000, allowed_hosts=())
+    made = Runner(
+        SESSION, 1, writer=owner.writer, media=media, clock=now, on_sent=nothing, on_deaf=nothing
+    )
+    running = asyncio.create_task(made.run())
+    yield made
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[SimulatedEngine]:
+    """A linked engine."""
+    made = SimulatedEngine(SESSION, LINK, Script())
+    yield made
+    await made.stop()
+
+
+async def begun(owner: Owner) -> OpenMessage:
+    """A text that was queued and begun in one append, as for an idle session."""
+    event = queued(MessageId(uuid4()))
+    stream = message_stream(event.id)
+    stored = await owner.append(SESSION, stream, 0, event, MessageSendStarted(started_at=now()))
+    state = message_state(stored)
+    assert isinstance(state, Sending)
+    return OpenMessage(state, stream, 2, stored[0].position, uuid4(), uuid4())
+
+
+async def waiting(owner: Owner) -> OpenMessage:
+    """A text that was queued behind others."""
+    event = queued(MessageId(uuid4()))
+    stream = message_stream(event.id)
+    stored = await owner.append(SESSION, stream, 0, event)
+    state = message_state(stored)
+    assert isinstance(state, Queued)
+    return OpenMessage(state, stream, 1, stored[0].position, uuid4(), uuid4())
+
+
+async def state_of(store: EventStore, facts: Facts) -> domain.State:
+    """The message as the store knows it."""
+    return message_state(await store.stream(message_stream(facts.id)))
+
+
+async def test_a_text_begun_while_the_drain_starts_is_sent_before_it_ends(
+    owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
+) -> None:
+    runner.works_with(engine)
+    with runner.place() as is_idle:
+        assert is_idle
+        drain = asyncio.create_task(runner.drain())
+        message = await begun(owner)  # its append ends after the drain has started
+        assert not drain.done()
+        runner.enqueue(message)
+    await drain
+    assert isinstance(await state_of(store, message.facts), domain.Sent)
+
+
+async def test_a_draining_queue_begins_nothing_new(
+    owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
+) -> None:
+    runner.works_with(engine)
+    await runner.drain()
+    with runner.place() as is_idle:
+        assert not is_idle
+        message = await waiting(owner)
+        runner.enqueue(message)
+    await runner.drain()
+    assert isinstance(await state_of(store, message.facts), domain.Queued)
+
+
+async def test_what_has_begun_without_an_engine_is_said_not_to_have_gone_out(
+    owner: Owner, store: EventStore, runner: Runner
+) -> None:
+    message = await begun(owner)
+    runner.enqueue(message)
+
+    async def deferred() -> bool:
+        return isinstance(await state_of(store, message.facts), domain.Queued)
+
+    await eventually(deferred, within=5, what="the message is queued again")
