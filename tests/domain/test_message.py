@@ -20,6 +20,7 @@ CONTENT = Content(text="hello", fingerprint="f")
 QUEUED = MessageQueued(
     id=ID, to="919876543210", type=MessageType.TEXT, reference="r", expires_at=LATER
 )
+STARTED = MessageSendStarted(started_at=NOW)
 
 
 def send(expires_at: datetime = LATER) -> SendMessage:
@@ -111,10 +112,10 @@ def test_no_session_no_room_no_time() -> None:
     "history",
     [
         (QUEUED,),
-        (QUEUED, MessageSendStarted(started_at=NOW)),
+        (QUEUED, STARTED),
         (QUEUED, domain.sent(facts(), "3EB0", NOW)),
         (QUEUED, domain.failed(facts(), "send_failed", "no")),
-        (QUEUED, domain.outcome_unknown(facts(), "?")),
+        (QUEUED, STARTED, domain.outcome_unknown(facts(), "?")),
         (QUEUED, domain.cancelled(facts())),
     ],
 )
@@ -127,18 +128,18 @@ def test_a_repeated_send_changes_nothing(history: tuple[Event, ...]) -> None:
     ("history", "status"),
     [
         ((QUEUED,), MessageStatus.QUEUED),
-        ((QUEUED, MessageSendStarted(started_at=NOW)), MessageStatus.QUEUED),
+        ((QUEUED, STARTED), MessageStatus.QUEUED),
         (
             (
                 QUEUED,
-                MessageSendStarted(started_at=NOW),
+                STARTED,
                 MessageSendDeferred(reason="not connected"),
             ),
             MessageStatus.QUEUED,
         ),
         ((QUEUED, domain.sent(facts(), "3EB0", NOW)), MessageStatus.SENT),
         ((QUEUED, domain.failed(facts(), "send_failed", "no")), MessageStatus.FAILED),
-        ((QUEUED, domain.outcome_unknown(facts(), "?")), MessageStatus.UNKNOWN),
+        ((QUEUED, STARTED, domain.outcome_unknown(facts(), "?")), MessageStatus.UNKNOWN),
         ((QUEUED, domain.cancelled(facts())), MessageStatus.CANCELLED),
     ],
 )

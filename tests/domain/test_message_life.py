@@ -115,6 +115,13 @@ class MessageLife(RuleBasedStateMachine):
         elif self.model is MessageStatus.SENT:
             self.model = MessageStatus.DELIVERED
 
+    @precondition(lambda self: isinstance(self.state, domain.Unknown))
+    @rule()
+    def prove(self) -> None:
+        """A receipt proves that it went out after all."""
+        self.store(domain.sent(self.facts, "3EB0", NOW))
+        self.model, self.acks = MessageStatus.SENT, self.acks + 1
+
     @invariant()
     def shown_as_the_model_says(self) -> None:
         """The fold is the model."""

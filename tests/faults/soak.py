@@ -74,7 +74,10 @@ class Findings:
         for row in self.stored:
             name = row["type"].removeprefix("message.")
             if row["type"].startswith("message.") and name in ENDED - {"delivered", "read"}:
-                ends.setdefault(row["stream"].removeprefix("message-"), []).append(name)
+                ended = ends.setdefault(row["stream"].removeprefix("message-"), [])
+                if name == "sent" and ended == ["unknown"]:
+                    ended.clear()  # proven by a receipt: that is its end then
+                ended.append(name)
         return ends
 
     def _every_accepted_message_ended_once(self) -> list[str]:

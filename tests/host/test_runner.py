@@ -33,7 +33,7 @@ async def runner(owner: Owner, tmp_path: Path) -> AsyncIterator[Runner]:
     """A running queue, whose session does not work yet."""
     media = MediaFetcher(media_root=tmp_path, spool=tmp_path, max_bytes=1000, allowed_hosts=())
     made = Runner(
-        SESSION, 1, writer=owner.writer, media=media, clock=now, on_sent=nothing, on_deaf=nothing
+        SESSION, 1, writer=owner.writer, media=media, clock=now, on_outcome=nothing, on_deaf=nothing
     )
     running = asyncio.create_task(made.run())
     yield made

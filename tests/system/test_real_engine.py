@@ -237,6 +237,27 @@ async def test_a_killed_worker_comes_back_without_a_qr(world: World) -> None:
     assert (await world.contact.receive(timeout=10)).text == "after the crash"
 
 
+async def test_a_receipt_proves_a_send_whose_outcome_was_unknown(world: World) -> None:
+    """Its worker is killed after WhatsApp took the message, and before it acknowledged it."""
+    world.contact.auto_deliver = False
+    world.phone.hold_acks()
+    sending = asyncio.create_task(world.send(type="text", message="taken, not acknowledged"))
+    received = await world.contact.receive(timeout=10)
+    os.kill(worker_of(world.ring, world.id), signal.SIGKILL)
+    world.phone.forget_acks()
+    answer = await sending
+    assert (answer.status_code, answer.json()["code"]) == (500, "outcome_unknown"), answer.text
+    message = await world.ring.wait_for_message(answer.json()["id"], "unknown")
+    assert message["messageId"] is None
+    await world.ring.wait_for_status(world.id, "working")
+    await world.contact.deliver(received.id)
+    message = await world.ring.wait_for_message(answer.json()["id"], "delivered")
+    assert message["messageId"] == received.id
+    assert message["error"] is None
+    await world.contact.read(received.id)
+    await world.ring.wait_for_message(answer.json()["id"], "read")
+
+
 async def test_unlinked_by_the_phone_is_logged_out_and_refuses(world: World) -> None:
     phone = world.whatsapp.phone("4915112345678")
     session = await link(world.ring, phone, "to be unlinked")

@@ -48,6 +48,12 @@ SELECT {COLUMNS} FROM events
 WHERE session_id = $1 AND session_sequence >= $2 ORDER BY session_sequence LIMIT $3
 """
 
+UNKNOWN_OUTCOMES = f"""
+SELECT {COLUMNS} FROM events
+WHERE stream IN (SELECT stream FROM events WHERE session_id = $1 AND type = 'message.unknown')
+ORDER BY position
+"""
+
 STREAM_OF_WHATSAPP_ID = """
 SELECT stream FROM events
 WHERE session_id = $1 AND type = 'message.sent' AND data ->> 'messageId' = $2
@@ -114,6 +120,10 @@ class EventStore:
             for row in rows:
                 yield _stored(row)
             from_sequence = rows[-1]["session_sequence"] + 1
+
+    async def unknown_outcomes(self, session_id: SessionId) -> list[StoredEvent]:
+        """The streams of a session's messages that once ended as unknown, in the order of storing."""
+        return [_stored(row) for row in await self._pool.fetch(UNKNOWN_OUTCOMES, session_id)]
 
     async def message_of(self, session_id: SessionId, whatsapp_id: str) -> MessageId | None:
         """Our id of the message that WhatsApp knows by this id in this session."""

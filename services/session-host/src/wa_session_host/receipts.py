@@ -1,27 +1,35 @@
 """What arrives at a session: receipts for its messages, and messages for its number."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
+import structlog
+
 from wa_contracts.ids import MessageId, SessionId, message_stream, new_id
-from wa_contracts.message_events import MessageReceived, MessageSent
+from wa_contracts.message_events import MessageReceived
+from wa_contracts.session_events import Event
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Sent
+from wa_session_host.domain.message import Sent, Unknown
 from wa_session_host.domain.observations import MessageSeen, ReceiptSeen
+from wa_session_host.domain.proof import proven
 from wa_session_host.event_store import EventStore
 from wa_session_host.folding import message_state
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.runner import OpenMessage
-from wa_session_host.stored_event import Append, VersionConflict
+from wa_session_host.stored_event import Append, StoredEvent, VersionConflict
+
+log = structlog.get_logger()
 
 REMEMBERED = 500
 """Sent messages kept in memory per session; receipts for others are looked up in the store."""
 
 
-@dataclass
-class _SentMessage:
-    state: Sent
+@dataclass(frozen=True)
+class _Known:
+    """A message that was sent, perhaps or certainly, and where its stream stands."""
+
+    state: Sent | Unknown
     version: int
     correlation_id: UUID
     causation_id: UUID
@@ -38,72 +46,106 @@ class Receipts:
         self._partition = partition
         self._store = store
         self._writer = writer
-        self._sent: OrderedDict[str, _SentMessage] = OrderedDict()
+        self._sent: OrderedDict[str, _Known] = OrderedDict()
+        self._unknown: dict[MessageId, _Known] | None = None
         self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
 
-    async def sent(self, message: OpenMessage, event: MessageSent) -> None:
-        """Remember a message that was sent; record a receipt that came before its ack."""
-        state = Sent(message.facts, event.message_id)
-        self._remember(
-            event.message_id,
-            _SentMessage(state, message.version, message.correlation_id, message.causation_id),
-        )
-        early = self._early.pop(event.message_id, None)
-        if early is not None:
-            await self.take(early, sending=False)
+    async def ended(self, message: OpenMessage, outcome: Event) -> None:
+        """Hear how a send ended; then what its receipts say that came before its end."""
+        state = domain.evolve(message.state, outcome)
+        if isinstance(state, Sent | Unknown):
+            known = _Known(state, message.version, message.correlation_id, message.causation_id)
+            self._keep(known)
+        early, self._early = self._early, OrderedDict()
+        for receipt in early.values():
+            await self.take(receipt, sending=False)
 
     async def take(self, receipt: ReceiptSeen, *, sending: bool) -> None:
         """Record what a receipt says of our messages; those of other devices are passed over.
 
         While a send is under way (`sending`) an unknown id may be that message's: it waits.
         """
+        strangers = []
         for whatsapp_id in receipt.message_ids:
             message = self._sent.get(whatsapp_id) or await self._load(whatsapp_id)
             if message is None:
-                if sending:
-                    self._early[whatsapp_id] = receipt
-                    if len(self._early) > REMEMBERED:
-                        self._early.popitem(last=False)
-                continue
-            await self._record(whatsapp_id, message, receipt)
+                strangers.append(whatsapp_id)
+            else:
+                await self._record(message, receipt)
+        if strangers and sending:
+            self._early[strangers[0]] = replace(receipt, message_ids=tuple(strangers))
+            if len(self._early) > REMEMBERED:
+                self._early.popitem(last=False)
+        elif strangers:
+            await self._prove(receipt, tuple(strangers))
 
-    async def _record(self, whatsapp_id: str, message: _SentMessage, receipt: ReceiptSeen) -> None:
-        events = domain.receipt(message.state, read=receipt.read, at=receipt.at)
-        if not events:
+    async def _prove(self, receipt: ReceiptSeen, strangers: tuple[str, ...]) -> None:
+        """A receipt for an id that is nobody's may be of a message with an unknown outcome."""
+        unknown = await self._unknown_outcomes()
+        states = [one.state for one in unknown.values() if isinstance(one.state, Unknown)]
+        found = proven(receipt, strangers, states)
+        if found is None:
             return
-        stream = message_stream(message.state.facts.id)
+        state, sent = found
+        log.info("outcome_proven", session_id=str(self._session_id), message_id=str(state.facts.id))
+        known = await self._append(unknown[state.facts.id], (sent,))
+        await self._record(known, receipt)
+
+    async def _record(self, known: _Known, receipt: ReceiptSeen) -> None:
+        assert isinstance(known.state, Sent)
+        events = domain.receipt(known.state, read=receipt.read, at=receipt.at)
+        if events:
+            await self._append(known, events)
+
+    async def _append(self, known: _Known, events: tuple[Event, ...]) -> _Known:
         stored = await self._writer.append(
             Append(
                 partition=self._partition,
                 session_id=self._session_id,
-                stream=stream,
-                expected_version=message.version,
+                stream=message_stream(known.state.facts.id),
+                expected_version=known.version,
                 events=events,
-                correlation_id=message.correlation_id,
-                causation_id=message.causation_id,
+                correlation_id=known.correlation_id,
+                causation_id=known.causation_id,
             )
         )
-        state = domain.evolve(message.state, events[-1])
+        state: domain.State = known.state
+        for event in events:
+            state = domain.evolve(state, event)
         assert isinstance(state, Sent)
         last = stored[-1]
-        self._remember(
-            whatsapp_id, _SentMessage(state, last.stream_version, last.correlation_id, last.id)
-        )
+        now_known = _Known(state, last.stream_version, last.correlation_id, last.id)
+        self._keep(now_known)
+        return now_known
 
-    async def _load(self, whatsapp_id: str) -> _SentMessage | None:
+    async def _load(self, whatsapp_id: str) -> _Known | None:
         message_id = await self._store.message_of(self._session_id, whatsapp_id)
         if message_id is None:
             return None
-        events = await self._store.stream(message_stream(message_id))
-        state = message_state(events)
-        if not isinstance(state, Sent):
-            return None
-        last = events[-1]
-        return _SentMessage(state, last.stream_version, last.correlation_id, last.id)
+        known = _known(await self._store.stream(message_stream(message_id)))
+        return known if known is not None and isinstance(known.state, Sent) else None
 
-    def _remember(self, whatsapp_id: str, message: _SentMessage) -> None:
-        self._sent[whatsapp_id] = message
-        self._sent.move_to_end(whatsapp_id)
+    async def _unknown_outcomes(self) -> dict[MessageId, _Known]:
+        """The session's messages of which nobody knows; read once from the store."""
+        if self._unknown is None:
+            streams: dict[str, list[StoredEvent]] = {}
+            for stored in await self._store.unknown_outcomes(self._session_id):
+                streams.setdefault(stored.stream, []).append(stored)
+            found = [known for events in streams.values() if (known := _known(events)) is not None]
+            self._unknown = {
+                one.state.facts.id: one for one in found if isinstance(one.state, Unknown)
+            }
+        return self._unknown
+
+    def _keep(self, known: _Known) -> None:
+        """Remember how a message stands now. What was not read yet will be read as it is stored."""
+        unknown = self._unknown if self._unknown is not None else {}
+        if isinstance(known.state, Unknown):
+            unknown[known.state.facts.id] = known
+            return
+        unknown.pop(known.state.facts.id, None)
+        self._sent[known.state.message_id] = known
+        self._sent.move_to_end(known.state.message_id)
         if len(self._sent) > REMEMBERED:
             self._sent.popitem(last=False)
 
@@ -142,3 +184,12 @@ def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
         is_group=seen.is_group,
         received_at=seen.at,
     )
+
+
+def _known(events: list[StoredEvent]) -> _Known | None:
+    """A message from its stream; None if it certainly was not sent."""
+    state = message_state(events)
+    if not isinstance(state, Sent | Unknown):
+        return None
+    last = events[-1]
+    return _Known(state, last.stream_version, last.correlation_id, last.id)

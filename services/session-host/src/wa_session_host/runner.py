@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from wa_contracts.ids import MessageId, SessionId
-from wa_contracts.message_events import MessageSent
+from wa_contracts.message_events import MessageOutcomeUnknown
 from wa_contracts.recipient import mask_number
 from wa_contracts.replies import ErrorDetail
 from wa_contracts.runtime.fault_points import FaultPoint, reach
@@ -66,16 +66,16 @@ class Runner:
         writer: GroupCommitWriter,
         media: MediaFetcher,
         clock: Callable[[], datetime],
-        on_sent: Callable[[OpenMessage, MessageSent], Awaitable[None]],
+        on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
         on_deaf: Callable[[], Awaitable[None]],
     ) -> None:
-        """`on_sent` hears of each ack, `on_deaf` of a connection that swallows messages."""
+        """`on_outcome` hears how each send ended, `on_deaf` of a connection that swallows messages."""
         self._session_id = session_id
         self._partition = partition
         self._writer = writer
         self._media = media
         self._clock = clock
-        self._on_sent = on_sent
+        self._on_outcome = on_outcome
         self._on_deaf = on_deaf
         self._queue: deque[OpenMessage] = deque()
         self._current: OpenMessage | None = None
@@ -235,25 +235,34 @@ class Runner:
             started_at = self._clock()
             await self._append(message, domain.MessageSendStarted(started_at=started_at))
             message.state = Sending(message.facts, started_at)
+        outcome = await self._outcome(message.facts, outgoing, engine or _NO_ENGINE)
+        await self._append(message, outcome)
+        reach(FaultPoint.OUTCOME_STORED)
+        await self._on_outcome(message, outcome)
+        match outcome:
+            case domain.MessageSendDeferred():
+                await self._defer(message, outcome.reason)
+            case MessageOutcomeUnknown():
+                await self._count_unacknowledged()
+            case _:
+                self._unacknowledged = 0
+
+    async def _outcome(
+        self, facts: Facts, outgoing: Outgoing, engine: "Engine | _NoEngine"
+    ) -> Event:
+        reach(FaultPoint.SEND_STARTED)
         try:
-            reach(FaultPoint.SEND_STARTED)
-            acknowledged = await (engine or _NO_ENGINE).send(outgoing)
+            acknowledged = await engine.send(outgoing)
             reach(FaultPoint.ENGINE_CALLED)
         except NotSent as error:
-            await self._defer(message, str(error))
+            return domain.MessageSendDeferred(reason=str(error))
         except Refused as error:
-            await self._append(message, domain.failed(message.facts, error.code, str(error)))
+            return domain.failed(facts, error.code, str(error))
         except OutcomeUnknown as error:
-            await self._unknown(message, str(error))
-        else:
-            self._unacknowledged = 0
-            sent = domain.sent(message.facts, acknowledged.message_id, acknowledged.at)
-            await self._append(message, sent)
-            reach(FaultPoint.OUTCOME_STORED)
-            await self._on_sent(message, sent)
+            return domain.outcome_unknown(facts, str(error))
+        return domain.sent(facts, acknowledged.message_id, acknowledged.at)
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
-        await self._append(message, domain.MessageSendDeferred(reason=reason))
         message.state = Queued(message.facts)
         self._queue.appendleft(message)
         pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
@@ -267,8 +276,7 @@ class Runner:
         )
         await asyncio.sleep(pause)
 
-    async def _unknown(self, message: OpenMessage, reason: str) -> None:
-        await self._append(message, domain.outcome_unknown(message.facts, reason))
+    async def _count_unacknowledged(self) -> None:
         self._unacknowledged += 1
         if self._unacknowledged >= DEAF_AFTER:
             self._unacknowledged = 0

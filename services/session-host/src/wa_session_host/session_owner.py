@@ -82,7 +82,7 @@ class SessionOwner:
             writer=writer,
             media=media,
             clock=clock,
-            on_sent=self._receipts.sent,
+            on_outcome=self._receipts.ended,
             on_deaf=self._end_deaf_engine,
         )
 

@@ -105,10 +105,11 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Perhaps sent."""
+    """Perhaps sent, at `started_at` or later."""
 
     facts: Facts
     error: ErrorDetail
+    started_at: datetime
 
 
 @dataclass(frozen=True)
@@ -290,12 +291,12 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
             return Sent(state.facts, event.message_id, MessageStatus.READ)
         case MessageFailed(), _:
             return Failed(state.facts, event.error)
-        case MessageOutcomeUnknown(), _:
-            return Unknown(state.facts, event.error)
+        case MessageOutcomeUnknown(), Sending():
+            return Unknown(state.facts, event.error, state.started_at)
         case MessageCancelled(), _:
             return Cancelled(state.facts)
         case _:
-            raise TypeError(f"{event.TYPE} is no event of an outgoing message")
+            raise TypeError(f"{event.TYPE} is no event of a message that is {type(state).__name__}")
 
 
 def snapshot(message_id: MessageId, state: State) -> MessageSnapshot:

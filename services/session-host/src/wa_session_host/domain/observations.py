@@ -115,9 +115,12 @@ EngineEnding = (
 
 @dataclass(frozen=True)
 class ReceiptSeen:
-    """A recipient's device has (`read` is False) or its user read these messages."""
+    """A recipient's device has (`read` is False) or its user read these messages.
 
-    chat: str
+    `chats` are the chat's addresses as far as they are known: by number and by LID.
+    """
+
+    chats: tuple[str, ...]
     message_ids: tuple[str, ...]
     read: bool
     at: datetime

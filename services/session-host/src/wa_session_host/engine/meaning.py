@@ -100,7 +100,7 @@ def receipt(event: proto.Receipt) -> tuple[Seen, ...]:
         return ()
     return (
         ReceiptSeen(
-            chat=format_jid(event.MessageSource.Chat),
+            chats=(format_jid(event.MessageSource.Chat),),
             message_ids=tuple(event.MessageIDs),
             read=kinds[event.Type],
             at=from_timestamp(event.Timestamp),

@@ -26,6 +26,7 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     Seen,
 )
+from wa_session_host.domain.proof import chat_of
 from wa_session_host.engine.port import (
     Acknowledged,
     NotSent,
@@ -146,7 +147,9 @@ class SimulatedEngine:
         message_id = "3EB0" + sha256(name.encode()).hexdigest()[:18].upper()
         now = datetime.now(UTC)
         if self._script.receipts:
-            self._line.later(0.05, ReceiptSeen(message.to, (message_id,), read=False, at=now))
+            self._line.later(
+                0.05, ReceiptSeen((chat_of(message.to),), (message_id,), read=False, at=now)
+            )
         return Acknowledged(message_id, now)
 
     def _drop(self) -> None:

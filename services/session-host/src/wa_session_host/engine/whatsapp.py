@@ -10,6 +10,7 @@ import os
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from neonize.aioze.client import ClientFactory, NewAClient
@@ -28,6 +29,7 @@ from wa_session_host.domain.observations import (
     LoggedIn,
     QRRanOut,
     QRShown,
+    ReceiptSeen,
     Seen,
 )
 from wa_session_host.engine import content
@@ -169,9 +171,21 @@ class WhatsApp:
         while True:
             code, data = await self._events.get()
             for seen in self._understand(code, data):
-                self._tell(seen)
+                self._tell(await self._with_number(seen) if isinstance(seen, ReceiptSeen) else seen)
                 if isinstance(seen, EngineEnding):
                     await self._end()
+
+    async def _with_number(self, seen: ReceiptSeen) -> ReceiptSeen:
+        """The receipt with its chat's number, where the device store knows it beside the LID."""
+        [chat] = seen.chats
+        jid = parse_jid(chat)
+        if jid.Server != "lid":
+            return seen
+        try:
+            number = await self._client.get_pn_from_lid(jid)
+        except NeonizeError:
+            return seen
+        return replace(seen, chats=(chat, f"{number.User}@{number.Server}"))
 
     def _understand(self, code: int, data: bytes) -> tuple[Seen, ...]:
         match code:

@@ -21,6 +21,7 @@ CREATE TABLE events (
 CREATE INDEX events_of_partition ON events (partition, position);
 CREATE INDEX events_by_whatsapp_id ON events (session_id, (data ->> 'messageId'))
     WHERE type = 'message.sent';
+CREATE INDEX events_of_unknown_outcome ON events (session_id) WHERE type = 'message.unknown';
 
 -- A partition's lease, how far its events were published, and from where on its messages may be open.
 CREATE TABLE partitions (
