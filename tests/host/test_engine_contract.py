@@ -25,7 +25,15 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     Seen,
 )
-from wa_session_host.engine.port import Engine, Engines, NotSent, Outgoing, Refused
+from wa_session_host.engine import process
+from wa_session_host.engine.port import (
+    Engine,
+    Engines,
+    NotSent,
+    OutcomeUnknown,
+    Outgoing,
+    Refused,
+)
 from wa_session_host.engine.process import WorkerEngine, WorkerEngines
 from wa_session_host.engine.simulated import Script, SimulatedEngines
 
@@ -53,6 +61,7 @@ async def simulated(_folder: Path) -> AsyncIterator[Bench]:
         return
 
     engines = SimulatedEngines(Script(links_after=0.3, reconnects_after=0.1))
+    engines.extend(time.monotonic() + 120)
     yield Bench(engines, nothing, nothing, nothing, "19995550000")
     await engines.close()
 
@@ -67,7 +76,7 @@ async def real(folder: Path) -> AsyncIterator[Bench]:
             phone = whatsapp.phone(NUMBER)
             contact = whatsapp.contact(RECIPIENT)
             contact.auto_deliver = True
-            engines = WorkerEngines(f"sqlite://{folder}")
+            engines = WorkerEngines(f"sqlite://{folder}", starts_per_second=20)
             engines.extend(time.monotonic() + 120)
             yield Bench(engines, phone.scan, phone.enter_pairing_code, phone.drop, "19995550000")
             await engines.close()
@@ -183,6 +192,16 @@ async def test_a_stopped_engine_sends_nothing(bench: Bench) -> None:
     assert not any(isinstance(seen, EngineCrashed) for seen in watched.all)
 
 
+async def test_past_its_deadline_an_engine_sends_nothing(bench: Bench) -> None:
+    _, watched, _ = await link(bench)
+    bench.engines.extend(time.monotonic() - 0.1)
+    with pytest.raises((NotSent, OutcomeUnknown)):  # unknown: asked while its process was ending
+        await watched.engine.send(text())
+    with pytest.raises(NotSent):
+        await watched.engine.send(text())
+    await watched.stop()
+
+
 async def test_logging_out_ends_the_link(bench: Bench) -> None:
     _, watched, _ = await link(bench)
     await watched.engine.log_out()
@@ -233,6 +252,53 @@ async def test_a_worker_ends_by_itself_at_its_deadline(real_bench: Bench) -> Non
     with pytest.raises(NotSent):
         await watched.engine.send(text())
     await watched.stop()
+
+
+async def test_a_worker_that_does_not_answer_is_a_crash(
+    real_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "SILENT_SECONDS", 0.5)
+    _, watched, _ = await link(real_bench)
+    pid = worker(watched).pid or 0
+    os.kill(pid, signal.SIGSTOP)
+
+    def crashed() -> EngineCrashed | None:
+        real_bench.engines.extend(time.monotonic() + 120)  # as a host does with each renewal
+        return next((one for one in watched.all if isinstance(one, EngineCrashed)), None)
+
+    crash = await eventually(crashed, within=5, what="the frozen worker is missed")
+    assert crash is not None
+    assert crash.reason == "engine_silent"
+    assert not running(pid)
+    await watched.stop()
+
+
+async def test_a_worker_that_answers_is_left_alone(
+    real_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "SILENT_SECONDS", 0.5)
+    _, watched, _ = await link(real_bench)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 1.5
+
+    def renewed() -> bool:
+        real_bench.engines.extend(time.monotonic() + 120)
+        return loop.time() > until
+
+    await eventually(renewed, within=5, what="renewed for longer than a silent worker lives")
+    assert not watched.ended
+    assert (await watched.engine.send(text())).message_id
+    await watched.stop()
+
+
+async def test_starts_are_paced_and_the_first_waits_for_nobody() -> None:
+    async with asyncio.timeout(1):
+        await process.Pace(per_second=0.1).turn()
+    pace = process.Pace(per_second=50)
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    await asyncio.gather(*(pace.turn() for _ in range(11)))
+    assert clock() - began >= 0.19
 
 
 async def test_a_frozen_worker_is_killed_when_it_should_stop(real_bench: Bench) -> None:

@@ -104,7 +104,10 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
                 else None,
             )
         )
-    return WorkerEngines(settings.device_store_url.get_secret_value())
+    return WorkerEngines(
+        settings.device_store_url.get_secret_value(),
+        starts_per_second=settings.session_starts_per_second,
+    )
 
 
 def _media(settings: Settings) -> MediaFetcher:

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=10, ge=2)
     login_seconds: float = Field(default=30, gt=0)
     """How long a login may take before it is tried anew."""
+    session_starts_per_second: float = Field(default=20, gt=0)
+    """How many engines a host starts a second at most, when it takes many sessions over."""
     health_host: str = "127.0.0.1"
     health_port: int = 8081
     log_level: str = "INFO"

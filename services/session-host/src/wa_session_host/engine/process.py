@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
@@ -23,6 +24,7 @@ from wa_session_host.engine.port import (
     Refused,
 )
 from wa_session_host.engine.protocol import (
+    Alive,
     Answer,
     Begin,
     ExtendDeadline,
@@ -42,6 +44,12 @@ SEND_TIMEOUT_SECONDS = 80
 """A little more than the engine's own 75 s, after which its answer is an error."""
 CALL_TIMEOUT_SECONDS = 30
 END_TIMEOUT_SECONDS = 2
+SILENT_SECONDS = 10.0
+"""A worker that answers nothing for so long is not alive, whatever its process looks like."""
+
+
+ENDED = EngineCrashed("engine_ended", "The engine's process ended.")
+SILENT = EngineCrashed("engine_silent", "The engine's process did not answer any more.")
 
 
 class WorkerEngine:
@@ -60,11 +68,13 @@ class WorkerEngine:
         self._writer = writer
         self._ended = asyncio.Event()
         self._pid: int | None = None
+        self._unanswered_since: float | None = None
         self._calls: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = count(1)
         self._seen: asyncio.Queue[Seen | None] = asyncio.Queue()
         self._stopping = False
         self._has_said_why = False
+        self._crash = ENDED
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -143,7 +153,17 @@ class WorkerEngine:
         if not self._begun.is_set():
             self._begin = replace(self._begin, deadline=deadline)
         elif self._listens:
+            self._end_if_silent()
             self._tell(ExtendDeadline(deadline))
+
+    def _end_if_silent(self) -> None:
+        """Kill a worker that leaves what it is told unanswered; to its session it is a crash."""
+        now = time.monotonic()
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        elif now - self._unanswered_since > SILENT_SECONDS:
+            self._crash = SILENT
+            self._kill()
 
     def _tell(self, frame: Frame) -> None:
         self._writer.write(encode_frame(frame))
@@ -169,20 +189,21 @@ class WorkerEngine:
             del self._calls[number]
 
     async def _read(self) -> None:
-        crash = "The engine's process ended."
         try:
             while (frame := await read_frame(self._reader)) is not None:
+                self._unanswered_since = None
                 self._take(frame)
         except ProtocolError as error:
-            crash = str(error)
+            self._crash = EngineCrashed("engine_ended", str(error))
             self._kill()
         self._ended.set()
         self._begun.set()
         for number, future in self._calls.items():
             if not future.done():
-                future.set_result(Answer(number, error="OutcomeUnknown", message=crash))
+                message = self._crash.message
+                future.set_result(Answer(number, error="OutcomeUnknown", message=message))
         if not self._stopping and not self._has_said_why:
-            self._seen.put_nowait(EngineCrashed("engine_ended", crash))
+            self._seen.put_nowait(self._crash)
         self._seen.put_nowait(None)
 
     def _take(self, frame: Frame) -> None:
@@ -193,6 +214,8 @@ class WorkerEngine:
                 if self._listens:
                     self._tell(self._begin)
                 self._begun.set()
+            case Alive():
+                pass
             case Answer():
                 future = self._calls.get(frame.call)
                 if future is not None and not future.done():
@@ -204,12 +227,30 @@ class WorkerEngine:
                 self._seen.put_nowait(frame)
 
 
+class Pace:
+    """So many turns a second at most, evenly spread: a host that takes many sessions over starts
+    them one after the other, so that neither the machine nor WhatsApp sees them all at once.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._step = 1 / per_second
+        self._next_at = 0.0
+
+    async def turn(self) -> None:
+        """Wait for one's turn; none is waited for after a quiet time."""
+        now = time.monotonic()
+        at = max(self._next_at, now)
+        self._next_at = at + self._step
+        await asyncio.sleep(at - now)
+
+
 class WorkerEngines:
     """Starts workers by a fork server, and keeps their deadlines."""
 
-    def __init__(self, device_store: str) -> None:
+    def __init__(self, device_store: str, *, starts_per_second: float) -> None:
         """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
         self._device_store = device_store
+        self._pace = Pace(starts_per_second)
         self._control: socket.socket | None = None
         self._server: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
@@ -224,6 +265,7 @@ class WorkerEngines:
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
         """See `Engines.start`."""
+        await self._pace.turn()
         ours, theirs = socket.socketpair()
         try:
             async with self._starting:

@@ -45,7 +45,7 @@ class Begin:
 
 @dataclass(frozen=True)
 class ExtendDeadline:
-    """Host to worker: the right to act lasts until then."""
+    """Host to worker: the right to act lasts until then. Answered by `Alive`."""
 
     deadline: float
 
@@ -81,6 +81,11 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """Worker to host: I heard of my new deadline."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """Worker to host: a call's end. `error` is the name of the port's exception."""
 
@@ -99,6 +104,7 @@ Frame = (
     | PairCall
     | LogOutCall
     | Hello
+    | Alive
     | Answer
     | QRShown
     | QRRanOut

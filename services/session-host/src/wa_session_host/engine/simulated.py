@@ -9,7 +9,8 @@ all sessions by settings or for one by its recipients:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -80,8 +81,18 @@ class _Line:
 class SimulatedEngine:
     """One simulated connection."""
 
-    def __init__(self, session_id: SessionId, link: LinkedDevice | None, script: Script) -> None:
-        """With `link` it logs in, without it shows QR codes and is linked as the script says."""
+    def __init__(
+        self,
+        session_id: SessionId,
+        link: LinkedDevice | None,
+        script: Script,
+        may_act: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """With `link` it logs in, without it shows QR codes and is linked as the script says.
+
+        `may_act` is whether the host's lease covers a send that begins now.
+        """
+        self._may_act = may_act
         self._session_id = session_id
         self._script = script
         self._line = _Line()
@@ -123,6 +134,8 @@ class SimulatedEngine:
         """See `Engine.send`."""
         if not self._connected:
             raise NotSent("The simulated connection is down.")
+        if not self._may_act():
+            raise NotSent("The host's lease does not cover a send.")
         if self._script.ack_after:
             await asyncio.sleep(self._script.ack_after)
         match message.to.partition("@")[0][-4:]:
@@ -193,16 +206,21 @@ class SimulatedEngines:
     def __init__(self, script: Script) -> None:
         """`script` is the behaviour of every engine."""
         self._script = script
+        self._deadline = 0.0
 
     async def prepare(self) -> None:
         """Nothing to start."""
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> SimulatedEngine:
         """See `Engines.start`."""
-        return SimulatedEngine(session_id, link, self._script)
+        return SimulatedEngine(session_id, link, self._script, self._may_act)
+
+    def _may_act(self) -> bool:
+        return time.monotonic() < self._deadline
 
     def extend(self, deadline: float) -> None:
         """See `Engines.extend`. Simulated engines end with their host."""
+        self._deadline = deadline
 
     async def close(self) -> None:
         """Nothing to end."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from wa_session_host.engine.port import NotSent, OutcomeUnknown, PairingUnavailable, Refused
 from wa_session_host.engine.protocol import (
+    Alive,
     Answer,
     Begin,
     ExtendDeadline,
@@ -70,6 +71,7 @@ async def _work(connection: socket.socket) -> None:
         match frame:
             case ExtendDeadline():
                 deadline.extend(frame.deadline)
+                tell(Alive())
             case SendCall() | PairCall() | LogOutCall():
                 task = asyncio.create_task(_answer(engine, frame, deadline, tell))
                 calls.add(task)
