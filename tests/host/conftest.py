@@ -8,6 +8,7 @@ import pytest
 from tests.host.owner import HOST, Owner, owning
 from tests.infrastructure import NewDatabase
 from wa_contracts.runtime.migrations import migrate
+from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.event_store import EventStore
 from wa_session_host.leases import Leases
 
@@ -24,7 +25,7 @@ async def pool(new_database: NewDatabase) -> AsyncIterator["asyncpg.Pool[asyncpg
 @pytest.fixture
 def leases(pool: "asyncpg.Pool[asyncpg.Record]") -> Leases:
     """The leases of one host."""
-    return Leases(pool, HOST, lease_seconds=30)
+    return Leases(pool, HOST, lease_seconds=30, clock=DatabaseClock())
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """Who owns a partition, on a real Postgres."""
 
 import time
+from datetime import timedelta
 
 import asyncpg
 
 from wa_contracts.topology import PARTITIONS
+from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.leases import Leases
 
 
@@ -19,7 +21,7 @@ async def test_a_single_host_claims_everything(leases: Leases) -> None:
 async def test_two_hosts_never_own_the_same(
     pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases
 ) -> None:
-    other = Leases(pool, "host-b", lease_seconds=30)
+    other = Leases(pool, "host-b", lease_seconds=30, clock=DatabaseClock())
     await leases.renew({})
     renewal = await other.renew({})
     assert renewal.fair_share == PARTITIONS // 2
@@ -44,7 +46,7 @@ async def test_a_lease_that_ran_out_is_lost_and_its_next_owner_has_a_higher_toke
     await pool.execute("UPDATE partitions SET expires_at = clock_timestamp()")
     renewal = await leases.renew({claim.partition: claim.token for claim in claims})
     assert renewal.held == frozenset()
-    other = Leases(pool, "host-b", lease_seconds=30)
+    other = Leases(pool, "host-b", lease_seconds=30, clock=DatabaseClock())
     taken = await other.claim(PARTITIONS)
     assert len(taken) == PARTITIONS
     assert all(claim.token == 2 for claim in taken)
@@ -55,7 +57,7 @@ async def test_a_released_partition_is_free_at_once(
 ) -> None:
     (claim, *_) = await leases.claim(PARTITIONS)
     await leases.release(claim.partition, claim.token)
-    other = Leases(pool, "host-b", lease_seconds=30)
+    other = Leases(pool, "host-b", lease_seconds=30, clock=DatabaseClock())
     (again,) = await other.claim(PARTITIONS)
     assert again.partition == claim.partition
 
@@ -67,3 +69,13 @@ async def test_an_old_token_releases_and_renews_nothing(leases: Leases) -> None:
     assert renewal.held == {claim.partition}
     stale = await leases.renew({claim.partition: type(claim.token)(claim.token - 1)})
     assert stale.held == frozenset()
+
+
+async def test_a_renewal_brings_the_time_that_all_hosts_agree_on(
+    pool: "asyncpg.Pool[asyncpg.Record]",
+) -> None:
+    clock = DatabaseClock()
+    wrong = await pool.fetchval("SELECT now() - interval '1 minute'")
+    clock.set(wrong, asked_at=time.monotonic(), answered_at=time.monotonic())
+    await Leases(pool, "host-b", lease_seconds=30, clock=clock).renew({})
+    assert abs(clock() - await pool.fetchval("SELECT clock_timestamp()")) < timedelta(seconds=5)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from wa_contracts.topology import PARTITIONS
+from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.stored_event import FencingToken
 
 MARGIN_SECONDS = 0.5
@@ -26,7 +27,9 @@ VALUES ($1, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (host) DO UPDATE SET expires_at = excluded.expires_at
 """
 
-LIVING_HOSTS = "SELECT count(*) FROM hosts WHERE expires_at > clock_timestamp()"
+LIVING_HOSTS = """
+SELECT count(*) AS hosts, clock_timestamp() AS now FROM hosts WHERE expires_at > clock_timestamp()
+"""
 
 CLAIM = """
 WITH free AS (
@@ -72,9 +75,15 @@ class Renewal:
 class Leases:
     """The leases of one host."""
 
-    def __init__(self, pool: asyncpg.Pool, host: str, lease_seconds: float) -> None:
-        """`lease_seconds` is how long a host may be silent before others take over."""
+    def __init__(
+        self, pool: asyncpg.Pool, host: str, lease_seconds: float, clock: DatabaseClock
+    ) -> None:
+        """`lease_seconds` is how long a host may be silent before others take over.
+
+        Each renewal sets `clock`.
+        """
         self._pool = pool
+        self._clock = clock
         self._host = host
         self._lease_seconds = lease_seconds
 
@@ -91,11 +100,13 @@ class Leases:
             rows = await connection.fetch(
                 RENEW, self._host, list(held.keys()), list(held.values()), self._lease_seconds
             )
-            hosts = await connection.fetchval(LIVING_HOSTS)
+            read_at = time.monotonic()
+            [living] = await connection.fetch(LIVING_HOSTS)
+        self._clock.set(living["now"], asked_at=read_at, answered_at=time.monotonic())
         return Renewal(
             held=frozenset(row["partition"] for row in rows),
             deadline=asked_at + self._lease_seconds - MARGIN_SECONDS,
-            fair_share=-(-PARTITIONS // max(hosts, 1)),
+            fair_share=-(-PARTITIONS // max(living["hosts"], 1)),
         )
 
     async def claim(self, limit: int) -> Sequence[Claim]:

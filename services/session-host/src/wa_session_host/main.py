@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 
 import asyncpg
 import structlog
@@ -14,6 +13,7 @@ from aio_pika.abc import AbstractChannel
 from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.migrations import migrate
+from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.engine.process import WorkerEngines
 from wa_session_host.engine.simulated import Script, SimulatedEngines
 from wa_session_host.engine.simulated_server import SimulatedServer
@@ -64,16 +64,17 @@ async def run(settings: Settings) -> None:
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
         await engines.prepare()
+        clock = DatabaseClock()
         supervisor = Supervisor(
             settings.host_id,
-            leases=Leases(pool, settings.host_id, settings.lease_seconds),
+            leases=Leases(pool, settings.host_id, settings.lease_seconds, clock),
             ports=Ports(
-                writer=GroupCommitWriter(pool, settings.host_id, _now),
+                writer=GroupCommitWriter(pool, settings.host_id, clock),
                 store=EventStore(pool, settings.host_id),
                 engines=engines,
                 media=_media(settings),
                 outbox=Outbox(publishing),
-                clock=_now,
+                clock=clock,
                 queue_limit=settings.session_queue_limit,
                 login_seconds=settings.login_seconds,
             ),
@@ -86,10 +87,6 @@ async def run(settings: Settings) -> None:
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
         await supervisor.run()
     log.info("session_host_stopped", host=settings.host_id)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
