@@ -9,12 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local import databases
-from tests.api.proxy import proxy_to
 from tests.api.running import RunningApi, running_api, running_projector, settings_for
 from tests.api.scripted_host import ScriptedHost, scripted_host
 from tests.api.test_send import SEND, TEXT, assert_problem
 from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres, OwnRabbitMQ
+from tests.proxy import proxy_to
 from wa_api.settings import Settings
 from wa_contracts.commands import SendMessage
 from wa_contracts.runtime.migrations import migrate

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,8 @@ import httpx
 
 from tests.system.ring import Ring
 
-AGAIN = {202, 429, 503}
+AGAIN = {429, 503}
+"""After a 202 the message is durable: what became of it is read at the end."""
 ANSWER_SECONDS = 40
 
 
@@ -53,11 +55,17 @@ class Clients:
 
     async def send_all(self, messages: int, at_once: int) -> None:
         """Send so many messages, `at_once` in flight."""
-        waiting = iter(range(messages))
+        await self._send(iter(range(messages)), at_once)
 
+    async def send_until(self, ends: asyncio.Event, at_once: int) -> None:
+        """Send until `ends` is set, `at_once` in flight."""
+        await self._send(iter(ends.is_set, True), at_once)
+
+    async def _send(self, turns: Iterator[object], at_once: int) -> None:
         async def work() -> None:
             async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
-                for number in waiting:
+                for _ in turns:
+                    number = len(self.sent)
                     session = self._sessions[number % len(self._sessions)]
                     sent = Sent(session["sessionId"], f"message-{number}")
                     self.sent.append(sent)
@@ -69,8 +77,6 @@ class Clients:
 
     async def _until_known(self, client: httpx.AsyncClient, token: str, sent: Sent) -> None:
         while not sent.statuses or sent.statuses[-1] in AGAIN:
-            if sent.statuses and sent.statuses[-1] == 202:
-                return  # durable: what became of it is read at the end
             try:
                 answer = await client.post(
                     f"{self._ring.url(0)}/api/messages/send",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.deadlines import eventually
 from tests.faults import recorder
-from tests.faults.soak import recording
+from tests.faults.field import recording
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import EventConsumer, consuming
 from tests.system.ring import Ring

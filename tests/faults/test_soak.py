@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.faults.clients import Sent
+from tests.faults.findings import Findings
 from tests.faults.recorder import Recorded
-from tests.faults.soak import Findings, Plan, soak
+from tests.faults.soak import Plan, soak
 from tests.faults.strikes import Strike
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, SessionId
@@ -62,8 +63,6 @@ def whole() -> Findings:
     """One message, sent and seen from every side."""
     answer = {"id": MESSAGE, "messageId": "3EB01", "success": True}
     return Findings(
-        plan=PLAN,
-        seconds=1,
         strikes=[],
         sent=[Sent(str(SESSION), "message-0", [200], [answer])],
         recorded=[Recorded("3EB01", str(SESSION), "message-0")],
@@ -123,6 +122,10 @@ def test_unknown_under_a_strike_is_no_broken_promise() -> None:
         whole(),
         stored=[row(1, "message.queued"), row(2, "message.unknown")],
         projected={MESSAGE: {"id": MESSAGE, "status": "unknown"}},
-        strikes=[Strike("host_killed", at - 1, at + 1)],
+        strikes=[Strike("host_killed", at - 1, at + 1, frozenset({str(SESSION)}))],
     )
     assert findings.problems() == []
+    elsewhere = Strike("host_killed", at - 1, at + 1, frozenset({"another session"}))
+    earlier = Strike("database_killed", at - 9, at - 5, None)
+    for strike in (elsewhere, earlier):
+        assert replace(findings, strikes=[strike]).problems(), strike

@@ -1,4 +1,4 @@
-"""A TCP proxy that can lose what the server says, and cut connections."""
+"""A TCP proxy that behaves as bad networks do: cuts, delays, loses answers, passes nothing on."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,12 +7,18 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """In front of one server. While `mute`, the server's answers are thrown away."""
+    """In front of one server.
+
+    `mute` throws the server's answers away, `delay` (seconds) holds every piece of data back in
+    both directions, `half_open` passes nothing on and closes nothing, as when a cable is pulled.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._writers: set[asyncio.StreamWriter] = set()
         self.mute = False
+        self.delay = 0.0
+        self.half_open = False
         self.accepting = True
 
     def cut(self) -> None:
@@ -20,12 +26,23 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
 
+    def heal(self) -> None:
+        """Be an ordinary wire again. Connections that missed something are cut."""
+        damaged = self.mute or self.half_open
+        self.mute, self.delay, self.half_open, self.accepting = False, 0.0, False, True
+        if damaged:
+            self.cut()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client."""
         if not self.accepting:
             writer.transport.abort()
             return
-        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, server_writer}
         with suppress(OSError):
             async with asyncio.TaskGroup() as group:
@@ -38,7 +55,9 @@ class Proxy:
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
-                if not (is_answer and self.mute):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                if not (self.half_open or (is_answer and self.mute)):
                     writer.write(data)
                     await writer.drain()
         writer.close()

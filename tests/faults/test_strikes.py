@@ -1,0 +1,80 @@
+"""Each strike alone, under traffic: whatever happens, every promise is kept and all recovers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.faults.clients import Clients
+from tests.faults.field import Field, a_field
+from tests.faults.strikes import KINDS, Strikes
+
+SESSIONS = 8
+
+
+@dataclass
+class World:
+    """A field with working sessions, its clients and its strikes."""
+
+    field: Field
+    clients: Clients
+    strikes: Strikes
+
+    async def calm(self) -> None:
+        """Wait until all sessions work and a host each owns some."""
+
+        async def all_work() -> bool:
+            answer = await self.field.ring.admin.get("/api/sessions", params={"limit": "200"})
+            assert answer.status_code == 200, answer.text
+            shown = {one["status"] for one in answer.json()["items"]}
+            assert shown == {"working"}, shown
+            return True
+
+        await eventually(all_work, within=30, what="all sessions work")
+
+    async def answered(self, more: int) -> None:
+        """Wait until so many more messages were answered 200."""
+
+        def good() -> int:
+            return sum(one.statuses[-1:] == [200] for one in self.clients.sent)
+
+        wanted = good() + more
+        await eventually(lambda: good() >= wanted, within=30, what=f"{more} more sends answered")
+
+
+@pytest.fixture(scope="module")
+async def world() -> AsyncIterator[World]:
+    """One field for all strikes: each must leave it whole for the next."""
+    with TemporaryDirectory(prefix="wa-test-strikes-", ignore_cleanup_errors=True) as directory:
+        async with a_field(Path(directory)) as field:
+            await field.open_sessions(SESSIONS)
+            yield World(field, Clients(field.ring, field.sessions, seed=1), Strikes(field))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_promise_holds_under(world: World, kind: str) -> None:
+    await world.calm()
+    ends = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(world.clients.send_until(ends, at_once=SESSIONS))
+        await world.answered(SESSIONS)
+        await world.strikes.strike(kind)
+        await world.answered(SESSIONS)
+        ends.set()
+    await world.field.settled()
+    findings = await world.field.findings(world.clients, world.strikes.done)
+    assert findings.problems() == [], findings.table()
+
+
+async def test_the_second_hosts_clock_is_a_minute_ahead_and_no_event_tells(world: World) -> None:
+    lines = world.field.ring.log("host-1").splitlines()
+    logged = datetime.fromisoformat(lines[-1].split()[0])
+    now = datetime.now(UTC)
+    assert logged - now > timedelta(seconds=30), "the clock of the second host is right"
+    assert await world.field.sessions_of("host-1"), "the second host owns no session"
+    assert all(event.occurred_at <= now for event in world.field.consumed)
