@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,17 +18,19 @@ ANSWER_SECONDS = 40
 
 @dataclass
 class Sent:
-    """One message that a client wanted sent, and every answer that it got."""
+    """One message that a client wanted sent, from when to when (wall clock), and every answer."""
 
     session: str
     key: str
+    began: float = 0.0
+    ended: float = 0.0
     statuses: list[int] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def accepted(self) -> bool:
         """Whether the gateway ever said that it has the message."""
-        return any(status in {200, 202} or body.get("id") for status, body in self._answers)
+        return any(status in {200, 202} for status in self.statuses)
 
     @property
     def id(self) -> str | None:
@@ -67,9 +70,10 @@ class Clients:
                 for _ in turns:
                     number = len(self.sent)
                     session = self._sessions[number % len(self._sessions)]
-                    sent = Sent(session["sessionId"], f"message-{number}")
+                    sent = Sent(session["sessionId"], f"message-{number}", time.time())
                     self.sent.append(sent)
                     await self._until_known(client, session["token"], sent)
+                    sent.ended = time.time()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):

@@ -33,9 +33,13 @@ class Strike:
     sessions: frozenset[str] | None
 
     def explains(self, session: str, began: float, ended: float) -> bool:
-        """Whether it hit that session between these times, give or take a second."""
-        overlaps = self.began - 1 <= ended and self.ended + 1 >= began
-        return overlaps and (self.sessions is None or session in self.sessions)
+        """Whether it hit that session between these times."""
+        is_hit = self.sessions is None or session in self.sessions
+        return is_hit and self.overlaps(began, ended)
+
+    def overlaps(self, began: float, ended: float) -> bool:
+        """Whether it fell between these times, give or take a second."""
+        return self.began - 1 <= ended and self.ended + 1 >= began
 
 
 ALL = None
@@ -190,6 +194,9 @@ KINDS = (
     "broker_half_open",
     "database_half_open",
 )
+
+CUTS_OFF_THE_BROKER = {"broker_killed", "broker_blocked", "connections_cut", "confirms_lost"}
+"""After these a command may have been written without its confirm ever coming."""
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

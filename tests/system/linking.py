@@ -25,7 +25,8 @@ async def link(ring: Ring, phone: Phone, name: str = "test") -> dict[str, Any]:
 
 
 def worker_of(ring: Ring, session_id: str) -> int:
-    """The process id of a session's worker, from the host's log."""
-    lines = [line for line in ring.log("host-0").splitlines() if "worker_started" in line]
-    mine = [line for line in lines if session_id in line]
-    return int(mine[-1].split("pid=")[1].split()[0])
+    """The process id of a session's worker, from the log of the host that started it last."""
+    hosts = [name for name in ring.processes if name.startswith("host-")]
+    lines = [line for name in hosts for line in ring.log(name).splitlines()]
+    mine = [line for line in lines if "worker_started" in line and session_id in line]
+    return int(max(mine).split("pid=")[1].split()[0])

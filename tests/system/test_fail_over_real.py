@@ -1,0 +1,168 @@
+"""Hosts come and go under sessions on the real engine, which share one device store."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.system.cluster import TO, Cluster, partition_of_session
+from tests.system.conftest import NewRing
+from tests.system.event_consumer import EventConsumer, consuming
+from tests.system.linking import link, worker_of
+from tests.whatsapp import Contact, Phone, StandIn
+
+LEASE_SECONDS = 3
+SESSIONS_OF_A_HOST = 2
+
+
+@dataclass
+class World:
+    """Two hosts, linked sessions, their phones, and an event consumer since all of them work."""
+
+    cluster: Cluster
+    contact: Contact
+    phones: dict[str, Phone]
+    consumer: EventConsumer
+
+    async def shares(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The host of each session, and since when each works, when all is calm and both have some."""
+        await self.cluster.fill(2, each=SESSIONS_OF_A_HOST)
+        shares = await self.cluster.spread_over(2)
+        return shares, await eventually(self.cluster.connected_at, within=20, what="all work")
+
+    def of_second_host(self, shares: dict[str, str]) -> set[str]:
+        """The sessions of host-1: its name is in its log."""
+        log = self.cluster.ring.log("host-1").splitlines()
+        host = [line for line in log if "session_host_started" in line][-1].split("host=")[1]
+        return {id_ for id_, owner in shares.items() if owner == host.split()[0]}
+
+    def token(self, session_id: str) -> str:
+        """A session's token."""
+        sessions = self.cluster.sessions
+        return str(next(s["token"] for s in sessions if s["sessionId"] == session_id))
+
+    def received(self, text: str) -> int:
+        """How often the contact received a text."""
+        return [one.text for one in self.contact.inbox].count(text)
+
+
+@pytest.fixture(scope="module")
+async def world(new_ring: NewRing) -> AsyncIterator[World]:
+    """One cluster for the module; every test leaves it with two hosts."""
+    async with StandIn.start() as whatsapp:
+        ring = await new_ring(
+            hosts=2,
+            engine="neonize",
+            environment={"LEASE_SECONDS": str(LEASE_SECONDS)},
+            host_environment=whatsapp.engine_environment(),
+        )
+        numbers = count(919810000000)
+        phones: dict[str, Phone] = {}
+
+        async def linked() -> dict[str, object]:
+            phone = whatsapp.phone(str(next(numbers)))
+            session = await link(ring, phone)
+            phones[session["sessionId"]] = phone
+            return session
+
+        cluster = Cluster(ring, linked)
+        async with consuming(ring.broker) as consumer:
+            yield World(cluster, whatsapp.contact(TO), phones, consumer)
+            shown = [e["sessionId"] for e in consumer.events if e["type"] == "session.qr_issued"]
+            assert len(shown) == len(set(shown)), "a session needed a second QR code"
+        await ring.stop()
+
+
+async def test_a_host_that_ends_hands_idle_sessions_over_at_once_and_a_busy_one_after_its_ack(
+    world: World,
+) -> None:
+    cluster, ring = world.cluster, world.cluster.ring
+    shares, before = await world.shares()
+    busy, *idle = sorted(world.of_second_host(shares))
+    phone = world.phones[busy]
+    phone.hold_acks()
+    sending = asyncio.create_task(
+        ring.send(world.token(busy), to=TO, type="text", message="in flight")
+    )
+    await eventually(lambda: world.received("in flight"), within=10, what="it is in flight")
+    ending = asyncio.create_task(ring.end("host-1"))
+    await cluster.moved(set(idle), before, within=3)
+    assert not ending.done()
+    phone.release_acks()
+    answer = await sending
+    assert answer.status_code == 200, answer.text
+    assert await ending, "the host had to be killed"
+    await cluster.moved({busy, *idle}, before, within=5)
+    assert world.received("in flight") == 1
+    await ring.restart("host-1")
+
+
+async def test_the_sessions_of_a_killed_host_work_elsewhere_soon_without_a_qr(
+    world: World,
+) -> None:
+    cluster, ring = world.cluster, world.cluster.ring
+    shares, before = await world.shares()
+    lost = world.of_second_host(shares)
+    began = time.monotonic()
+    await ring.kill_host(1)  # its workers are left to find out
+    await cluster.moved(lost, before, within=LEASE_SECONDS + 5)
+    took = time.monotonic() - began
+    assert took < LEASE_SECONDS + 5
+    for id_ in lost:
+        answer = await ring.send(world.token(id_), to=TO, type="text", message=f"after {id_}")
+        assert answer.status_code == 200, answer.text
+    await ring.restart("host-1")
+
+
+async def test_a_frozen_hosts_engines_are_gone_before_another_host_starts_them(
+    world: World,
+) -> None:
+    """Thawed, it can neither send nor store for what it lost, and takes its share anew."""
+    cluster, ring = world.cluster, world.cluster.ring
+    shares, before = await world.shares()
+    theirs = world.of_second_host(shares)
+    workers = {worker_of(ring, id_) for id_ in theirs}
+    victim = min(theirs)
+    world.phones[victim].hold_acks()
+    sending = asyncio.create_task(
+        ring.send(world.token(victim), to=TO, type="text", message="when it froze")
+    )
+    await eventually(lambda: world.received("when it froze"), within=10, what="it is in flight")
+    frozen = ring.processes["host-1"]
+    frozen.signal(signal.SIGSTOP)
+
+    async def first_taken_over() -> bool:
+        now = await cluster.owners()
+        return any(
+            shares[id_] != now.get(partition_of_session({"sessionId": id_})) for id_ in theirs
+        )
+
+    await eventually(first_taken_over, within=LEASE_SECONDS + 3, what="another host claims")
+    assert not [pid for pid in workers if runs(pid)], "engines of the frozen host still run"
+    await cluster.moved(theirs, before, within=LEASE_SECONDS + 5)
+    world.phones[victim].forget_acks()
+    answer = await sending
+    assert (answer.status_code, answer.json()["code"]) == (500, "outcome_unknown"), answer.text
+    frozen.signal(signal.SIGCONT)
+    await world.shares()
+    assert world.received("when it froze") == 1
+    message = await ring.wait_for_message(answer.json()["id"], "unknown")
+    assert message["messageId"] is None
+    for id_ in theirs:
+        answer = await ring.send(world.token(id_), to=TO, type="text", message=f"thawed {id_}")
+        assert answer.status_code == 200, answer.text
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
