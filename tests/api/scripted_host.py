@@ -89,6 +89,7 @@ class ScriptedHost:
             sent_at=datetime.now(UTC),
             partitions=self._partitions,
             sessions=0,
+            good_for_seconds=6,
             leaving=leaving,
         )
         exchange = await self._channel.get_exchange(HEARTBEATS, ensure=False)

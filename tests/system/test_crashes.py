@@ -123,7 +123,7 @@ async def test_rest_stops_saying_working_when_the_only_host_is_killed(world: Wor
         shown = {(one["status"], one["statusReason"]) for one in answer.json()["items"]}
         return shown == {("disconnected", "host_silent")}
 
-    await eventually(silent, within=10, what="REST says that the host is silent")
+    await eventually(silent, within=LEASE_SECONDS, what="REST says that the host is silent")
     waiting = world.start(2, "queued while no host lives")
     await world.ring.restart("host-0")
     answer = await waiting

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wa_contracts.heartbeat import SILENT_AFTER, Heartbeat
+from wa_contracts.heartbeat import Heartbeat
 
 
 @dataclass(frozen=True)
 class _Sign:
     host: str
-    heard_at: float
+    good_until: float
 
 
 class HostLiveness:
@@ -27,13 +27,13 @@ class HostLiveness:
         if heartbeat.leaving:
             self._signs = {p: s for p, s in self._signs.items() if s.host != heartbeat.host}
             return
-        sign = _Sign(heartbeat.host, self._clock())
+        sign = _Sign(heartbeat.host, self._clock() + heartbeat.good_for_seconds)
         self._signs.update(dict.fromkeys(heartbeat.partitions, sign))
 
     def live_partitions(self) -> list[int]:
-        """The partitions named by a heartbeat of the last `SILENT_AFTER`."""
-        oldest = self._clock() - SILENT_AFTER.total_seconds()
-        return [p for p, sign in self._signs.items() if sign.heard_at >= oldest]
+        """The partitions named by a heartbeat that is still good."""
+        now = self._clock()
+        return [p for p, sign in self._signs.items() if sign.good_until >= now]
 
     def live_hosts(self) -> int:
         """How many hosts those are."""

@@ -8,14 +8,14 @@ import asyncpg
 import structlog
 from aio_pika.abc import AbstractQueue
 
-from wa_contracts.heartbeat import HEARTBEAT_EVERY, Heartbeat
+from wa_contracts.heartbeat import BEATS, SILENT_AFTER, Heartbeat
 from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_contracts.topology import command_queue
 from wa_session_host.event_store import Mark
 from wa_session_host.group_commit import DATABASE_AWAY
 from wa_session_host.intake import Intake
-from wa_session_host.leases import Claim, Leases
+from wa_session_host.leases import MARGIN_SECONDS, Claim, Leases
 from wa_session_host.outbox import NotConfirmed
 from wa_session_host.partition import Partition, Ports
 from wa_session_host.stored_event import LeaseLost
@@ -57,6 +57,7 @@ class Supervisor:
         self._ports = ports
         self._commands = commands
         self._lease_seconds = lease_seconds
+        self._beat_lasts = min(SILENT_AFTER.total_seconds(), lease_seconds - MARGIN_SECONDS)
         self._held: dict[int, _Held] = {}
         self._sharing: asyncio.Task[None] | None = None
         self._deadline = 0.0
@@ -245,17 +246,23 @@ class Supervisor:
                 log.warning("marks_not_kept", error=repr(error))
 
     async def _beat(self) -> None:
+        said = False
         while True:
             try:
                 await self._ports.outbox.beat(self._heartbeat(leaving=False))
+                said = False
             except NotConfirmed as error:
-                log.info("heartbeat_not_sent", reason=str(error))
+                if not said:
+                    log.info("heartbeat_not_sent", reason=str(error))
+                said = True
             await self._next_beat()
 
     async def _next_beat(self) -> None:
-        """Every two seconds, and soon after a partition was taken over: until then it is silent."""
+        """Some time before the last one is no good any more, and soon after a partition was taken
+        over: until then it is silent.
+        """
         try:
-            async with asyncio.timeout(HEARTBEAT_EVERY.total_seconds()):
+            async with asyncio.timeout(self._beat_lasts / BEATS):
                 await self._announced.wait()
         except TimeoutError:
             return
@@ -274,6 +281,7 @@ class Supervisor:
             sent_at=self._ports.clock(),
             partitions=tuple(partition.number for partition in announced),
             sessions=sum(len(partition.sessions) for partition in announced),
+            good_for_seconds=self._beat_lasts,
             leaving=leaving,
         )
 

@@ -30,6 +30,7 @@ from wa_session_host.engine.protocol import (
     ExtendDeadline,
     Frame,
     Hello,
+    Loaded,
     LogOutCall,
     PairCall,
     ProtocolError,
@@ -211,6 +212,7 @@ class WorkerEngine:
             case Hello():
                 self._pid = frame.pid
                 log.info("worker_started", session_id=self._begin.session_id, pid=frame.pid)
+            case Loaded():
                 if self._listens:
                     self._tell(self._begin)
                 self._begun.set()

@@ -35,7 +35,7 @@ _LENGTH = struct.Struct(">I")
 
 @dataclass(frozen=True)
 class Begin:
-    """Host to worker, first: who you are. `deadline` is on the machine's monotonic clock."""
+    """Host to worker, once it is loaded: who you are. `deadline` is on the machine's monotonic clock."""
 
     session_id: str
     device_store: str
@@ -81,6 +81,11 @@ class Hello:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """Worker to host: the engine's library is loaded, tell me to begin."""
+
+
+@dataclass(frozen=True)
 class Alive:
     """Worker to host: I heard of my new deadline."""
 
@@ -104,6 +109,7 @@ Frame = (
     | PairCall
     | LogOutCall
     | Hello
+    | Loaded
     | Alive
     | Answer
     | QRShown

@@ -22,6 +22,7 @@ from wa_session_host.engine.protocol import (
     ExtendDeadline,
     Frame,
     Hello,
+    Loaded,
     LogOutCall,
     PairCall,
     SendCall,
@@ -51,12 +52,15 @@ async def _work(connection: socket.socket) -> None:
         writer.write(encode_frame(frame))
 
     tell(Hello(os.getpid()))
+    # The Go library is loaded here. On a busy machine that takes longer than a lease lasts, so
+    # the deadline is given afterwards: until then nothing is done that it would have to cover.
+    from wa_session_host.engine.whatsapp import WhatsApp  # noqa: PLC0415
+
+    tell(Loaded())
     begin = await read_frame(reader)
     if not isinstance(begin, Begin):
         return
     deadline = Deadline(begin.deadline)
-    # The Go library is loaded here: never before the deadline is set.
-    from wa_session_host.engine.whatsapp import WhatsApp  # noqa: PLC0415
 
     async def end() -> None:
         await writer.drain()
