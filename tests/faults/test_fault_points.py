@@ -1,6 +1,7 @@
 """A process dies at each point of a message's way; then everything recovers and the answer is true."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tests.system.ring import Ring
 from wa_contracts.runtime.fault_points import FaultPoint
 
 TO = "919876543210"
+CLIENTS = 20
+WAIT_SECONDS = 20
 
 DIES = {
     FaultPoint.PROJECTION_STORED: "projector",
@@ -60,13 +63,14 @@ async def world(
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(recording(directory / "recorded.jsonl"))
         ring = await new_ring(
+            apis=2,
             environment={
                 "LEASE_SECONDS": "2",
                 "SIMULATED_LINKS_AFTER": "0.1",
                 "SIMULATED_SERVER": address,
-                "SEND_WAIT_SECONDS": "15",
+                "SEND_WAIT_SECONDS": str(WAIT_SECONDS),
                 "FAULT_POINT_FILE": str(directory / "armed"),
-            }
+            },
         )
         consumer = await stack.enter_async_context(consuming(ring.broker))
         session = await ring.create_session("faults")
@@ -114,14 +118,36 @@ async def test_the_answer_is_true_wherever_a_process_dies(world: World, point: F
     )
 
 
-async def send(world: World, key: str) -> Any:
+@pytest.mark.parametrize("point", [FaultPoint.COMMAND_RECEIVED, FaultPoint.OUTCOME_STORED])
+async def test_a_key_used_by_many_at_once_over_two_apis_and_a_crash_is_one_message(
+    world: World, point: FaultPoint
+) -> None:
+    await world.ring.wait_for_status(world.session["sessionId"], "working")
+    key, host = f"many-at-{point}", world.ring.processes["host-0"]
+    world.armed.write_text(point)
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as group:
+        sends = [group.create_task(send(world, key, api=number % 2)) for number in range(CLIENTS)]
+        await eventually(lambda: not host.alive, within=15, what=f"the host died at {point}")
+        await world.ring.restart("host-0")
+    assert time.monotonic() - began < WAIT_SECONDS, "somebody was not told and had to look it up"
+    answers = [task.result() for task in sends]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert world.reached(key) == 1
+    other = await send(world, key, message="another text")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
+
+
+async def send(world: World, key: str, *, api: int = 0, message: str | None = None) -> Any:
     """A text with a key, for as long as it takes to be accepted."""
     return await world.ring.send(
         world.session["token"],
+        api=api,
         headers={"Idempotency-Key": key},
         to=TO,
         type="text",
-        message=key,
+        message=message or key,
     )
 
 

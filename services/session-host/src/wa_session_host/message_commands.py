@@ -44,9 +44,8 @@ class MessageCommands:
         """Queue a message, refuse it, or answer a repeat."""
         reach(FaultPoint.COMMAND_RECEIVED)
         owner = self._partition.owner(command.session_id)
-        known = owner.runner.find(command.message_id) if owner is not None else None
-        if known is not None:
-            await self._repeat(command, known.state, known)
+        if owner is not None and owner.runner.find(command.message_id) is not None:
+            await self._repeat(command, owner)
             return
         state: domain.State = domain.Unborn()
         version = 0
@@ -79,7 +78,7 @@ class MessageCommands:
             await self._ports.outbox.answer(command, Reply(command_id=command.id, error=decided))
             return
         if not decided:
-            await self._repeat(command, state, None)
+            await self._repeat(command, owner)
             return
         if isinstance(decided[0], MessageQueued) and owner is not None:
             await self._queue(command, owner, decided, version)
@@ -134,18 +133,25 @@ class MessageCommands:
             )
         )
 
-    async def _repeat(
-        self, command: SendMessage, state: domain.State, known: OpenMessage | None
-    ) -> None:
-        """A command that came before: answer with the first one's message as it stands."""
+    async def _repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
+        """A command that came before: answer with the first one's message as it stands.
+
+        While it is open, who sent the repeat hears of its outcome too.
+        """
+        known = owner.runner.find(command.message_id) if owner is not None else None
+        state = known.state if known is not None else await self._stored(command)
         facts = None if isinstance(state, domain.Unborn | domain.Refused) else state.facts
         if facts is not None and facts.content.fingerprint != command.fingerprint:
             await self._ports.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
             return
-        if known is not None and command.reply_to and command.reply_to not in known.waiters:
-            known.waiters.append(command.reply_to)
+        if known is not None and not await known.joined_by(command.reply_to):
+            state = await self._stored(command)
         snapshot = domain.snapshot(command.message_id, state)
         await self._ports.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
+
+    async def _stored(self, command: SendMessage) -> domain.State:
+        stream = message_stream(command.message_id)
+        return message_state(await self._ports.store.stream(stream))
 
     async def cancel(self, command: CancelMessage) -> None:
         """Cancel a message that is still queued."""

@@ -48,6 +48,16 @@ class OpenMessage:
     correlation_id: UUID
     causation_id: UUID
     waiters: list[str] = field(default_factory=list)
+    ending: asyncio.Event | None = None
+
+    async def joined_by(self, waiter: str | None) -> bool:
+        """Let somebody more hear of the outcome; False if it is too late: it is stored by then."""
+        if self.ending is not None:
+            await self.ending.wait()
+            return False
+        if waiter is not None and waiter not in self.waiters:
+            self.waiters.append(waiter)
+        return True
 
     @property
     def facts(self) -> Facts:
@@ -155,7 +165,7 @@ class Runner:
         message.causation_id = causation_id
         if reply_to:
             message.waiters.append(reply_to)
-        await self._append(message, domain.cancelled(message.facts))
+        await self._end(message, domain.cancelled(message.facts))
         return True
 
     async def expire(self, now: datetime) -> None:
@@ -164,7 +174,7 @@ class Runner:
         for message in late:
             self._queue.remove(message)
         for message in late:
-            await self._append(message, _expired(message.facts))
+            await self._end(message, _expired(message.facts))
 
     async def drain(self) -> None:
         """Begin no further send, and wait for the end of each that has begun."""
@@ -215,16 +225,16 @@ class Runner:
         facts = message.facts
         if self._refusal is not None and isinstance(message.state, Queued):
             error = self._refusal
-            await self._append(message, domain.failed(facts, error.code, error.message))
+            await self._end(message, domain.failed(facts, error.code, error.message))
             return
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
-            await self._append(message, _expired(facts))
+            await self._end(message, _expired(facts))
             return
         try:
             async with self._media.ready(facts.type, facts.content) as media:
                 await self._send(message, Outgoing(facts.to, facts.type, facts.content.text, media))
         except MediaError as error:
-            await self._append(message, domain.failed(facts, error.code, str(error)))
+            await self._end(message, domain.failed(facts, error.code, str(error)))
 
     async def _send(self, message: OpenMessage, outgoing: Outgoing) -> None:
         if self._engine is None and isinstance(message.state, Queued):
@@ -236,7 +246,10 @@ class Runner:
             await self._append(message, domain.MessageSendStarted(started_at=started_at))
             message.state = Sending(message.facts, started_at)
         outcome = await self._outcome(message.facts, outgoing, engine or _NO_ENGINE)
-        await self._append(message, outcome)
+        if isinstance(outcome, domain.MessageSendDeferred):
+            await self._append(message, outcome)
+        else:
+            await self._end(message, outcome)
         reach(FaultPoint.OUTCOME_STORED)
         await self._on_outcome(message, outcome)
         match outcome:
@@ -281,6 +294,14 @@ class Runner:
         if self._unacknowledged >= DEAF_AFTER:
             self._unacknowledged = 0
             await self._on_deaf()
+
+    async def _end(self, message: OpenMessage, event: Event) -> None:
+        """Store the message's end. Who joins from now on hears of it from the store."""
+        message.ending = asyncio.Event()
+        try:
+            await self._append(message, event)
+        finally:
+            message.ending.set()
 
     async def _append(self, message: OpenMessage, event: Event) -> list[StoredEvent]:
         stored = await self._writer.append(
