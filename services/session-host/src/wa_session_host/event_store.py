@@ -26,7 +26,8 @@ WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%' AND stream I
     SELECT stream FROM events
     WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%'
     GROUP BY stream
-    HAVING bool_or(type = 'message.queued') AND NOT bool_or(type = ANY($3))
+    HAVING max(stream_version) FILTER (WHERE type = 'message.queued')
+         > coalesce(max(stream_version) FILTER (WHERE type = ANY($3)), 0)
 ) ORDER BY position
 """
 
