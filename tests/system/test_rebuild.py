@@ -1,0 +1,290 @@
+"""A rebuild of the projections while everything serves: what they show is what is stored."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+
+from deploy.local.databases import Databases
+from tests.deadlines import eventually
+from tests.faults.soak import stored_events
+from tests.system.conftest import NewRing
+from tests.system.event_consumer import EventConsumer, consuming
+from tests.system.ring import Ring
+from wa_contracts.runtime.fault_points import FaultPoint, ReplayPoint
+
+TO = "12345678900"
+SESSIONS = 6
+TABLES = {
+    "sessions": "SELECT * FROM sessions ORDER BY session_id",
+    "messages": "SELECT * FROM messages ORDER BY id",
+    "checkpoints": "SELECT * FROM checkpoints ORDER BY session_id",
+    "credentials": "SELECT * FROM credentials ORDER BY session_id",
+}
+STATUSES = {"queued", "sent", "delivered", "failed", "unknown", "cancelled"}
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass
+class World:
+    """A ring with sessions that work, and an event consumer since before all of them."""
+
+    ring: Ring
+    sessions: list[dict[str, Any]]
+    consumer: EventConsumer
+    armed: Path
+    accepted: list[str] = field(default_factory=list)
+    clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
+
+    async def send(self, number: int) -> None:
+        """A text through one of the sessions, accepted at once."""
+        token = self.sessions[number % SESSIONS]["token"]
+        if token not in self.clients:
+            self.clients[token] = self.ring.client(token)
+        client = self.clients[token]
+        body = {"to": TO, "type": "text", "message": f"number {number}"}
+        headers = {"Prefer": "respond-async"}
+        answer = await client.post("/api/messages/send", json=body, headers=headers)
+        assert answer.status_code == 202, answer.text
+        self.accepted.append(answer.json()["id"])
+
+    async def send_many(self, numbers: Iterable[int]) -> None:
+        """Many of them, and wait until nothing is open."""
+        for number in numbers:
+            await self.send(number)
+        await self.quiet()
+
+    async def quiet(self) -> None:
+        """Wait until all that is stored is projected, and nothing is open."""
+
+        async def settled() -> bool:
+            stored = await stored_events(self.ring.databases)
+            sequences: Counter[Any] = Counter()
+            for row in stored:
+                sequences[row["session_id"]] = max(
+                    sequences[row["session_id"]], row["session_sequence"] or 0
+                )
+            rows = await rows_of(self.ring.databases)
+            applied = {row[0]: row[1] for row in rows["checkpoints"]}
+            assert applied == dict(sequences), (applied, sequences)
+            assert not any(row[7] == "queued" for row in rows["messages"])
+            return True
+
+        await eventually(settled, within=30, what="all is projected", every=0.2)
+
+    async def rebuild(self) -> None:
+        """Run one to its end."""
+        assert await self.ring.start_rebuild().wait() == 0, self.ring.log("rebuild")
+
+    async def assert_true(self) -> None:
+        """What is shown is the fold of what is stored; the feed has each event once, in order."""
+        await self.quiet()
+        told: dict[str, str] = {}
+        for row in await stored_events(self.ring.databases):
+            name = row["type"].removeprefix("message.")
+            if row["type"].startswith("message.") and name in STATUSES:
+                told[row["stream"].removeprefix("message-")] = name
+        rows = await rows_of(self.ring.databases)
+        shown = {str(row[0]): row[7] for row in rows["messages"]}
+        assert shown == told
+        assert set(self.accepted) <= set(shown)
+        feed = await fetch(self.ring.databases, FEED)
+        fed: dict[Any, list[int]] = {}
+        for session_id, sequence in feed:
+            fed.setdefault(session_id, []).append(sequence)
+        applied = {row[0]: row[1] for row in rows["checkpoints"]}
+        assert fed == {s: list(range(1, last + 1)) for s, last in applied.items()}
+        self.consumer.assert_gapless()
+
+
+SABOTAGES = (
+    "UPDATE messages SET status = 'failed', recipient = '1' WHERE session_id = '{victim}'",
+    "DELETE FROM messages WHERE session_id = '{other}'",
+    "UPDATE sessions SET status = 'banned', queued = 7 WHERE session_id = '{victim}'",
+    "DELETE FROM sessions WHERE session_id = '{other}'",
+    "DELETE FROM checkpoints WHERE session_id = '{other}'",
+    "UPDATE checkpoints SET applied_sequence = 999, seen_sequence = 1000 WHERE session_id = '{victim}'",
+    """INSERT INTO sessions (session_id, partition, status, desired_state, created_at)
+       VALUES ('{nobody}', 1, 'working', 'running', now())""",
+    "INSERT INTO checkpoints (session_id, applied_sequence, seen_sequence) VALUES ('{nobody}', 5, 5)",
+)
+FEED = """
+    SELECT session_id, (event ->> 'sessionSequence')::int FROM feed ORDER BY position
+"""
+
+
+async def fetch(databases: Databases, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of the api's tables."""
+    connection = await asyncpg.connect(databases.api)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    finally:
+        await connection.close()
+
+
+async def execute(databases: Databases, sql: str) -> None:
+    """A statement on the api's tables."""
+    connection = await asyncpg.connect(databases.api)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+async def rows_of(databases: Databases) -> Rows:
+    """All that a rebuild makes anew, and the credentials, which it leaves alone."""
+    return {table: await fetch(databases, sql) for table, sql in TABLES.items()}
+
+
+@pytest.fixture(scope="module")
+async def world(
+    new_ring: NewRing, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One ring of two hosts for the module; every test leaves it quiet and true."""
+    armed = tmp_path_factory.mktemp("rebuild") / "fault-point"
+    ring = await new_ring(
+        hosts=2,
+        environment={
+            "LEASE_SECONDS": "3",
+            "SIMULATED_LINKS_AFTER": "0.1",
+            "SESSION_RATE_PER_MINUTE": "100000",
+        },
+        host_environment={"FAULT_POINT_FILE": str(armed)},
+    )
+    async with consuming(ring.broker) as consumer:
+        sessions = [await ring.create_session(f"session {n}") for n in range(SESSIONS)]
+        for session in sessions:
+            await ring.wait_for_status(session["sessionId"], "working", timeout=30)
+        world = World(ring, sessions, consumer, armed)
+        await world.send_many(range(60))
+        yield world
+
+
+async def test_a_rebuild_under_traffic_loses_nothing_and_doubles_nothing(world: World) -> None:
+    ended = asyncio.Event()
+
+    async def traffic() -> int:
+        number = 1000
+        while not ended.is_set():
+            await world.send(number)
+            number += 1
+        return number - 1000
+
+    async with following(world.ring) as seen:
+        sending = asyncio.create_task(traffic())
+        await world.rebuild()
+        ended.set()
+        sent = await sending
+        await world.assert_true()
+        assert sent > 20, "the api answered while the rebuild ran"
+        last = (await fetch(world.ring.databases, "SELECT max(position) FROM feed"))[0][0]
+        await eventually(lambda: seen[-1:] == [last], within=10, what="the stream has it all")
+    assert seen == sorted(set(seen))
+
+
+async def test_a_client_resumes_across_a_rebuild(world: World) -> None:
+    async with following(world.ring) as seen:
+        await world.send_many(range(2000, 2005))
+        await eventually(lambda: len(seen) >= 10, within=10, what="some events")
+    await world.send_many(range(2005, 2010))
+    await world.rebuild()
+    await world.send_many(range(2010, 2015))
+    expected = await fetch(
+        world.ring.databases, f"SELECT position FROM feed WHERE position > {seen[-1]} ORDER BY 1"
+    )
+    async with following(world.ring, after=seen[-1]) as rest:
+        await eventually(lambda: len(rest) >= len(expected), within=10, what="all that is later")
+    assert rest == [position for (position,) in expected]
+
+
+async def test_a_rebuild_heals_what_is_wrong_in_the_tables(world: World) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    victim, other = (session["sessionId"] for session in world.sessions[:2])
+    for sabotage in SABOTAGES:
+        sql = sabotage.format(victim=victim, other=other, nobody=uuid4())
+        await execute(world.ring.databases, sql)
+    assert await rows_of(world.ring.databases) != before
+    await world.rebuild()
+    assert await rows_of(world.ring.databases) == before
+    await world.send_many(range(3000, 3010))
+    await world.assert_true()
+
+
+async def test_the_host_that_replays_is_killed_in_the_middle(world: World) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    world.armed.write_text(ReplayPoint.BUNDLE_REPLAYED)
+    await world.rebuild()
+    [dead] = [name for name, child in world.ring.processes.items() if child.exit_code == -9]
+    assert dead.startswith("host-")
+    after = await rows_of(world.ring.databases)
+    assert after["messages"] == before["messages"]
+    await world.ring.restart(dead)
+    for session in world.sessions:
+        await world.ring.wait_for_status(session["sessionId"], "working", timeout=30)
+    await world.send_many(range(4000, 4010))
+    await world.assert_true()
+
+
+async def test_a_rebuild_that_is_killed_leaves_nothing_that_matters(world: World) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    armed = world.armed.with_name("of-the-rebuild")
+    armed.write_text(FaultPoint.PROJECTION_STORED)
+    killed = world.ring.start_rebuild({"FAULT_POINT_FILE": str(armed)})
+    assert await killed.wait() == -9
+    half_done = await fetch(world.ring.databases, "SELECT count(*) FROM api_rebuild.checkpoints")
+    assert half_done[0][0] > 0
+    assert await rows_of(world.ring.databases) == before
+    await world.rebuild()
+    assert await rows_of(world.ring.databases) == before
+    left = "SELECT tablename FROM pg_tables WHERE schemaname = 'api_rebuild'"
+    assert await fetch(world.ring.databases, left) == []
+    await world.assert_true()
+
+
+async def test_only_one_rebuild_runs_at_a_time(world: World) -> None:
+    connection = await asyncpg.connect(world.ring.databases.api)
+    try:
+        await connection.execute("SELECT pg_advisory_lock(x'77615F72656275'::bigint)")
+        assert await world.ring.start_rebuild().wait() == 1
+    finally:
+        await connection.close()
+    assert "Another rebuild is running." in world.ring.log("rebuild")
+
+
+@asynccontextmanager
+async def following(ring: Ring, *, after: int | None = None) -> AsyncIterator[list[int]]:
+    """The positions that Server-Sent Events give during the block, from now on or after one."""
+    positions: list[int] = []
+    ready = asyncio.Event()
+
+    async def follow(client: httpx.AsyncClient) -> None:
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
+        async with client.stream("GET", "/api/events", headers=headers, timeout=60) as answer:
+            assert answer.status_code == 200
+            async for line in answer.aiter_lines():
+                ready.set()
+                if line.startswith("id: "):
+                    positions.append(int(line.removeprefix("id: ")))
+                elif line.startswith("data: "):
+                    json.loads(line.removeprefix("data: "))
+
+    task = asyncio.create_task(follow(ring.client(ring.admin_key)))
+    try:
+        await ready.wait()
+        yield positions
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
