@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,12 +15,15 @@ import asyncpg
 import httpx
 import pytest
 
+import wa_session_host.retention
 from deploy.local.databases import Databases
 from tests.deadlines import eventually
 from tests.faults.soak import stored_events
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import EventConsumer, consuming
 from tests.system.ring import Ring
+from wa_api.database import Database
+from wa_api.retention import Retention
 from wa_contracts.runtime.fault_points import FaultPoint, ReplayPoint
 
 TO = "12345678900"
@@ -118,6 +122,12 @@ SABOTAGES = (
        VALUES ('{nobody}', 1, 'working', 'running', now())""",
     "INSERT INTO checkpoints (session_id, applied_sequence, seen_sequence) VALUES ('{nobody}', 5, 5)",
 )
+KEEP = timedelta(days=30)
+AGE = """
+    UPDATE events SET occurred_at = occurred_at - interval '40 days'
+    WHERE stream = ANY(SELECT 'message-' || id FROM unnest($1::text[]) AS id)
+"""
+HOLE = "UPDATE checkpoints SET applied_sequence = 5 WHERE session_id = '{victim}'"
 FEED = """
     SELECT session_id, (event ->> 'sessionSequence')::int FROM feed ORDER BY position
 """
@@ -132,11 +142,11 @@ async def fetch(databases: Databases, sql: str) -> list[tuple[Any, ...]]:
         await connection.close()
 
 
-async def execute(databases: Databases, sql: str) -> None:
-    """A statement on the api's tables."""
-    connection = await asyncpg.connect(databases.api)
+async def execute(url: str, sql: str, *values: object) -> None:
+    """A statement on the tables of that role."""
+    connection = await asyncpg.connect(url)
     try:
-        await connection.execute(sql)
+        await connection.execute(sql, *values)
     finally:
         await connection.close()
 
@@ -213,7 +223,7 @@ async def test_a_rebuild_heals_what_is_wrong_in_the_tables(world: World) -> None
     victim, other = (session["sessionId"] for session in world.sessions[:2])
     for sabotage in SABOTAGES:
         sql = sabotage.format(victim=victim, other=other, nobody=uuid4())
-        await execute(world.ring.databases, sql)
+        await execute(world.ring.databases.api, sql)
     assert await rows_of(world.ring.databases) != before
     await world.rebuild()
     assert await rows_of(world.ring.databases) == before
@@ -252,6 +262,50 @@ async def test_a_rebuild_that_is_killed_leaves_nothing_that_matters(world: World
     left = "SELECT tablename FROM pg_tables WHERE schemaname = 'api_rebuild'"
     assert await fetch(world.ring.databases, left) == []
     await world.assert_true()
+
+
+async def test_a_rebuild_after_retention_reaches_what_retention_left(world: World) -> None:
+    old, kept = world.accepted[:40], world.accepted[40:]
+    await world.quiet()
+    await execute(world.ring.databases.session_host, AGE, old)
+    await world.rebuild()  # the tables get the times that the store has now
+    removed = await remove_finished(world.ring)
+    assert 30 < removed <= len(old), "each but those with the highest sequence of their session"
+    await forget_rows(world.ring)
+    left = await rows_of(world.ring.databases)
+    assert {str(row[0]) for row in left["messages"]} == set(kept)
+    await world.rebuild()
+    assert await rows_of(world.ring.databases) == left
+
+    # A gap of which the events are gone ends all the same.
+    victim = world.sessions[0]["sessionId"]
+    await execute(world.ring.databases.api, HOLE.format(victim=victim))
+    await world.quiet()
+    assert await rows_of(world.ring.databases) == left
+
+    world.accepted = kept
+    await world.send_many(range(5000, 5020))
+    shown = {str(row[0]) for row in (await rows_of(world.ring.databases))["messages"]}
+    assert set(world.accepted) <= shown
+    world.consumer.assert_gapless()
+
+
+async def remove_finished(ring: Ring) -> int:
+    """What the hosts do every hour, in their names."""
+    removed = 0
+    async with asyncpg.create_pool(ring.databases.session_host, min_size=1) as pool:
+        for row in await pool.fetch("SELECT partition, host, fencing_token FROM partitions"):
+            retention = wa_session_host.retention.Retention(pool, row["host"], KEEP)
+            removed += await retention.remove_finished(
+                row["partition"], row["fencing_token"], datetime.now(UTC)
+            )
+    return removed
+
+
+async def forget_rows(ring: Ring) -> None:
+    """What the projector does every ten minutes."""
+    async with Database(ring.databases.api, size=1) as database:
+        await Retention(database, keep=KEEP, clock=lambda: datetime.now(UTC)).forget()
 
 
 async def test_only_one_rebuild_runs_at_a_time(world: World) -> None:
