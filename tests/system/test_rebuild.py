@@ -1,115 +1,23 @@
 """A rebuild of the projections while everything serves: what they show is what is stored."""
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import httpx
 import pytest
 
 import wa_session_host.retention
-from deploy.local.databases import Databases
+from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
-from tests.faults.soak import stored_events
 from tests.system.conftest import NewRing
-from tests.system.event_consumer import EventConsumer, consuming
+from tests.system.event_consumer import consuming
+from tests.system.projected import SESSIONS, World, execute, fetch, following, rows_of
 from tests.system.ring import Ring
 from wa_api.database import Database
 from wa_api.retention import Retention
 from wa_contracts.runtime.fault_points import FaultPoint, ReplayPoint
-
-TO = "12345678900"
-SESSIONS = 6
-TABLES = {
-    "sessions": "SELECT * FROM sessions ORDER BY session_id",
-    "messages": "SELECT * FROM messages ORDER BY id",
-    "checkpoints": "SELECT * FROM checkpoints ORDER BY session_id",
-    "credentials": "SELECT * FROM credentials ORDER BY session_id",
-}
-STATUSES = {"queued", "sent", "delivered", "failed", "unknown", "cancelled"}
-
-Rows = dict[str, list[tuple[Any, ...]]]
-
-
-@dataclass
-class World:
-    """A ring with sessions that work, and an event consumer since before all of them."""
-
-    ring: Ring
-    sessions: list[dict[str, Any]]
-    consumer: EventConsumer
-    armed: Path
-    accepted: list[str] = field(default_factory=list)
-    clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
-
-    async def send(self, number: int) -> None:
-        """A text through one of the sessions, accepted at once."""
-        token = self.sessions[number % SESSIONS]["token"]
-        if token not in self.clients:
-            self.clients[token] = self.ring.client(token)
-        client = self.clients[token]
-        body = {"to": TO, "type": "text", "message": f"number {number}"}
-        headers = {"Prefer": "respond-async"}
-        answer = await client.post("/api/messages/send", json=body, headers=headers)
-        assert answer.status_code == 202, answer.text
-        self.accepted.append(answer.json()["id"])
-
-    async def send_many(self, numbers: Iterable[int]) -> None:
-        """Many of them, and wait until nothing is open."""
-        for number in numbers:
-            await self.send(number)
-        await self.quiet()
-
-    async def quiet(self) -> None:
-        """Wait until all that is stored is projected, and nothing is open."""
-
-        async def settled() -> bool:
-            stored = await stored_events(self.ring.databases)
-            sequences: Counter[Any] = Counter()
-            for row in stored:
-                sequences[row["session_id"]] = max(
-                    sequences[row["session_id"]], row["session_sequence"] or 0
-                )
-            rows = await rows_of(self.ring.databases)
-            applied = {row[0]: row[1] for row in rows["checkpoints"]}
-            assert applied == dict(sequences), (applied, sequences)
-            assert not any(row[7] == "queued" for row in rows["messages"])
-            return True
-
-        await eventually(settled, within=30, what="all is projected", every=0.2)
-
-    async def rebuild(self) -> None:
-        """Run one to its end."""
-        assert await self.ring.start_rebuild().wait() == 0, self.ring.log("rebuild")
-
-    async def assert_true(self) -> None:
-        """What is shown is the fold of what is stored; the feed has each event once, in order."""
-        await self.quiet()
-        told: dict[str, str] = {}
-        for row in await stored_events(self.ring.databases):
-            name = row["type"].removeprefix("message.")
-            if row["type"].startswith("message.") and name in STATUSES:
-                told[row["stream"].removeprefix("message-")] = name
-        rows = await rows_of(self.ring.databases)
-        shown = {str(row[0]): row[7] for row in rows["messages"]}
-        assert shown == told
-        assert set(self.accepted) <= set(shown)
-        feed = await fetch(self.ring.databases, FEED)
-        fed: dict[Any, list[int]] = {}
-        for session_id, sequence in feed:
-            fed.setdefault(session_id, []).append(sequence)
-        applied = {row[0]: row[1] for row in rows["checkpoints"]}
-        assert fed == {s: list(range(1, last + 1)) for s, last in applied.items()}
-        self.consumer.assert_gapless()
-
 
 SABOTAGES = (
     "UPDATE messages SET status = 'failed', recipient = '1' WHERE session_id = '{victim}'",
@@ -122,38 +30,23 @@ SABOTAGES = (
        VALUES ('{nobody}', 1, 'working', 'running', now())""",
     "INSERT INTO checkpoints (session_id, applied_sequence, seen_sequence) VALUES ('{nobody}', 5, 5)",
 )
+
 KEEP = timedelta(days=30)
+
 AGE = """
     UPDATE events SET occurred_at = occurred_at - interval '40 days'
     WHERE stream = ANY(SELECT 'message-' || id FROM unnest($1::text[]) AS id)
 """
+
 HOLE = "UPDATE checkpoints SET applied_sequence = 5 WHERE session_id = '{victim}'"
-FEED = """
-    SELECT session_id, (event ->> 'sessionSequence')::int FROM feed ORDER BY position
+
+CUT_REBUILD = """
+[rabbit_networking:close_connection(Pid, "a test")
+ || [{pid, Pid}, {client_properties, Properties}]
+        <- rabbit_networking:connection_info_all([pid, client_properties]),
+    {_, _, Name} <- [lists:keyfind(<<"connection_name">>, 1, Properties)],
+    binary:match(Name, <<"rebuild">>) =/= nomatch].
 """
-
-
-async def fetch(databases: Databases, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of the api's tables."""
-    connection = await asyncpg.connect(databases.api)
-    try:
-        return [tuple(row) for row in await connection.fetch(sql)]
-    finally:
-        await connection.close()
-
-
-async def execute(url: str, sql: str, *values: object) -> None:
-    """A statement on the tables of that role."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql, *values)
-    finally:
-        await connection.close()
-
-
-async def rows_of(databases: Databases) -> Rows:
-    """All that a rebuild makes anew, and the credentials, which it leaves alone."""
-    return {table: await fetch(databases, sql) for table, sql in TABLES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +110,52 @@ async def test_a_client_resumes_across_a_rebuild(world: World) -> None:
     assert rest == [position for (position,) in expected]
 
 
+async def test_the_feed_misses_nothing_when_a_rebuild_overtakes_the_projector(
+    world: World,
+) -> None:
+    await world.quiet()
+    async with following(world.ring) as seen:
+        await world.ring.end("projector")
+        for number in range(2100, 2130):
+            await world.send(number)
+        for session in world.sessions:
+            await world.consumer.wait_for(session["sessionId"], "message.sent", count=5)
+        await world.rebuild()
+        unfed = "SELECT count(*) FROM checkpoints WHERE fed_sequence < applied_sequence"
+        assert (await fetch(world.ring.databases, unfed))[0][0] == SESSIONS
+        await world.ring.restart("projector")
+        await world.assert_true()
+        assert (await fetch(world.ring.databases, unfed))[0][0] == 0
+        last = (await fetch(world.ring.databases, "SELECT max(position) FROM feed"))[0][0]
+        await eventually(lambda: seen[-1:] == [last], within=10, what="the stream has it all")
+
+
+async def test_a_rebuild_waits_for_hosts_and_outlives_its_connections(
+    world: World, rabbitmq: RabbitMQServer
+) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    earlier = len(world.ring.log("rebuild"))
+    for number in (0, 1):
+        await world.ring.kill_host(number)
+    rebuild = world.ring.start_rebuild()
+
+    def connected(times: int) -> bool:
+        log = world.ring.log("rebuild")[earlier:]
+        return log.count("broker_connected") == 2 * times
+
+    await eventually(lambda: connected(1), within=20, what="it has begun")
+    await rabbitmq.evaluate(CUT_REBUILD)
+    await eventually(lambda: connected(2), within=20, what="its connections are back")
+    for number in (0, 1):
+        await world.ring.restart(f"host-{number}")
+    assert await rebuild.wait() == 0, world.ring.log("rebuild")
+    assert (await rows_of(world.ring.databases))["messages"] == before["messages"]
+    await world.all_work()
+    await world.send_many(range(2200, 2210))
+    await world.assert_true()
+
+
 async def test_a_rebuild_heals_what_is_wrong_in_the_tables(world: World) -> None:
     await world.quiet()
     before = await rows_of(world.ring.databases)
@@ -241,8 +180,7 @@ async def test_the_host_that_replays_is_killed_in_the_middle(world: World) -> No
     after = await rows_of(world.ring.databases)
     assert after["messages"] == before["messages"]
     await world.ring.restart(dead)
-    for session in world.sessions:
-        await world.ring.wait_for_status(session["sessionId"], "working", timeout=30)
+    await world.all_work()
     await world.send_many(range(4000, 4010))
     await world.assert_true()
 
@@ -316,29 +254,3 @@ async def test_only_one_rebuild_runs_at_a_time(world: World) -> None:
     finally:
         await connection.close()
     assert "Another rebuild is running." in world.ring.log("rebuild")
-
-
-@asynccontextmanager
-async def following(ring: Ring, *, after: int | None = None) -> AsyncIterator[list[int]]:
-    """The positions that Server-Sent Events give during the block, from now on or after one."""
-    positions: list[int] = []
-    ready = asyncio.Event()
-
-    async def follow(client: httpx.AsyncClient) -> None:
-        headers = {} if after is None else {"Last-Event-ID": str(after)}
-        async with client.stream("GET", "/api/events", headers=headers, timeout=60) as answer:
-            assert answer.status_code == 200
-            async for line in answer.aiter_lines():
-                ready.set()
-                if line.startswith("id: "):
-                    positions.append(int(line.removeprefix("id: ")))
-                elif line.startswith("data: "):
-                    json.loads(line.removeprefix("data: "))
-
-    task = asyncio.create_task(follow(ring.client(ring.admin_key)))
-    try:
-        await ready.wait()
-        yield positions
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
