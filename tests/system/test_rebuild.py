@@ -135,18 +135,23 @@ async def test_a_rebuild_waits_for_hosts_and_outlives_its_connections(
 ) -> None:
     await world.quiet()
     before = await rows_of(world.ring.databases)
-    earlier = len(world.ring.log("rebuild"))
     for number in (0, 1):
         await world.ring.kill_host(number)
-    rebuild = world.ring.start_rebuild()
+    connections = world.ring.log("rebuild").count("broker_connected")
 
     def connected(times: int) -> bool:
-        log = world.ring.log("rebuild")[earlier:]
-        return log.count("broker_connected") == 2 * times
+        return world.ring.log("rebuild").count("broker_connected") == connections + 2 * times
 
-    await eventually(lambda: connected(1), within=20, what="it has begun")
+    given_up = world.ring.start_rebuild()
+    await eventually(lambda: connected(1), within=20, what="one waits for the hosts")
+    assert await world.ring.end("rebuild")
+    assert given_up.exit_code == 1
+    assert "The rebuild was broken off. Nothing is changed." in world.ring.log("rebuild")
+
+    rebuild = world.ring.start_rebuild()
+    await eventually(lambda: connected(2), within=20, what="another waits")
     await rabbitmq.evaluate(CUT_REBUILD)
-    await eventually(lambda: connected(2), within=20, what="its connections are back")
+    await eventually(lambda: connected(3), within=20, what="its connections are back")
     for number in (0, 1):
         await world.ring.restart(f"host-{number}")
     assert await rebuild.wait() == 0, world.ring.log("rebuild")

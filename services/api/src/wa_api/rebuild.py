@@ -98,8 +98,8 @@ class Rebuild:
                 passive=self._declared.is_set(),
                 durable=True,
                 arguments={
-                    # A quorum queue that is deleted takes the channels of its publishers with it
-                    # (seen with RabbitMQ 3.10); this one may be lost without harm.
+                    # Deleting a quorum queue closes its publishers' connections (RabbitMQ 3.10,
+                    # docs/adr/0007); this one may be lost without harm.
                     "x-queue-type": "classic",
                     "x-expires": QUEUE_EXPIRES_SECONDS * 1000,
                 },
