@@ -11,24 +11,26 @@ import pytest
 from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import EventConsumer, consuming
+from tests.system.linking import link
 from tests.system.ring import Ring
+from tests.whatsapp import StandIn
 
 TO = "12345678900"
 
 
 @dataclass(frozen=True)
 class World:
-    """A ring of one host with a session that is stopped, and an event consumer."""
+    """A ring of one host with a session that does not work, and an event consumer."""
 
     ring: Ring
-    stopped: dict[str, Any]
+    session: dict[str, Any]
     consumer: EventConsumer
 
     async def send(self, seconds: int, *, wait: bool = False) -> httpx.Response:
-        """A text through the stopped session, worth sending for so long."""
+        """A text through the session, worth sending for so long."""
         headers = {"X-Expires-In": str(seconds)} | ({} if wait else {"Prefer": "respond-async"})
         return await self.ring.send(
-            self.stopped["token"], headers=headers, to=TO, type="text", message="too late"
+            self.session["token"], headers=headers, to=TO, type="text", message="too late"
         )
 
     async def queue(self, seconds: int) -> str:
@@ -41,7 +43,7 @@ class World:
         """It fails with `expired`, is published as failed, and was never sent."""
         seen = await self.ring.wait_for_message(message_id, "failed")
         assert seen["error"]["code"] == "expired"
-        session_id = self.stopped["sessionId"]
+        session_id = self.session["sessionId"]
 
         def published() -> set[str]:
             events = self.consumer.of(session_id)
@@ -93,7 +95,7 @@ async def test_a_message_expires_at_the_next_owner(world: World) -> None:
     await world.ring.wait_for_message(message_id, "queued")
     await world.ring.restart("host-0")
     await world.assert_expired(message_id)
-    session = await world.ring.session(world.stopped["sessionId"])
+    session = await world.ring.session(world.session["sessionId"])
     assert session["status"] == "stopped"
 
 
@@ -112,3 +114,19 @@ async def test_a_command_that_waited_too_long_in_the_broker_is_not_queued(world:
     await world.assert_expired(message_id)
     types = [e["type"] for e in world.consumer.events if e["data"].get("id") == message_id]
     assert set(types) == {"message.failed"}
+
+
+async def test_a_message_of_a_session_that_is_logged_in_nowhere_expires(new_ring: NewRing) -> None:
+    """On the real engine: WhatsApp lets the account pause, so that nothing is connected."""
+    async with StandIn.start() as whatsapp:
+        ring = await new_ring(engine="neonize", host_environment=whatsapp.engine_environment())
+        async with consuming(ring.broker) as consumer:
+            phone = whatsapp.phone("4915110000001")
+            session = await link(ring, phone)
+            phone.refuse_login(402, code=101, expire=600)
+            await phone.drop()
+            await ring.wait_for_status(session["sessionId"], "restricted", timeout=20)
+            world = World(ring, session, consumer)
+            await world.assert_expired(await world.queue(1))
+            assert whatsapp.contact(TO).inbox == []
+        await ring.stop()
