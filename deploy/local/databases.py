@@ -13,6 +13,8 @@ import asyncpg
 
 # role → its schema in the services' database
 _SCHEMAS = {"wa_api": "api", "wa_session_host": "session_host"}
+# beside it the schema in which a rebuild fills its tables: role → schema
+_SHADOWS = {"wa_api": "api_rebuild"}
 _DEVICES_ROLE = "wa_devices"
 
 _ROLE_EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = $1"
@@ -102,7 +104,7 @@ async def _make_schemas(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        for role, schema in _SCHEMAS.items():
+        for role, schema in (*_SCHEMAS.items(), *_SHADOWS.items()):
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role}")
     finally:
         await connection.close()

@@ -38,5 +38,6 @@ GRANT CONNECT, TEMPORARY ON DATABASE whatsapp TO wa_api, wa_session_host;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 SET client_min_messages = warning;
 CREATE SCHEMA IF NOT EXISTS api AUTHORIZATION wa_api;
+CREATE SCHEMA IF NOT EXISTS api_rebuild AUTHORIZATION wa_api;
 CREATE SCHEMA IF NOT EXISTS session_host AUTHORIZATION wa_session_host;
 SQL

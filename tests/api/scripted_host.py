@@ -20,6 +20,7 @@ from wa_contracts.commands import (
     LogOutSession,
     RestartSession,
     SendMessage,
+    SessionCommand,
     StopSession,
 )
 from wa_contracts.envelope import Envelope
@@ -219,6 +220,7 @@ class ScriptedHost:
         await answer(command)
 
     async def _answer(self, command: Command) -> None:
+        assert isinstance(command, SessionCommand)
         session_id = command.session_id
         match command:
             case CreateSession(name=name):

@@ -8,7 +8,10 @@ import asyncpg
 import pytest
 
 from tests.host.owner import Owner, now, queued
+from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
+from wa_contracts.message_events import MessageFailed
+from wa_contracts.replies import ErrorDetail
 from wa_contracts.session_events import (
     SessionCreated,
     SessionDisconnected,
@@ -175,3 +178,17 @@ async def test_an_ended_message_is_not_open_any_more(owner: Owner, store: EventS
     await owner.append(session_id, message_stream(one), 1, domain.cancelled(facts.facts))
     still = await store.open_messages(partition=1, open_position=0)
     assert [stored.stream for stored in still] == [message_stream(two)]
+
+
+async def test_a_refused_message_that_was_queued_after_all_is_open(
+    owner: Owner, store: EventStore
+) -> None:
+    session_id = SessionId(uuid4())
+    one = MessageId(uuid4())
+    error = ErrorDetail(code="session_scan_qr", message="Not linked yet.")
+    refused = MessageFailed(id=one, to="919876543210", type=MessageType.TEXT, error=error)
+    await owner.append(session_id, message_stream(one), 0, refused)
+    assert await store.open_messages(partition=1, open_position=0) == []
+    await owner.append(session_id, message_stream(one), 1, queued(one))
+    still = await store.open_messages(partition=1, open_position=0)
+    assert [stored.type for stored in still] == ["message.failed", "message.queued"]

@@ -34,6 +34,7 @@ FROM unnest($1::text[]) AS role, (VALUES
     ('database', 'wa_devices', 'CREATE'), ('database', 'wa_devices', 'TEMPORARY'),
     ('schema', 'public', 'USAGE'), ('schema', 'public', 'CREATE'),
     ('schema', 'api', 'USAGE'), ('schema', 'api', 'CREATE'),
+    ('schema', 'api_rebuild', 'USAGE'), ('schema', 'api_rebuild', 'CREATE'),
     ('schema', 'session_host', 'USAGE'), ('schema', 'session_host', 'CREATE')
 ) AS subjects (kind, subject, privilege)
 ORDER BY role, subject, privilege

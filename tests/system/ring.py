@@ -116,6 +116,10 @@ class Ring:
         own |= {**self._projector_environment, **environment}
         return self._start("projector", ("wa_api", "project"), own)
 
+    def start_rebuild(self, environment: Environment = _NOTHING) -> Child:
+        """Start a rebuild of the projections; it ends by itself."""
+        return self._start("rebuild", ("wa_api", "rebuild"), environment)
+
     async def add_api(
         self, environment: Environment = _NOTHING, *, ready: bool = True, within: float = 40
     ) -> int:
@@ -167,7 +171,7 @@ class Ring:
         """End all in order: apis, projector, hosts. Never fails because one has ended before."""
         await self._clients.aclose()
         self._admin = None
-        for prefix in ("api-", "projector", "host-"):
+        for prefix in ("rebuild", "api-", "projector", "host-"):
             async with asyncio.TaskGroup() as group:
                 for name, child in self.processes.items():
                     if name.startswith(prefix):

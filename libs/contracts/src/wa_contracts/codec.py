@@ -1,5 +1,6 @@
 """The only JSON code: commands, replies and events to bytes and back."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
 from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.message_events import MESSAGE_EVENTS
+from wa_contracts.replay import PartitionReplayed, ReplayedEvent
 from wa_contracts.replies import Reply
 from wa_contracts.session_events import SESSION_EVENTS, Event
 from wa_contracts.upcasters import upcast
@@ -24,7 +26,7 @@ class Undecodable(ValueError):
     """The bytes are no message of this contract. Will not succeed later: a case for dead letters."""
 
 
-def encode(message: Command | Reply | Envelope | Heartbeat) -> bytes:
+def encode(message: Command | Reply | Envelope | Heartbeat | PartitionReplayed) -> bytes:
     """UTF-8 JSON with camelCase names; absent optional values are null."""
     return message.model_dump_json().encode()
 
@@ -55,6 +57,13 @@ def frame_event(
         f'"occurredAt":"{occurred_at.isoformat()}","correlationId":"{correlation_id}",'
         f'"causationId":"{causation_id}","data":{data_json}}}'
     ).encode()
+
+
+def frame_bundle(events: Iterable[tuple[int, bytes]]) -> bytes:
+    """A bundle of replayed events: each framed already, with its predecessor's sequence."""
+    return b'{"events":[%b]}' % b",".join(
+        b'{"predecessor":%d,"event":%b}' % event for event in events
+    )
 
 
 def decode_command(body: bytes) -> AnyCommand:
@@ -93,6 +102,32 @@ def decode_heartbeat(body: bytes) -> Heartbeat:
         raise Undecodable(_summary(error)) from error
 
 
+def decode_partition_replayed(body: bytes) -> PartitionReplayed:
+    """Read the end of a partition's replay.
+
+    Raises:
+        Undecodable: not JSON, or missing or invalid fields.
+    """
+    try:
+        return PartitionReplayed.model_validate_json(body)
+    except ValidationError as error:
+        raise Undecodable(_summary(error)) from error
+
+
+def decode_bundle(body: bytes) -> list[ReplayedEvent]:
+    """Take a bundle apart; `read_event` reads what is in it, so that one bad event spoils no other.
+
+    Raises:
+        Undecodable: not a bundle.
+    """
+    try:
+        return [
+            ReplayedEvent(one["predecessor"], one["event"]) for one in from_json(body)["events"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Undecodable(f"not a bundle of events: {error!r}") from error
+
+
 def decode_event(body: bytes) -> Envelope:
     """Read an event of any known type and version; older versions come out as the newest.
 
@@ -103,6 +138,15 @@ def decode_event(body: bytes) -> Envelope:
         raw = from_json(body)
     except ValueError as error:
         raise Undecodable(f"not JSON: {error}") from error
+    return read_event(raw)
+
+
+def read_event(raw: Any) -> Envelope:
+    """`decode_event` on what was read from JSON.
+
+    Raises:
+        Undecodable: unknown type, a version newer than known, or invalid fields.
+    """
     if not isinstance(raw, dict) or not isinstance(raw.get("data"), dict):
         raise Undecodable("not an event envelope")
     try:

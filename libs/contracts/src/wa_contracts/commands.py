@@ -1,4 +1,4 @@
-"""Commands: what the api asks the owner of a session to do. Imperative, addressed to one session."""
+"""Commands: what the api asks an owner to do. Imperative, to one session's owner or a partition's."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -31,52 +31,57 @@ class Command(Wire):
     VERSION: ClassVar[int] = 1
 
     id: CommandId
-    session_id: SessionId
     correlation_id: UUID
     issued_at: UtcDatetime
     expires_at: UtcDatetime
     reply_to: str | None = None
 
 
-class CreateSession(Command):
+class SessionCommand(Command):
+    """A command to the owner of one session."""
+
+    session_id: SessionId
+
+
+class CreateSession(SessionCommand):
     """Open the stream of a new session and start it. Answered by `session.created`."""
 
     type: Literal["CreateSession"] = "CreateSession"
     name: str | None = None
 
 
-class RestartSession(Command):
+class RestartSession(SessionCommand):
     """Start a session's engine anew, whatever its state: also after stop, expiry or log-out."""
 
     type: Literal["RestartSession"] = "RestartSession"
 
 
-class StopSession(Command):
+class StopSession(SessionCommand):
     """End a session's engine and keep its link."""
 
     type: Literal["StopSession"] = "StopSession"
 
 
-class LogOutSession(Command):
+class LogOutSession(SessionCommand):
     """Unlink the session at WhatsApp; its backlog fails."""
 
     type: Literal["LogOutSession"] = "LogOutSession"
 
 
-class DeleteSession(Command):
+class DeleteSession(SessionCommand):
     """Log out and forget the session; its backlog fails."""
 
     type: Literal["DeleteSession"] = "DeleteSession"
 
 
-class RequestPairingCode(Command):
+class RequestPairingCode(SessionCommand):
     """Ask WhatsApp for a code that links the phone with this number. Answered by a `Reply`."""
 
     type: Literal["RequestPairingCode"] = "RequestPairingCode"
     phone_number: Annotated[str, Field(pattern=r"^[1-9][0-9]{6,14}$")]
 
 
-class SendMessage(Command):
+class SendMessage(SessionCommand):
     """Send one message.
 
     `message_id` is minted by the api (derived from the idempotency key where there is one) and
@@ -96,14 +101,14 @@ class SendMessage(Command):
     reply_on: Literal["queued", "outcome"] = "outcome"
 
 
-class CancelMessage(Command):
+class CancelMessage(SessionCommand):
     """Cancel a message that is still queued."""
 
     type: Literal["CancelMessage"] = "CancelMessage"
     message_id: MessageId
 
 
-class ResendMessage(Command):
+class ResendMessage(SessionCommand):
     """Send the content of a failed or unknown message again, as the new message `message_id`."""
 
     type: Literal["ResendMessage"] = "ResendMessage"
@@ -111,7 +116,7 @@ class ResendMessage(Command):
     resend_of: MessageId
 
 
-class FailMessage(Command):
+class FailMessage(SessionCommand):
     """End a send that was dead-lettered and that its owner knows nothing of. Else nothing."""
 
     type: Literal["FailMessage"] = "FailMessage"
@@ -121,11 +126,23 @@ class FailMessage(Command):
     reference: str | None = None
 
 
-class ReplaySession(Command):
-    """Publish a session's stored events again from a sequence on, to one queue."""
+class ReplaySession(SessionCommand):
+    """Publish a session's stored events again from a sequence on, in bundles, to one queue."""
 
     type: Literal["ReplaySession"] = "ReplaySession"
     from_sequence: Annotated[int, Field(ge=1)]
+    queue: str
+
+
+class ReplayPartition(Command):
+    """Publish all stored events of a partition again, in bundles, to one queue.
+
+    `PartitionReplayed` follows them. Acknowledged after it: a host that dies in the middle leaves
+    the command to the next owner, and events may come twice. Ends when there is no such queue.
+    """
+
+    type: Literal["ReplayPartition"] = "ReplayPartition"
+    partition: Annotated[int, Field(ge=0)]
     queue: str
 
 
@@ -140,6 +157,7 @@ AnyCommand = Annotated[
     | CancelMessage
     | ResendMessage
     | FailMessage
-    | ReplaySession,
+    | ReplaySession
+    | ReplayPartition,
     Field(discriminator="type"),
 ]

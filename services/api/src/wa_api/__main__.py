@@ -1,4 +1,4 @@
-"""`python -m wa_api serve|project|migrate`."""
+"""`python -m wa_api serve|project|migrate|rebuild`."""
 
 import sys
 

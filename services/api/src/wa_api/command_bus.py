@@ -8,7 +8,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from wa_contracts.codec import encode
-from wa_contracts.commands import Command
+from wa_contracts.commands import Command, ReplayPartition, SessionCommand
 from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
 from wa_contracts.topology import COMMANDS, command_key, partition_of
 
@@ -27,7 +27,7 @@ class ConfirmLost(Exception):
 
 
 class CommandBus:
-    """The way of commands to the owner of their session."""
+    """The way of commands to the owner of their session or partition."""
 
     def __init__(self, link: BrokerLink) -> None:
         self._link = link
@@ -48,7 +48,7 @@ class CommandBus:
         """
         written, refused = 0, 0
         message = _message(command)
-        key = command_key(partition_of(command.session_id))
+        key = command_key(_partition(command))
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
@@ -83,6 +83,16 @@ class CommandBus:
             raise ConfirmLost if written else BrokerUnavailable
         await asyncio.sleep(REFUSED_PAUSE_SECONDS)
         await self._link.usable()
+
+
+def _partition(command: Command) -> int:
+    match command:
+        case SessionCommand(session_id=session_id):
+            return partition_of(session_id)
+        case ReplayPartition(partition=partition):
+            return partition
+        case _:
+            raise TypeError(f"{type(command).__name__} is addressed to nobody")
 
 
 async def _publish_once(channel: AbstractChannel, message: Message, key: str) -> None:

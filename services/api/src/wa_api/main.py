@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -34,11 +34,14 @@ from wa_api.outcomes import Outcomes
 from wa_api.projection_writer import ProjectionWriter
 from wa_api.projector import Projector
 from wa_api.rate_limit import RateLimit
+from wa_api.rebuild import Rebuild
 from wa_api.requests_to_owner import RequestsToOwner
+from wa_api.retention import Retention
 from wa_api.sending import Sending
 from wa_api.server import CannotListen, Server, listen
 from wa_api.session_lifecycle import SessionLifecycle
 from wa_api.settings import Settings, load_settings
+from wa_api.shadow_tables import CannotRebuild, alone, clear, prepare, shadow_url
 from wa_api.sign_in import SignIn
 from wa_api.views import Views
 from wa_contracts.ids import new_id
@@ -49,19 +52,26 @@ from wa_contracts.runtime.migrations import migrate
 log = structlog.get_logger()
 
 FIRST_ATTEMPT_SECONDS = 15.0
+BROKEN_OFF = "The rebuild was broken off. Nothing is changed."
+DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it again."
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command of `python -m wa_api`; the exit status."""
     parser = argparse.ArgumentParser(prog="wa_api")
-    parser.add_argument("command", choices=("serve", "project", "migrate"))
+    parser.add_argument("command", choices=("serve", "project", "migrate", "rebuild"))
     command = parser.parse_args(arguments).command
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
-    work: dict[str, Any] = {"serve": _serve, "project": _project, "migrate": _migrate}
+    work: dict[str, Any] = {
+        "serve": _serve,
+        "project": _project,
+        "migrate": _migrate,
+        "rebuild": _rebuild,
+    }
     try:
         uvloop.run(work[command](settings))
-    except (CannotListen, OSError) as error:  # a taken port, an unreadable key, no database in time
+    except (CannotListen, CannotRebuild, OSError) as error:  # or an unreadable key, no database …
         sys.stderr.write(f"{error or 'The database did not answer in time.'}\n")
         return 1
     return 0
@@ -74,6 +84,10 @@ async def _migrate(settings: Settings) -> None:
 
 async def _project(settings: Settings) -> None:
     await run_projector(settings, _signalled())
+
+
+async def _rebuild(settings: Settings) -> None:
+    await run_rebuild(settings, _signalled())
 
 
 async def _serve(settings: Settings) -> None:
@@ -107,9 +121,44 @@ async def run_projector(settings: Settings, stop: asyncio.Event) -> None:
         port = settings.projector_metrics_port
         stack.enter_context(metrics_served(registry, _first_address(settings.host), port))
         links = (publish_link, consume_link, letters_link)
-        async with _running(*(link.run() for link in links), projector.run(), collector.run()):
+        retention = _retention(settings, database)
+        works = (projector.run(), collector.run(), retention.run())
+        async with _running(*(link.run() for link in links), *works):
             await stop.wait()
     log.info("projector_stopped")
+
+
+async def run_rebuild(settings: Settings, stop: asyncio.Event) -> None:
+    """Make the read tables anew from the hosts' event stores, while the present ones serve.
+
+    Raises:
+        CannotRebuild: nothing is changed; also when `stop` is set before it is done.
+    """
+    url = settings.api_database_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        lost = await stack.enter_async_context(alone(url))
+        await prepare(url)
+        serving = await stack.enter_async_context(Database(url, size=2))
+        shadow = await stack.enter_async_context(Database(shadow_url(url), size=2))
+        amqp_url = settings.amqp_url.get_secret_value()
+        publish_link = BrokerLink(amqp_url, "wa_api rebuild, publishing")
+        rebuild = Rebuild(
+            serving=serving,
+            shadow=shadow,
+            publish_link=publish_link,
+            metrics=ProjectorMetrics(CollectorRegistry()),
+            retention=_retention(settings, shadow, shadow=True),
+        )
+        consume_link = BrokerLink(amqp_url, "wa_api rebuild, consuming", rebuild.open)
+        async with _running(publish_link.run(), consume_link.run()):
+            await rebuild.run({BROKEN_OFF: stop, DATABASE_LOST: lost})
+            await rebuild.delete_queue()
+        await clear(url)
+
+
+def _retention(settings: Settings, database: Database, *, shadow: bool = False) -> Retention:
+    keep = timedelta(days=settings.retention_days)
+    return Retention(database, keep=keep, clock=lambda: datetime.now(UTC), shadow=shadow)
 
 
 async def run_api(

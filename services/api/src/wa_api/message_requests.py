@@ -8,7 +8,7 @@ from wa_api.command_bus import ConfirmLost
 from wa_api.live import Live
 from wa_api.requests_to_owner import OwnerSilent, RequestsToOwner
 from wa_api.views import Message, Views
-from wa_contracts.commands import CancelMessage, Command, ResendMessage
+from wa_contracts.commands import CancelMessage, ResendMessage, SessionCommand
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import MessageId, SessionId, new_id
 
@@ -60,7 +60,7 @@ class MessageRequests:
         await self._ask(command)
         return message_id
 
-    async def _ask(self, command: Command) -> None:
+    async def _ask(self, command: SessionCommand) -> None:
         try:
             answer = await self._requests.ask(command, seconds=ANSWER_SECONDS)
         except (OwnerSilent, ConfirmLost):

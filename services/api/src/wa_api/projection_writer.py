@@ -1,31 +1,22 @@
 """Writes a batch of events into all projections, in one transaction."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from wa_api.database import Connection, Database
 from wa_api.live import CHANNEL
+from wa_api.projection_order import Arrival, Order
 from wa_api.projections import checkpoints, feed, messages, sessions
-from wa_api.projections.checkpoints import Checkpoint
 from wa_api.projections.messages import MessageRow
 from wa_api.projections.sessions import SessionRow
 from wa_contracts.envelope import Envelope
 from wa_contracts.replies import MessageStatus
 
-_LOCK = 0x77615F70726F6A65  # "wa_proje": a projector that lost its queue may still be writing
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """An event that cannot be projected: its place in the session's order is passed over."""
-
-    session_id: UUID
-    session_sequence: int
-
-
-Arrival = Envelope | Skipped
+SERVING_LOCK = (
+    0x77615F70726F6A65  # "wa_proje": a projector that lost its queue may still be writing
+)
+SHADOW_LOCK = SERVING_LOCK + 1
 
 
 @dataclass(frozen=True)
@@ -40,8 +31,10 @@ class Written:
 class ProjectionWriter:
     """The only writer of the read tables."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, shadow: bool = False) -> None:
+        """A `shadow` writer fills tables that nobody looks at yet: it feeds and notifies nobody."""
         self._database = database
+        self._shadow = shadow
 
     async def write(self, arrivals: Sequence[Arrival]) -> Written:
         """Apply what is next in its session's order; drop what is known; keep nothing of the rest.
@@ -51,14 +44,14 @@ class ProjectionWriter:
             asyncpg.PostgresError: nothing is written; an event among them cannot be stored.
         """
         async with self._database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            order = _Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
+            await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
+            order = Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
             due = list(order.due(arrivals))
-            events = [arrival for arrival in due if isinstance(arrival, Envelope)]
+            events = [d.arrival.event for d in due if d.projects and d.arrival.event is not None]
             if events:
                 await _project(connection, events)
-                position = await feed.append(connection, events)
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, str(position))
+            if not self._shadow:
+                await _feed(connection, [d.arrival.event for d in due if d.arrival.event])
             await checkpoints.save(connection, order.checkpoints)
         return Written(len(due), order.known, len(arrivals) - len(due) - order.known)
 
@@ -72,32 +65,10 @@ class ProjectionWriter:
             return await checkpoints.gaps(connection)
 
 
-class _Order:
-    """Decides, by the checkpoints, which arrivals are due; moves the checkpoints on."""
-
-    def __init__(self, start: dict[UUID, Checkpoint]) -> None:
-        self.checkpoints = start
-        self.known = 0
-        self._early: defaultdict[UUID, dict[int, Arrival]] = defaultdict(dict)
-
-    def due(self, arrivals: Sequence[Arrival]) -> Iterator[Arrival]:
-        """The arrivals that are next in their session's order, in that order."""
-        for arrival in arrivals:
-            session, sequence = arrival.session_id, arrival.session_sequence
-            early, at = self._early[session], self.checkpoints[session]
-            if sequence <= at.applied or sequence in early:
-                self.known += 1
-                continue
-            self.checkpoints[session] = Checkpoint(at.applied, max(at.seen, sequence))
-            early[sequence] = arrival
-            yield from self._next_ones(session)
-
-    def _next_ones(self, session: UUID) -> Iterator[Arrival]:
-        early = self._early[session]
-        while (arrival := early.pop(self.checkpoints[session].applied + 1, None)) is not None:
-            at = self.checkpoints[session]
-            self.checkpoints[session] = replace(at, applied=at.applied + 1)
-            yield arrival
+async def _feed(connection: Connection, events: Sequence[Envelope]) -> None:
+    if events:
+        position = await feed.append(connection, events)
+        await connection.execute(NOTIFY, CHANNEL, str(position))
 
 
 async def _project(connection: Connection, events: Sequence[Envelope]) -> None:
@@ -160,3 +131,7 @@ def _queued(row: MessageRow | None) -> int:
 
 def _message_id(event: Envelope) -> UUID | None:
     return getattr(event.data, "id", None)
+
+
+LOCK = "SELECT pg_advisory_xact_lock($1)"
+NOTIFY = "SELECT pg_notify($1, $2)"

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from wa_api.command_bus import CommandBus
 from wa_api.outcomes import Interruption, Outcomes, Wait
 from wa_api.views import Views
-from wa_contracts.commands import Command
+from wa_contracts.commands import SessionCommand
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, SessionId, new_id
 from wa_contracts.replies import ErrorDetail, Reply
@@ -19,7 +19,7 @@ CONFIRM_SECONDS = 5.0
 PROJECTED_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 0.02
 
-AnyCommand = TypeVar("AnyCommand", bound=Command)
+AnyCommand = TypeVar("AnyCommand", bound=SessionCommand)
 
 
 class OwnerRefused(Exception):
@@ -56,7 +56,7 @@ class RequestsToOwner:
             **fields,
         )
 
-    async def publish(self, command: Command) -> None:
+    async def publish(self, command: SessionCommand) -> None:
         """Hand the command to the broker and wait for nothing else.
 
         Raises:
@@ -66,12 +66,12 @@ class RequestsToOwner:
         await self._bus.publish(command, deadline=loop.time() + CONFIRM_SECONDS)
 
     @contextmanager
-    def answers(self, command: Command) -> Iterator["Answers"]:
+    def answers(self, command: SessionCommand) -> Iterator["Answers"]:
         """Hear, during the block, what the owner answers to this command."""
         with self._outcomes.expect(command.id) as wait:
             yield Answers(wait)
 
-    async def ask(self, command: Command, *, seconds: float) -> Envelope | Reply:
+    async def ask(self, command: SessionCommand, *, seconds: float) -> Envelope | Reply:
         """Publish and wait for the answer, at most so long.
 
         Raises:

@@ -11,10 +11,10 @@ from wa_api.database import Database
 from wa_api.requests_to_owner import OwnerSilent, RequestsToOwner
 from wa_api.views import Session, SessionWithToken, Views
 from wa_contracts.commands import (
-    Command,
     CreateSession,
     DeleteSession,
     RequestPairingCode,
+    SessionCommand,
 )
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import SessionId, new_id
@@ -70,7 +70,7 @@ class SessionLifecycle:
         )
         return Created(shown, confirmed=event is not None)
 
-    async def perform(self, kind: type[Command], session_id: SessionId) -> Session | None:
+    async def perform(self, kind: type[SessionCommand], session_id: SessionId) -> Session | None:
         """Restart, stop or log out; the session as it is after that, or None if there is none."""
         if await self._views.session(session_id) is None:
             return None

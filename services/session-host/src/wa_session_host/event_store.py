@@ -26,7 +26,8 @@ WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%' AND stream I
     SELECT stream FROM events
     WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%'
     GROUP BY stream
-    HAVING bool_or(type = 'message.queued') AND NOT bool_or(type = ANY($3))
+    HAVING max(stream_version) FILTER (WHERE type = 'message.queued')
+         > coalesce(max(stream_version) FILTER (WHERE type = ANY($3)), 0)
 ) ORDER BY position
 """
 
@@ -41,6 +42,10 @@ UNRELAYED = f"""
 SELECT {COLUMNS} FROM events
 WHERE partition = $1 AND position > $2 AND session_sequence IS NOT NULL
 ORDER BY position LIMIT $3
+"""
+
+PREDECESSOR = """
+SELECT max(session_sequence) FROM events WHERE session_id = $1 AND session_sequence < $2
 """
 
 OF_SESSION = f"""
@@ -120,6 +125,21 @@ class EventStore:
             for row in rows:
                 yield _stored(row)
             from_sequence = rows[-1]["session_sequence"] + 1
+
+    async def predecessor(self, session_id: SessionId, sequence: int) -> int:
+        """The sequence of the session's last public event before that one; 0 if there is none."""
+        return await self._pool.fetchval(PREDECESSOR, session_id, sequence) or 0
+
+    async def of_partition(self, partition: int, page: int = 500) -> AsyncIterator[StoredEvent]:
+        """A partition's public events in the order of storing, read in pages.
+
+        That is the order of each session's sequence too (docs/adr/0001).
+        """
+        after = 0
+        while events := await self.unrelayed(partition, after, page):
+            for stored in events:
+                yield stored
+            after = events[-1].position
 
     async def unknown_outcomes(self, session_id: SessionId) -> list[StoredEvent]:
         """The streams of a session's messages that once ended as unknown, in the order of storing."""

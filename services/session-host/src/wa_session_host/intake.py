@@ -11,6 +11,7 @@ from wa_contracts.commands import (
     AnyCommand,
     CancelMessage,
     FailMessage,
+    ReplayPartition,
     ReplaySession,
     RequestPairingCode,
     ResendMessage,
@@ -22,6 +23,7 @@ from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_session_host.group_commit import DATABASE_AWAY
 from wa_session_host.message_commands import MessageCommands
 from wa_session_host.partition import Partition
+from wa_session_host.replay import Replays
 from wa_session_host.session_commands import SessionCommands
 from wa_session_host.stored_event import LeaseLost, VersionConflict
 
@@ -38,6 +40,7 @@ class Intake:
         self._ports = partition.ports
         self._messages = MessageCommands(partition)
         self._sessions = SessionCommands(partition)
+        self._replays = Replays(partition.ports.store, partition.ports.outbox)
         self._deliveries: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._unacked: set[AbstractIncomingMessage] = set()
 
@@ -122,7 +125,9 @@ class Intake:
             case FailMessage():
                 await self._messages.fail(command)
             case ReplaySession():
-                await self._sessions.replay(command)
+                await self._replays.session(command)
+            case ReplayPartition():
+                await self._replays.partition(command)
             case RequestPairingCode():
                 await self._sessions.pair(command)
             case _:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 import asyncpg
 import structlog
@@ -24,6 +25,7 @@ from wa_session_host.leases import Leases
 from wa_session_host.media import MediaFetcher
 from wa_session_host.outbox import Outbox
 from wa_session_host.partition import Ports
+from wa_session_host.retention import Retention
 from wa_session_host.settings import Settings
 from wa_session_host.supervisor import Supervisor
 
@@ -74,6 +76,9 @@ async def run(settings: Settings) -> None:
                 engines=engines,
                 media=_media(settings),
                 outbox=Outbox(publishing),
+                retention=Retention(
+                    pool, settings.host_id, timedelta(days=settings.retention_days)
+                ),
                 clock=clock,
                 queue_limit=settings.session_queue_limit,
                 login_seconds=settings.login_seconds,

@@ -54,7 +54,8 @@ class MessageCommands:
                 await self._accept(command, owner, state, version)
             except VersionConflict:
                 events = await self._ports.store.stream(message_stream(command.message_id))
-                state, version = message_state(events), len(events)
+                state = message_state(events)
+                version = events[-1].stream_version if events else 0
             else:
                 return
         raise VersionConflict(message_stream(command.message_id))

@@ -6,9 +6,10 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel
 
-from wa_contracts.codec import encode, frame_event
+from wa_contracts.codec import encode, frame_bundle, frame_event
 from wa_contracts.commands import Command
 from wa_contracts.heartbeat import Heartbeat
+from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED, PartitionReplayed
 from wa_contracts.replies import Reply
 from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
 from wa_contracts.session_events import QRIssued
@@ -20,9 +21,16 @@ log = structlog.get_logger()
 QUEUES = ""
 """The default exchange, whose routing keys are the names of queues."""
 
+Following = tuple[int, StoredEvent]
+"""An event, and the sequence of the public event before it in the store."""
+
 
 class NotConfirmed(Exception):
     """The broker did not confirm a message: it is away, it refused, or the confirm was lost."""
+
+
+class NoSuchQueue(NotConfirmed):
+    """There is no queue of that name: publishing again will not help."""
 
 
 class Outbox:
@@ -55,13 +63,23 @@ class Outbox:
         message = _event_message(stored, _framed(stored, public), None)
         await self._publish(self._now(), QUEUES, EVENT_LOG, message)
 
-    async def republish(self, stored: StoredEvent, queue: str) -> None:
-        """Publish a stored event to one queue; confirmed.
+    async def replay(self, bundle: Sequence[Following], queue: str) -> None:
+        """Publish stored events to one queue in one message; confirmed.
 
         Raises:
-            NotConfirmed: publish it again, unless there is no such queue.
+            NoSuchQueue: nobody wants them any more.
+            NotConfirmed: publish them again.
         """
-        message = _event_message(stored, _framed(stored, stored.data_json), None)
+        body = frame_bundle((before, _framed(one, one.data_json)) for before, one in bundle)
+        await self._publish(await self._link.usable(), QUEUES, queue, _replay(body, BUNDLE))
+
+    async def say_replayed(self, complete: PartitionReplayed, queue: str) -> None:
+        """Say in a queue that a partition's replay is complete; confirmed.
+
+        Raises:
+            NoSuchQueue, NotConfirmed: as `replay`.
+        """
+        message = _replay(encode(complete), PARTITION_REPLAYED)
         await self._publish(await self._link.usable(), QUEUES, queue, message)
 
     async def reply(self, key: str, reply: Reply) -> None:
@@ -121,6 +139,8 @@ class Outbox:
         except aio_pika.exceptions.DeliveryError as error:
             if isinstance(error, aio_pika.exceptions.PublishError) and exchange == EVENTS:
                 self._link.renew(channel)  # unroutable: declare the topology anew
+            elif isinstance(error, aio_pika.exceptions.PublishError):
+                raise NoSuchQueue(key) from error
             raise NotConfirmed(type(error).__name__) from error
 
 
@@ -152,4 +172,13 @@ def _event_message(stored: StoredEvent, body: bytes, reply_to: str | None) -> ai
         content_type="application/json",
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         headers=headers,  # type: ignore[arg-type]
+    )
+
+
+def _replay(body: bytes, kind: str) -> aio_pika.Message:
+    return aio_pika.Message(
+        body,
+        type=kind,
+        content_type="application/json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
     )

@@ -1,10 +1,12 @@
 """One held partition: its sessions loaded from the store, their relay, and their intake."""
 
 import asyncio
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+import asyncpg
 import structlog
 
 from wa_contracts.ids import SessionId
@@ -13,11 +15,12 @@ from wa_session_host.domain import session as session_domain
 from wa_session_host.engine.port import Engines
 from wa_session_host.event_store import EventStore, Mark
 from wa_session_host.folding import message_state, session_state
-from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.group_commit import DATABASE_AWAY, GroupCommitWriter
 from wa_session_host.leases import Claim
 from wa_session_host.media import MediaFetcher
 from wa_session_host.outbox import Outbox
 from wa_session_host.relay import Relay
+from wa_session_host.retention import Retention
 from wa_session_host.runner import OpenMessage
 from wa_session_host.session_owner import SessionOwner
 from wa_session_host.stored_event import Append, StoredEvent
@@ -26,6 +29,8 @@ log = structlog.get_logger()
 
 RELAY_PAGE = 1000
 EXPIRE_EVERY_SECONDS = 1.0
+REMOVE_EVERY_SECONDS = 3600.0
+FIRST_REMOVAL_WITHIN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Ports:
     engines: Engines
     media: MediaFetcher
     outbox: Outbox
+    retention: Retention
     clock: Callable[[], datetime]
     queue_limit: int
     login_seconds: float
@@ -97,16 +103,33 @@ class Partition:
         async with asyncio.TaskGroup() as group:
             self._tasks = group
             group.create_task(self.relay.run())
+            group.create_task(self._remove_finished())
             await self._take_over()
+            group.create_task(self._expire())
             for owner in self.sessions.values():
                 group.create_task(owner.run())
             await self.relay.flushed()
             self.announced = True
             ready.set()
-            while True:
-                await asyncio.sleep(EXPIRE_EVERY_SECONDS)
-                for owner in list(self.sessions.values()):
-                    await owner.runner.expire(self.ports.clock())
+
+    async def _expire(self) -> None:
+        """Fail what is past its time, whatever state its session is in, also without the broker."""
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY_SECONDS)
+            for owner in list(self.sessions.values()):
+                await owner.runner.expire(self.ports.clock())
+
+    async def _remove_finished(self) -> None:
+        """Remove what is finished for long, at times that differ between partitions."""
+        await asyncio.sleep(random.uniform(0, FIRST_REMOVAL_WITHIN_SECONDS))  # noqa: S311 - spreads load
+        while True:
+            try:
+                await self.ports.retention.remove_finished(
+                    self.number, self.token, self.ports.clock()
+                )
+            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+                log.info("nothing_removed_yet", partition=self.number, error=repr(error))
+            await asyncio.sleep(REMOVE_EVERY_SECONDS)
 
     async def _take_over(self) -> None:
         await asyncio.gather(
@@ -163,6 +186,7 @@ class Partition:
             media=ports.media,
             clock=ports.clock,
             login_seconds=ports.login_seconds,
+            keep=ports.retention.keep,
         )
         self.sessions[session_id] = owner
         return owner

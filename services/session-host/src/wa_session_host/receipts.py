@@ -1,7 +1,9 @@
 """What arrives at a session: receipts for its messages, and messages for its number."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 import structlog
@@ -21,31 +23,46 @@ from wa_session_host.stored_event import Append, StoredEvent, VersionConflict
 
 log = structlog.get_logger()
 
+REMOVAL_MARGIN = timedelta(hours=1)
+"""So long before retention may remove a message, receipts add nothing to it any more."""
 REMEMBERED = 500
 """Sent messages kept in memory per session; receipts for others are looked up in the store."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A message that was sent, perhaps or certainly, and where its stream stands."""
+    """A message that was sent, perhaps or certainly, and where its stream stands since when."""
 
     state: Sent | Unknown
     version: int
     correlation_id: UUID
     causation_id: UUID
+    changed_at: datetime
 
 
 class Receipts:
     """Turns receipts and incoming messages of one session into events."""
 
     def __init__(
-        self, session_id: SessionId, partition: int, *, store: EventStore, writer: GroupCommitWriter
+        self,
+        session_id: SessionId,
+        partition: int,
+        *,
+        store: EventStore,
+        writer: GroupCommitWriter,
+        clock: Callable[[], datetime],
+        keep: timedelta,
     ) -> None:
-        """Reads from the store what it does not remember."""
+        """Reads from the store what it does not remember.
+
+        What has not changed for as long as `keep` may be removed from it at any moment.
+        """
         self._session_id = session_id
         self._partition = partition
         self._store = store
         self._writer = writer
+        self._clock = clock
+        self._keep_for = keep - REMOVAL_MARGIN
         self._sent: OrderedDict[str, _Known] = OrderedDict()
         self._unknown: dict[MessageId, _Known] | None = None
         self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
@@ -54,8 +71,15 @@ class Receipts:
         """Hear how a send ended; then what its receipts say that came before its end."""
         state = domain.evolve(message.state, outcome)
         if isinstance(state, Sent | Unknown):
-            known = _Known(state, message.version, message.correlation_id, message.causation_id)
-            self._keep(known)
+            self._keep(
+                _Known(
+                    state,
+                    message.version,
+                    message.correlation_id,
+                    message.causation_id,
+                    self._clock(),
+                )
+            )
         early, self._early = self._early, OrderedDict()
         for receipt in early.values():
             await self.take(receipt, sending=False)
@@ -87,6 +111,8 @@ class Receipts:
         if found is None:
             return
         state, sent = found
+        if self._is_passing(unknown[state.facts.id]):
+            return
         log.info("outcome_proven", session_id=str(self._session_id), message_id=str(state.facts.id))
         known = await self._append(unknown[state.facts.id], (sent,))
         await self._record(known, receipt)
@@ -94,8 +120,12 @@ class Receipts:
     async def _record(self, known: _Known, receipt: ReceiptSeen) -> None:
         assert isinstance(known.state, Sent)
         events = domain.receipt(known.state, read=receipt.read, at=receipt.at)
-        if events:
+        if events and not self._is_passing(known):
             await self._append(known, events)
+
+    def _is_passing(self, known: _Known) -> bool:
+        """Whether retention may be removing the stream now: then nothing may be added to it."""
+        return known.changed_at < self._clock() - self._keep_for
 
     async def _append(self, known: _Known, events: tuple[Event, ...]) -> _Known:
         stored = await self._writer.append(
@@ -114,7 +144,9 @@ class Receipts:
             state = domain.evolve(state, event)
         assert isinstance(state, Sent)
         last = stored[-1]
-        now_known = _Known(state, last.stream_version, last.correlation_id, last.id)
+        now_known = _Known(
+            state, last.stream_version, last.correlation_id, last.id, last.occurred_at
+        )
         self._keep(now_known)
         return now_known
 
@@ -192,4 +224,4 @@ def _known(events: list[StoredEvent]) -> _Known | None:
     if not isinstance(state, Sent | Unknown):
         return None
     last = events[-1]
-    return _Known(state, last.stream_version, last.correlation_id, last.id)
+    return _Known(state, last.stream_version, last.correlation_id, last.id, last.occurred_at)

@@ -1,14 +1,10 @@
-"""Commands about a session: its life, a pairing code, and its events once more."""
+"""Commands about a session: its life, and a pairing code."""
 
-import structlog
-
-from wa_contracts.commands import AnyCommand, CreateSession, ReplaySession, RequestPairingCode
+from wa_contracts.commands import CreateSession, RequestPairingCode
 from wa_contracts.replies import ErrorDetail, PairingCode, Reply
+from wa_session_host.domain.session import Command
 from wa_session_host.engine.port import PairingUnavailable
-from wa_session_host.outbox import NotConfirmed
 from wa_session_host.partition import Partition
-
-log = structlog.get_logger()
 
 NO_SESSION = ErrorDetail(code="session_not_found", message="There is no such session.")
 
@@ -21,7 +17,7 @@ class SessionCommands:
         self._partition = partition
         self._ports = partition.ports
 
-    async def change(self, command: AnyCommand) -> None:
+    async def change(self, command: Command) -> None:
         """Create, restart, stop, log out or delete; what changes nothing is answered as done."""
         if isinstance(command, CreateSession):
             owner = self._partition.open_session(command.session_id)
@@ -33,7 +29,7 @@ class SessionCommands:
                 )
                 return
             owner = known
-        changed = await owner.handle(command)  # type: ignore[arg-type]
+        changed = await owner.handle(command)
         if not changed:
             await self._ports.outbox.answer(command, Reply(command_id=command.id))
 
@@ -52,12 +48,3 @@ class SessionCommands:
             await self._ports.outbox.answer(
                 command, Reply(command_id=command.id, pairing_code=answer)
             )
-
-    async def replay(self, command: ReplaySession) -> None:
-        """Publish the session's stored events again, to one queue."""
-        async for stored in self._ports.store.of_session(command.session_id, command.from_sequence):
-            try:
-                await self._ports.outbox.republish(stored, command.queue)
-            except NotConfirmed as error:
-                log.warning("replay_broken_off", reason=str(error))  # who asked asks again
-                return

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -59,8 +59,12 @@ class SessionOwner:
         media: MediaFetcher,
         clock: Callable[[], datetime],
         login_seconds: float,
+        keep: timedelta,
     ) -> None:
-        """`state` and `version` are the fold and the last version of the session's stream."""
+        """`state` and `version` are the fold and the last version of the session's stream.
+
+        `keep` is for how long finished messages stay.
+        """
         self.id = session_id
         self.state = state
         self._partition = partition
@@ -75,7 +79,9 @@ class SessionOwner:
         self._restart_now = asyncio.Event()
         self._crashes = 0
         self._leaving = False
-        self._receipts = Receipts(session_id, partition, store=store, writer=writer)
+        self._receipts = Receipts(
+            session_id, partition, store=store, writer=writer, clock=clock, keep=keep
+        )
         self.runner = Runner(
             session_id,
             partition,

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     media_max_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
     media_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     session_queue_limit: int = Field(default=10_000, gt=0)
+    retention_days: int = Field(default=30, ge=2)
+    """For how long a finished message stays; two days at least, for the idempotency keys."""
     lease_seconds: float = Field(default=10, ge=2)
     login_seconds: float = Field(default=30, gt=0)
     """How long a login may take before it is tried anew."""

@@ -28,13 +28,19 @@ class FaultPoint(StrEnum):
     PROJECTION_ACKED = "projection_acked"
 
 
-def reach(point: FaultPoint) -> None:
-    """Say that a message has come to this point; ends the process if a test wants that here."""
+class ReplayPoint(StrEnum):
+    """Points of a replay, which no message comes to in its life."""
+
+    BUNDLE_REPLAYED = "bundle_replayed"
+
+
+def reach(point: FaultPoint | ReplayPoint) -> None:
+    """Say that a message, or a replay, has come to this point; ends the process if a test wants that here."""
     if _FILE is not None:
         _end_if_wanted(Path(_FILE), point)
 
 
-def _end_if_wanted(file: Path, point: FaultPoint) -> None:
+def _end_if_wanted(file: Path, point: FaultPoint | ReplayPoint) -> None:
     try:
         wanted = file.read_text()
     except FileNotFoundError:

@@ -1,8 +1,9 @@
 """The table of messages, from message events."""
 
 from collections.abc import Collection
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from wa_api.database import Connection
@@ -17,7 +18,7 @@ from wa_contracts.message_events import (
     MessageReceived,
     MessageSent,
 )
-from wa_contracts.replies import MessageStatus
+from wa_contracts.replies import ErrorDetail, MessageStatus
 
 _RECEIPTS = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ)
 
@@ -36,6 +37,7 @@ class MessageRow:
     status: str
     reference: str | None
     created_at: datetime
+    changed_at: datetime
     sent_at: datetime | None = None
     delivered_at: datetime | None = None
     read_at: datetime | None = None
@@ -49,49 +51,60 @@ def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> M
     match event.data:
         case MessageReceived() as received:
             return row or _received(event, received, own_number)
+        case MessageQueued() as queued:  # a refused one may come again, and a key of long ago
+            return replace(_outgoing(event, queued), resend_of=queued.resend_of)
         case (
-            MessageQueued()
-            | MessageSent()
-            | MessageFailed()
-            | MessageOutcomeUnknown()
-            | (MessageCancelled()) as data
+            MessageSent() | MessageFailed() | MessageOutcomeUnknown() | (MessageCancelled()) as data
         ):
-            row = row or _outgoing(event, data)
-            return _after(replace(row, error_code=None, error_message=None), event)
+            return _after(row or _outgoing(event, data), event)
         case _:
             return row and _after(row, event)
 
 
 def _after(row: MessageRow, event: Envelope) -> MessageRow:
+    at = event.occurred_at
     match event.data:
-        case MessageQueued(resend_of=resend_of):
-            return replace(row, status=MessageStatus.QUEUED, resend_of=resend_of)
         case MessageSent() as sent:
-            row = replace(row, message_id=sent.message_id, recipient=sent.to, sent_at=sent.sent_at)
-            return _with_receipt(row, MessageStatus.SENT)
+            return replace(
+                row,
+                message_id=sent.message_id,
+                recipient=sent.to,
+                sent_at=sent.sent_at,
+                status=_raised(row, MessageStatus.SENT),
+                changed_at=at,
+                error_code=None,
+                error_message=None,
+            )
         case MessageDelivered(delivered_at=delivered_at):
-            row = replace(row, delivered_at=row.delivered_at or delivered_at)
-            return _with_receipt(row, MessageStatus.DELIVERED)
+            status = _raised(row, MessageStatus.DELIVERED)
+            first = row.delivered_at or delivered_at
+            return replace(row, delivered_at=first, status=status, changed_at=at)
         case MessageRead(read_at=read_at):
-            return _with_receipt(replace(row, read_at=row.read_at or read_at), MessageStatus.READ)
+            status = _raised(row, MessageStatus.READ)
+            return replace(row, read_at=row.read_at or read_at, status=status, changed_at=at)
         case MessageFailed(error=error):
-            row = replace(row, error_code=error.code, error_message=error.message)
-            return replace(row, status=MessageStatus.FAILED)
+            return _ended(row, MessageStatus.FAILED, at, error)
         case MessageOutcomeUnknown(error=error):
-            row = replace(row, error_code=error.code, error_message=error.message)
-            return replace(row, status=MessageStatus.UNKNOWN)
+            return _ended(row, MessageStatus.UNKNOWN, at, error)
         case MessageCancelled():
-            return replace(row, status=MessageStatus.CANCELLED)
+            return _ended(row, MessageStatus.CANCELLED, at, None)
         case _:
             return row
 
 
-def _with_receipt(row: MessageRow, status: MessageStatus) -> MessageRow:
+def _ended(
+    row: MessageRow, status: MessageStatus, at: datetime, error: ErrorDetail | None
+) -> MessageRow:
+    code, message = (error.code, error.message) if error else (None, None)
+    return replace(row, status=status, changed_at=at, error_code=code, error_message=message)
+
+
+def _raised(row: MessageRow, status: MessageStatus) -> str:
     """Delivered after read changes nothing: the status only goes up among these."""
     now = MessageStatus(row.status)
     if now in _RECEIPTS and _RECEIPTS.index(now) > _RECEIPTS.index(status):
-        return row
-    return replace(row, status=status)
+        return row.status
+    return status
 
 
 def _outgoing(
@@ -109,6 +122,7 @@ def _outgoing(
         status=MessageStatus.QUEUED,
         reference=data.reference,
         created_at=event.occurred_at,
+        changed_at=event.occurred_at,
     )
 
 
@@ -124,6 +138,7 @@ def _received(event: Envelope, data: MessageReceived, own_number: str | None) ->
         status=MessageStatus.DELIVERED,
         reference=None,
         created_at=data.received_at,
+        changed_at=event.occurred_at,
         delivered_at=data.received_at,
     )
 
@@ -136,20 +151,24 @@ async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Mess
 
 async def save(connection: Connection, rows: Collection[MessageRow]) -> None:
     """Store them."""
-    columns = list(zip(*(astuple(row) for row in rows), strict=True))
+    columns = list(zip(*map(_VALUES, rows), strict=True))
     await connection.execute(_SAVE, *columns)
 
 
-_COLUMNS = ", ".join(field.name for field in fields(MessageRow))
+_NAMES = [field.name for field in fields(MessageRow)]
+_VALUES = attrgetter(*_NAMES)  # astuple copies each value deeply
+_COLUMNS = ", ".join(_NAMES)
 _LOAD = f"SELECT {_COLUMNS} FROM messages WHERE id = ANY($1::uuid[])"
 _SAVE = f"""
     INSERT INTO messages ({_COLUMNS})
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
         $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
-        $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::uuid[])
+        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
+        $17::uuid[])
     ON CONFLICT (id) DO UPDATE SET
-        message_id = excluded.message_id, recipient = excluded.recipient,
-        status = excluded.status, sent_at = excluded.sent_at,
+        message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
+        reference = excluded.reference, created_at = excluded.created_at,
+        status = excluded.status, changed_at = excluded.changed_at, sent_at = excluded.sent_at,
         delivered_at = excluded.delivered_at, read_at = excluded.read_at,
         error_code = excluded.error_code, error_message = excluded.error_message,
         resend_of = excluded.resend_of

@@ -1,8 +1,9 @@
 """The table of sessions, from session events."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from uuid import UUID
 
 from wa_api.database import Connection
@@ -128,7 +129,7 @@ async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID,
 
 async def save(connection: Connection, rows: Collection[SessionRow]) -> None:
     """Store them."""
-    columns = list(zip(*(astuple(row) for row in rows), strict=True))
+    columns = list(zip(*map(_VALUES, rows), strict=True))
     await connection.execute(_SAVE, *columns)
 
 
@@ -138,7 +139,9 @@ async def remove(connection: Connection, sessions: Collection[UUID]) -> None:
         await connection.execute(statement, list(sessions))
 
 
-_COLUMNS = ", ".join(field.name for field in fields(SessionRow))
+_NAMES = [field.name for field in fields(SessionRow)]
+_VALUES = attrgetter(*_NAMES)  # astuple copies each value deeply
+_COLUMNS = ", ".join(_NAMES)
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ANY($1::uuid[])"
 _SAVE = f"""
     INSERT INTO sessions ({_COLUMNS})

@@ -15,7 +15,7 @@ from wa_api.request_body import read_json
 from wa_api.routes.documented import errors, json_body
 from wa_api.send_request import Text
 from wa_api.views import Session, SessionWithToken
-from wa_contracts.commands import Command, LogOutSession, RestartSession, StopSession
+from wa_contracts.commands import LogOutSession, RestartSession, SessionCommand, StopSession
 from wa_contracts.ids import SessionId
 from wa_contracts.replies import PairingCode
 from wa_contracts.session_events import SessionStatus
@@ -189,7 +189,7 @@ async def own_session(gateway: TheGateway, holder: TokenOf) -> Session:
 
 
 async def _perform(
-    kind: type[Command], session_id: UUID, response: Response, gateway: TheGateway
+    kind: type[SessionCommand], session_id: UUID, response: Response, gateway: TheGateway
 ) -> Session:
     session = _there(await gateway.lifecycle.perform(kind, SessionId(session_id)))
     response.headers["Location"] = _address(session_id)

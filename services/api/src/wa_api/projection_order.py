@@ -1,0 +1,83 @@
+"""Which events are due: each session's in the order of its sequence, each once."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from wa_api.projections.checkpoints import Checkpoint
+from wa_contracts.envelope import Envelope
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An event that arrived, and its place in its session's order.
+
+    `predecessor` is the sequence of the event before it: the one below in what hosts publish as it
+    happens; less in a replay from which retention has removed something. `event` is None for one
+    that cannot be projected: its place is passed over.
+    """
+
+    session_id: UUID
+    sequence: int
+    predecessor: int
+    event: Envelope | None
+
+    @classmethod
+    def of(cls, event: Envelope, predecessor: int | None = None) -> "Arrival":
+        """An event that can be projected; without `predecessor` as published when it happened."""
+        sequence = event.session_sequence
+        before = sequence - 1 if predecessor is None else predecessor
+        return cls(event.session_id, sequence, before, event)
+
+
+@dataclass(frozen=True)
+class Due:
+    """An event whose turn it is. `projects` is False for one that only the feed lacks."""
+
+    arrival: Arrival
+    projects: bool
+
+
+class Order:
+    """Decides, by the checkpoints, which arrivals are due; moves the checkpoints on."""
+
+    def __init__(self, start: dict[UUID, Checkpoint]) -> None:
+        """`start` has the checkpoints of all sessions that events arrive of."""
+        self.checkpoints = start
+        self.known = 0
+        self._early: defaultdict[UUID, dict[int, Arrival]] = defaultdict(dict)
+
+    def due(self, arrivals: Sequence[Arrival]) -> Iterator[Due]:
+        """The arrivals that are next in their session's order, in that order."""
+        for arrival in arrivals:
+            session, sequence = arrival.session_id, arrival.sequence
+            early, at = self._early[session], self.checkpoints[session]
+            if sequence <= at.done:
+                self.known += 1
+                continue
+            twin = early.get(sequence)
+            if twin is not None:
+                self.known += 1
+            if twin is None or arrival.predecessor < twin.predecessor:
+                early[sequence] = arrival
+            self.checkpoints[session] = replace(at, seen=max(at.seen, sequence))
+            yield from self._next_ones(session)
+
+    def _next_ones(self, session: UUID) -> Iterator[Due]:
+        early = self._early[session]
+        while early:
+            at = self.checkpoints[session]
+            arrival = early[min(early)]
+            if arrival.predecessor > at.done:
+                return
+            del early[arrival.sequence]
+            projects = arrival.sequence > at.applied
+            self.checkpoints[session] = _moved_on(at, arrival.sequence)
+            yield Due(arrival, projects)
+
+
+def _moved_on(at: Checkpoint, sequence: int) -> Checkpoint:
+    applied = max(at.applied, sequence)
+    fed = None if at.fed is None or sequence >= applied else sequence
+    return replace(at, applied=applied, fed=fed)

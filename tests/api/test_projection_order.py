@@ -1,0 +1,98 @@
+"""Which events are due: each once, in order, over gaps that retention left and behind a late feed."""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wa_api.projection_order import Arrival, Order
+from wa_api.projections.checkpoints import Checkpoint
+
+SESSION = UUID(int=1)
+
+
+def arrival(sequence: int, predecessor: int | None = None) -> Arrival:
+    """An event of the session that cannot be read: only its place matters here."""
+    before = sequence - 1 if predecessor is None else predecessor
+    return Arrival(SESSION, sequence, before, None)
+
+
+def order(at: Checkpoint) -> Order:
+    """The order of one session from there."""
+    return Order({SESSION: at})
+
+
+def due(given_order: Order, arrivals: Sequence[Arrival]) -> list[int]:
+    """The sequences that are due, in that order."""
+    return [one.arrival.sequence for one in given_order.due(arrivals)]
+
+
+def test_the_next_one_is_due_and_one_behind_a_gap_is_not() -> None:
+    now = order(Checkpoint(3, 3))
+    assert due(now, [arrival(4), arrival(6)]) == [4]
+    assert now.checkpoints[SESSION] == Checkpoint(applied=4, seen=6)
+
+
+def test_a_replay_over_what_retention_removed_is_due() -> None:
+    now = order(Checkpoint(3, 9))
+    assert due(now, [arrival(7, 3), arrival(9, 7)]) == [7, 9]
+    assert now.checkpoints[SESSION] == Checkpoint(applied=9, seen=9)
+
+
+def test_a_replay_is_due_although_its_predecessor_is_long_past() -> None:
+    assert due(order(Checkpoint(5, 9)), [arrival(9, 2)]) == [9]
+
+
+def test_the_same_event_live_and_replayed_takes_the_way_that_is_open() -> None:
+    now = order(Checkpoint(3, 9))
+    assert due(now, [arrival(9), arrival(9, 3)]) == [9]
+    assert now.known == 1
+
+
+def test_what_is_known_is_passed_over() -> None:
+    now = order(Checkpoint(5, 5))
+    assert due(now, [arrival(5), arrival(2), arrival(5, 1)]) == []
+    assert now.known == 3
+
+
+def test_what_only_the_feed_lacks_is_not_projected_again() -> None:
+    now = order(Checkpoint(applied=5, seen=5, fed=3))
+    found = [
+        (one.arrival.sequence, one.projects)
+        for one in now.due([arrival(3), arrival(4), arrival(5), arrival(6)])
+    ]
+    assert found == [(4, False), (5, False), (6, True)]
+    assert now.checkpoints[SESSION] == Checkpoint(applied=6, seen=6, fed=None)
+
+
+def test_the_feed_catches_up_in_order_before_anything_new_is_applied() -> None:
+    now = order(Checkpoint(applied=5, seen=5, fed=3))
+    assert due(now, [arrival(6), arrival(5)]) == []
+    assert now.checkpoints[SESSION] == Checkpoint(applied=5, seen=6, fed=3)
+    assert due(now, [arrival(4)]) == [4, 5, 6]
+
+
+@given(
+    stored=st.sets(st.integers(1, 30), min_size=1),
+    data=st.data(),
+)
+def test_a_replay_in_any_order_ends_with_all_that_is_stored(
+    stored: set[int], data: st.DataObject
+) -> None:
+    sequences = sorted(stored)
+    replay = [
+        arrival(sequence, before)
+        for before, sequence in zip([0, *sequences], sequences, strict=False)
+    ]
+    shuffled = data.draw(st.permutations(replay + replay))
+    now = order(Checkpoint())
+    assert due(now, shuffled) == sequences
+    assert now.checkpoints[SESSION].applied == sequences[-1]
+
+
+def test_sessions_do_not_wait_for_each_other() -> None:
+    other = uuid4()
+    now = Order({SESSION: Checkpoint(), other: Checkpoint()})
+    arrivals = [arrival(2), Arrival(other, 1, 0, None)]
+    assert [one.arrival.session_id for one in now.due(arrivals)] == [other]

@@ -1,0 +1,165 @@
+"""What the projector forgets: ended messages and the feed's oldest events, by the time handed in."""
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.infrastructure import NewDatabase
+from wa_api.database import Database
+from wa_api.feed import Feed, FeedFilter
+from wa_api.projection_order import Arrival
+from wa_api.projection_writer import ProjectionWriter
+from wa_api.retention import BATCH, Retention
+from wa_contracts.commands import MessageType
+from wa_contracts.envelope import Envelope
+from wa_contracts.ids import EventId, MessageId, SessionId, session_stream
+from wa_contracts.message_events import (
+    MessageDelivered,
+    MessageQueued,
+    MessageReceived,
+    MessageSent,
+)
+from wa_contracts.runtime.migrations import migrate
+from wa_contracts.session_events import Event, SessionCreated
+
+NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+KEEP = timedelta(days=30)
+OLD = NOW - KEEP - timedelta(minutes=1)
+RECENT = NOW - KEEP + timedelta(minutes=1)
+SESSION = SessionId(UUID(int=5))
+TO = "919876543210"
+
+
+class World:
+    """A session's projections; each event happens at the time that it is told."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.writer = ProjectionWriter(database)
+        self.feed = Feed(database)
+        self.sequence = 0
+
+    async def happen(self, *events: tuple[datetime, Event]) -> None:
+        """Project these."""
+        await self.writer.write([Arrival.of(self._envelope(at, event)) for at, event in events])
+
+    def _envelope(self, at: datetime, event: Event) -> Envelope:
+        self.sequence += 1
+        return Envelope(
+            id=EventId(uuid4()),
+            type=event.TYPE,
+            version=event.VERSION,
+            session_id=SESSION,
+            session_sequence=self.sequence,
+            stream=session_stream(SESSION),
+            stream_version=self.sequence,
+            occurred_at=at,
+            correlation_id=uuid4(),
+            causation_id=uuid4(),
+            data=event,
+        )
+
+    async def forget(self) -> int:
+        """One pass."""
+        return await Retention(self.database, keep=KEEP, clock=lambda: NOW).forget()
+
+    async def messages(self) -> set[UUID]:
+        """What is left of them."""
+        async with self.database.connection() as connection:
+            return {row["id"] for row in await connection.fetch("SELECT id FROM messages")}
+
+
+@pytest.fixture
+async def world(new_database: NewDatabase) -> AsyncIterator[World]:
+    """A session that was created just now."""
+    url = (await new_database()).api
+    await migrate(url, "wa_api")
+    async with Database(url, size=2) as database:
+        made = World(database)
+        await made.happen((NOW, SessionCreated(name="shop")))
+        yield made
+
+
+def queued(message_id: MessageId) -> MessageQueued:
+    """The message is accepted."""
+    return MessageQueued(id=message_id, to=TO, type=MessageType.TEXT, expires_at=NOW)
+
+
+def sent(message_id: MessageId) -> MessageSent:
+    """The message is sent."""
+    return MessageSent(id=message_id, message_id="3EB0", to=TO, type=MessageType.TEXT, sent_at=OLD)
+
+
+def ids(number: int) -> Iterable[MessageId]:
+    """New ids."""
+    return [MessageId(uuid4()) for _ in range(number)]
+
+
+async def test_an_ended_message_is_forgotten_when_its_last_event_is_old(world: World) -> None:
+    old, delivered_lately = ids(2)
+    receipt = MessageDelivered(id=delivered_lately, message_id="3EB1", to=TO, delivered_at=RECENT)
+    await world.happen(
+        (OLD, queued(old)),
+        (OLD, sent(old)),
+        (OLD, queued(delivered_lately)),
+        (OLD, sent(delivered_lately)),
+        (RECENT, receipt),
+    )
+    await world.forget()
+    assert await world.messages() == {delivered_lately}
+
+
+async def test_a_received_message_goes_by_when_it_was_stored(world: World) -> None:
+    one, two = ids(2)
+    for at, message_id in ((OLD, one), (RECENT, two)):
+        incoming = MessageReceived(
+            id=message_id,
+            message_id="3A",
+            chat="1@lid",
+            sender="1@lid",
+            sender_number=TO,
+            type="text",
+            text="Hello!",
+            received_at=OLD,
+        )
+        await world.happen((at, incoming))
+    await world.forget()
+    assert await world.messages() == {two}
+
+
+async def test_an_open_message_stays_however_old(world: World) -> None:
+    [waiting] = ids(1)
+    await world.happen((OLD - KEEP, queued(waiting)))
+    await world.forget()
+    assert await world.messages() == {waiting}
+
+
+async def test_the_feed_keeps_its_positions_and_a_client_from_before_gets_what_is_left(
+    world: World,
+) -> None:
+    number = BATCH + 7  # more than a batch
+    await world.happen(*[(OLD, queued(one)) for one in ids(number)])
+    [last] = ids(1)
+    await world.happen((RECENT, queued(last)))
+    before = await world.feed.end()
+    await world.happen((NOW, sent(last)))
+    await world.forget()
+    left = await world.feed.after(1, FeedFilter())
+    assert [(entry.position, entry.type) for entry in left] == [
+        (before, "message.queued"),
+        (before + 1, "message.sent"),
+    ]
+    assert await world.feed.end() == before + 1
+
+
+async def test_the_same_id_may_come_anew_while_its_old_row_is_there(world: World) -> None:
+    [reused] = ids(1)
+    await world.happen((OLD, queued(reused)), (OLD, sent(reused)), (NOW, queued(reused)))
+    async with world.database.connection() as connection:
+        [row] = await connection.fetch("SELECT * FROM messages")
+    assert (row["status"], row["message_id"], row["sent_at"]) == ("queued", None, None)
+    assert (row["created_at"], row["changed_at"]) == (NOW, NOW)
+    await world.forget()
+    assert await world.messages() == {reused}

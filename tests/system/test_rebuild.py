@@ -1,0 +1,261 @@
+"""A rebuild of the projections while everything serves: what they show is what is stored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+import wa_session_host.retention
+from deploy.local.servers import RabbitMQServer
+from tests.deadlines import eventually
+from tests.system.conftest import NewRing
+from tests.system.event_consumer import consuming
+from tests.system.projected import SESSIONS, World, execute, fetch, following, rows_of
+from tests.system.ring import Ring
+from wa_api.database import Database
+from wa_api.retention import Retention
+from wa_contracts.runtime.fault_points import FaultPoint, ReplayPoint
+
+SABOTAGES = (
+    "UPDATE messages SET status = 'failed', recipient = '1' WHERE session_id = '{victim}'",
+    "DELETE FROM messages WHERE session_id = '{other}'",
+    "UPDATE sessions SET status = 'banned', queued = 7 WHERE session_id = '{victim}'",
+    "DELETE FROM sessions WHERE session_id = '{other}'",
+    "DELETE FROM checkpoints WHERE session_id = '{other}'",
+    "UPDATE checkpoints SET applied_sequence = 999, seen_sequence = 1000 WHERE session_id = '{victim}'",
+    """INSERT INTO sessions (session_id, partition, status, desired_state, created_at)
+       VALUES ('{nobody}', 1, 'working', 'running', now())""",
+    "INSERT INTO checkpoints (session_id, applied_sequence, seen_sequence) VALUES ('{nobody}', 5, 5)",
+)
+
+KEEP = timedelta(days=30)
+
+AGE = """
+    UPDATE events SET occurred_at = occurred_at - interval '40 days'
+    WHERE stream = ANY(SELECT 'message-' || id FROM unnest($1::text[]) AS id)
+"""
+
+HOLE = "UPDATE checkpoints SET applied_sequence = 5 WHERE session_id = '{victim}'"
+
+CUT_REBUILD = """
+[rabbit_networking:close_connection(Pid, "a test")
+ || [{pid, Pid}, {client_properties, Properties}]
+        <- rabbit_networking:connection_info_all([pid, client_properties]),
+    {_, _, Name} <- [lists:keyfind(<<"connection_name">>, 1, Properties)],
+    binary:match(Name, <<"rebuild">>) =/= nomatch].
+"""
+
+
+@pytest.fixture(scope="module")
+async def world(
+    new_ring: NewRing, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """One ring of two hosts for the module; every test leaves it quiet and true."""
+    armed = tmp_path_factory.mktemp("rebuild") / "fault-point"
+    ring = await new_ring(
+        hosts=2,
+        environment={
+            "LEASE_SECONDS": "3",
+            "SIMULATED_LINKS_AFTER": "0.1",
+            "SESSION_RATE_PER_MINUTE": "100000",
+        },
+        host_environment={"FAULT_POINT_FILE": str(armed)},
+    )
+    async with consuming(ring.broker) as consumer:
+        sessions = [await ring.create_session(f"session {n}") for n in range(SESSIONS)]
+        for session in sessions:
+            await ring.wait_for_status(session["sessionId"], "working", timeout=30)
+        world = World(ring, sessions, consumer, armed)
+        await world.send_many(range(60))
+        yield world
+
+
+async def test_a_rebuild_under_traffic_loses_nothing_and_doubles_nothing(world: World) -> None:
+    ended = asyncio.Event()
+
+    async def traffic() -> int:
+        number = 1000
+        while not ended.is_set():
+            await world.send(number)
+            number += 1
+        return number - 1000
+
+    async with following(world.ring) as seen:
+        sending = asyncio.create_task(traffic())
+        await world.rebuild()
+        ended.set()
+        sent = await sending
+        await world.assert_true()
+        assert sent > 20, "the api answered while the rebuild ran"
+        last = (await fetch(world.ring.databases, "SELECT max(position) FROM feed"))[0][0]
+        await eventually(lambda: seen[-1:] == [last], within=10, what="the stream has it all")
+    assert seen == sorted(set(seen))
+
+
+async def test_a_client_resumes_across_a_rebuild(world: World) -> None:
+    async with following(world.ring) as seen:
+        await world.send_many(range(2000, 2005))
+        await eventually(lambda: len(seen) >= 10, within=10, what="some events")
+    await world.send_many(range(2005, 2010))
+    await world.rebuild()
+    await world.send_many(range(2010, 2015))
+    expected = await fetch(
+        world.ring.databases, f"SELECT position FROM feed WHERE position > {seen[-1]} ORDER BY 1"
+    )
+    async with following(world.ring, after=seen[-1]) as rest:
+        await eventually(lambda: len(rest) >= len(expected), within=10, what="all that is later")
+    assert rest == [position for (position,) in expected]
+
+
+async def test_the_feed_misses_nothing_when_a_rebuild_overtakes_the_projector(
+    world: World,
+) -> None:
+    await world.quiet()
+    async with following(world.ring) as seen:
+        await world.ring.end("projector")
+        for number in range(2100, 2130):
+            await world.send(number)
+        for session in world.sessions:
+            await world.consumer.wait_for(session["sessionId"], "message.sent", count=5)
+        await world.rebuild()
+        unfed = "SELECT count(*) FROM checkpoints WHERE fed_sequence < applied_sequence"
+        assert (await fetch(world.ring.databases, unfed))[0][0] == SESSIONS
+        await world.ring.restart("projector")
+        await world.assert_true()
+        assert (await fetch(world.ring.databases, unfed))[0][0] == 0
+        last = (await fetch(world.ring.databases, "SELECT max(position) FROM feed"))[0][0]
+        await eventually(lambda: seen[-1:] == [last], within=10, what="the stream has it all")
+
+
+async def test_a_rebuild_waits_for_hosts_and_outlives_its_connections(
+    world: World, rabbitmq: RabbitMQServer
+) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    for number in (0, 1):
+        await world.ring.kill_host(number)
+    connections = world.ring.log("rebuild").count("broker_connected")
+
+    def connected(times: int) -> bool:
+        return world.ring.log("rebuild").count("broker_connected") == connections + 2 * times
+
+    given_up = world.ring.start_rebuild()
+    await eventually(lambda: connected(1), within=20, what="one waits for the hosts")
+    assert await world.ring.end("rebuild")
+    assert given_up.exit_code == 1
+    assert "The rebuild was broken off. Nothing is changed." in world.ring.log("rebuild")
+
+    rebuild = world.ring.start_rebuild()
+    await eventually(lambda: connected(2), within=20, what="another waits")
+    await rabbitmq.evaluate(CUT_REBUILD)
+    await eventually(lambda: connected(3), within=20, what="its connections are back")
+    for number in (0, 1):
+        await world.ring.restart(f"host-{number}")
+    assert await rebuild.wait() == 0, world.ring.log("rebuild")
+    assert (await rows_of(world.ring.databases))["messages"] == before["messages"]
+    await world.all_work()
+    await world.send_many(range(2200, 2210))
+    await world.assert_true()
+
+
+async def test_a_rebuild_heals_what_is_wrong_in_the_tables(world: World) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    victim, other = (session["sessionId"] for session in world.sessions[:2])
+    for sabotage in SABOTAGES:
+        sql = sabotage.format(victim=victim, other=other, nobody=uuid4())
+        await execute(world.ring.databases.api, sql)
+    assert await rows_of(world.ring.databases) != before
+    await world.rebuild()
+    assert await rows_of(world.ring.databases) == before
+    await world.send_many(range(3000, 3010))
+    await world.assert_true()
+
+
+async def test_the_host_that_replays_is_killed_in_the_middle(world: World) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    world.armed.write_text(ReplayPoint.BUNDLE_REPLAYED)
+    await world.rebuild()
+    [dead] = [name for name, child in world.ring.processes.items() if child.exit_code == -9]
+    assert dead.startswith("host-")
+    after = await rows_of(world.ring.databases)
+    assert after["messages"] == before["messages"]
+    await world.ring.restart(dead)
+    await world.all_work()
+    await world.send_many(range(4000, 4010))
+    await world.assert_true()
+
+
+async def test_a_rebuild_that_is_killed_leaves_nothing_that_matters(world: World) -> None:
+    await world.quiet()
+    before = await rows_of(world.ring.databases)
+    armed = world.armed.with_name("of-the-rebuild")
+    armed.write_text(FaultPoint.PROJECTION_STORED)
+    killed = world.ring.start_rebuild({"FAULT_POINT_FILE": str(armed)})
+    assert await killed.wait() == -9
+    half_done = await fetch(world.ring.databases, "SELECT count(*) FROM api_rebuild.checkpoints")
+    assert half_done[0][0] > 0
+    assert await rows_of(world.ring.databases) == before
+    await world.rebuild()
+    assert await rows_of(world.ring.databases) == before
+    left = "SELECT tablename FROM pg_tables WHERE schemaname = 'api_rebuild'"
+    assert await fetch(world.ring.databases, left) == []
+    await world.assert_true()
+
+
+async def test_a_rebuild_after_retention_reaches_what_retention_left(world: World) -> None:
+    old, kept = world.accepted[:40], world.accepted[40:]
+    await world.quiet()
+    await execute(world.ring.databases.session_host, AGE, old)
+    await world.rebuild()  # the tables get the times that the store has now
+    removed = await remove_finished(world.ring)
+    assert 30 < removed <= len(old), "each but those with the highest sequence of their session"
+    await forget_rows(world.ring)
+    left = await rows_of(world.ring.databases)
+    assert {str(row[0]) for row in left["messages"]} == set(kept)
+    await world.rebuild()
+    assert await rows_of(world.ring.databases) == left
+
+    # A gap of which the events are gone ends all the same.
+    victim = world.sessions[0]["sessionId"]
+    await execute(world.ring.databases.api, HOLE.format(victim=victim))
+    await world.quiet()
+    assert await rows_of(world.ring.databases) == left
+
+    world.accepted = kept
+    await world.send_many(range(5000, 5020))
+    shown = {str(row[0]) for row in (await rows_of(world.ring.databases))["messages"]}
+    assert set(world.accepted) <= shown
+    world.consumer.assert_gapless()
+
+
+async def remove_finished(ring: Ring) -> int:
+    """What the hosts do every hour, in their names."""
+    removed = 0
+    async with asyncpg.create_pool(ring.databases.session_host, min_size=1) as pool:
+        for row in await pool.fetch("SELECT partition, host, fencing_token FROM partitions"):
+            retention = wa_session_host.retention.Retention(pool, row["host"], KEEP)
+            removed += await retention.remove_finished(
+                row["partition"], row["fencing_token"], datetime.now(UTC)
+            )
+    return removed
+
+
+async def forget_rows(ring: Ring) -> None:
+    """What the projector does every ten minutes."""
+    async with Database(ring.databases.api, size=1) as database:
+        await Retention(database, keep=KEEP, clock=lambda: datetime.now(UTC)).forget()
+
+
+async def test_only_one_rebuild_runs_at_a_time(world: World) -> None:
+    connection = await asyncpg.connect(world.ring.databases.api)
+    try:
+        await connection.execute("SELECT pg_advisory_lock(x'77615F72656275'::bigint)")
+        assert await world.ring.start_rebuild().wait() == 1
+    finally:
+        await connection.close()
+    assert "Another rebuild is running." in world.ring.log("rebuild")
