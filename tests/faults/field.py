@@ -88,7 +88,7 @@ class Field:
 
     async def _is_settled(self) -> bool:
         try:
-            stored = await self._stored()
+            stored = await stored_events(self.store)
             projected = await self._projected()
         except (OSError, asyncpg.PostgresError) as error:
             raise AssertionError(str(error)) from error
@@ -107,17 +107,9 @@ class Field:
             sent=clients.sent,
             recorded=recorder.read(self.log),
             consumed=list(self.consumed),
-            stored=await self._stored(),
+            stored=await stored_events(self.store),
             projected=await self._projected(),
         )
-
-    async def _stored(self) -> list[dict[str, Any]]:
-        """The whole event store, in the order of storing."""
-        connection = await asyncpg.connect(self.store.session_host)
-        try:
-            return [dict(row) for row in await connection.fetch(STORED)]
-        finally:
-            await connection.close()
 
     async def _projected(self) -> dict[str, dict[str, Any]]:
         """Every message as the api shows it."""
@@ -127,6 +119,15 @@ class Field:
         finally:
             await connection.close()
         return {str(row["id"]): dict(row) for row in rows}
+
+
+async def stored_events(store: Databases) -> list[dict[str, Any]]:
+    """The whole event store, in the order of storing."""
+    connection = await asyncpg.connect(store.session_host)
+    try:
+        return [dict(row) for row in await connection.fetch(STORED)]
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager

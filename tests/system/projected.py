@@ -14,7 +14,7 @@ import httpx
 
 from deploy.local.databases import Databases
 from tests.deadlines import eventually
-from tests.faults.soak import stored_events
+from tests.faults.field import stored_events
 from tests.system.event_consumer import EventConsumer
 from tests.system.ring import Ring
 
