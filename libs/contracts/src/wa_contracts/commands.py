@@ -129,6 +129,17 @@ class ReplaySession(Command):
     queue: str
 
 
+class FetchMedia(Command):
+    """Download the media of an incoming message and put it, in pieces, into `queue`.
+
+    Answered by a `Reply` with what is to come, or why nothing will; see `media_transfer`.
+    """
+
+    type: Literal["FetchMedia"] = "FetchMedia"
+    message_id: MessageId
+    queue: str
+
+
 AnyCommand = Annotated[
     CreateSession
     | RestartSession
@@ -140,6 +151,7 @@ AnyCommand = Annotated[
     | CancelMessage
     | ResendMessage
     | FailMessage
-    | ReplaySession,
+    | ReplaySession
+    | FetchMedia,
     Field(discriminator="type"),
 ]

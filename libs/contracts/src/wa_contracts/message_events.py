@@ -91,7 +91,11 @@ class MessageCancelled(Event):
 
 
 class MessageReceived(Event):
-    """A message arrived. `media` names its kind if it has any; `id` is ours, `message_id` WhatsApp's."""
+    """A message arrived. `id` is ours, `message_id` WhatsApp's; `type` is `text` or its media's kind.
+
+    Media is downloaded by `GET /api/messages/{id}/media`; `mediaSize` is in bytes, as its sender said.
+    `sender` is the address that WhatsApp names, `senderNumber` and `senderLid` what is known of both.
+    """
 
     TYPE: ClassVar[str] = "message.received"
     id: MessageId
@@ -99,9 +103,11 @@ class MessageReceived(Event):
     chat: str
     sender: str
     sender_number: str | None = None
+    sender_lid: str | None = None
     type: str
     text: str | None = None
     media_mime_type: str | None = None
+    media_size: int | None = None
     file_name: str | None = None
     quoted_message_id: str | None = None
     is_group: bool = False

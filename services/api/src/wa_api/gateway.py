@@ -13,6 +13,7 @@ from wa_api.feed import Feed
 from wa_api.host_liveness import HostLiveness
 from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
+from wa_api.media_downloads import MediaDownloads
 from wa_api.message_requests import MessageRequests
 from wa_api.outcomes import Outcomes
 from wa_api.rate_limit import RateLimit
@@ -40,6 +41,8 @@ class Gateway:
     send_rate: RateLimit
     media_rule: MediaAddressRule
     message_requests: MessageRequests
+    media_link: BrokerLink
+    media_downloads: MediaDownloads
     lifecycle: SessionLifecycle
     views: Views
     dashboard_views: DashboardViews

@@ -28,6 +28,7 @@ from wa_api.inbox import Inbox
 from wa_api.keys import Keys, derive, load_keys
 from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
+from wa_api.media_downloads import MediaDownloads, limit_pieces
 from wa_api.message_requests import MessageRequests
 from wa_api.metrics import ApiMetrics, ProjectorMetrics, metrics_served
 from wa_api.outcomes import Outcomes
@@ -129,7 +130,7 @@ async def run_api(
         database = Database(settings.api_database_url.get_secret_value())
         await stack.enter_async_context(database)
         gateway = build_gateway(settings, keys, database)
-        links = (gateway.publish_link, gateway.inbox_link)
+        links = (gateway.publish_link, gateway.inbox_link, gateway.media_link)
         registry = CollectorRegistry()
         app = build_app(gateway, _api_metrics(registry, gateway))
         address = _first_address(settings.host)
@@ -157,6 +158,7 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
     inbox = Inbox(f"api-{new_id()}", outcomes, liveness)
     amqp_url = settings.amqp_url.get_secret_value()
     publish_link = BrokerLink(amqp_url, "wa_api, publishing")
+    media_link = BrokerLink(amqp_url, "wa_api, media", limit_pieces)
     bus = CommandBus(publish_link)
     views = Views(database, liveness)
     credentials = Credentials(database, derive(keys.encryption, "session tokens"))
@@ -180,6 +182,8 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
         ),
         send_rate=RateLimit(settings.session_rate_per_minute, time.monotonic),
         media_rule=MediaAddressRule(settings.media_directory, settings.media_allowed_hosts),
+        media_link=media_link,
+        media_downloads=MediaDownloads(requests, media_link),
         message_requests=MessageRequests(requests=requests, views=views, live=live),
         lifecycle=SessionLifecycle(
             database=database, credentials=credentials, requests=requests, views=views

@@ -11,6 +11,7 @@ from wa_contracts.commands import (
     AnyCommand,
     CancelMessage,
     FailMessage,
+    FetchMedia,
     ReplaySession,
     RequestPairingCode,
     ResendMessage,
@@ -20,6 +21,7 @@ from wa_contracts.replies import ErrorDetail, Reply
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_session_host.group_commit import DATABASE_AWAY
+from wa_session_host.media_commands import MediaCommands
 from wa_session_host.message_commands import MessageCommands
 from wa_session_host.partition import Partition
 from wa_session_host.session_commands import SessionCommands
@@ -38,6 +40,7 @@ class Intake:
         self._ports = partition.ports
         self._messages = MessageCommands(partition)
         self._sessions = SessionCommands(partition)
+        self._media = MediaCommands(partition)
         self._deliveries: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._unacked: set[AbstractIncomingMessage] = set()
 
@@ -73,6 +76,8 @@ class Intake:
             log.warning("command_undecodable", error=str(error))
             await self._settle(delivery, dead=True)
             return
+        if isinstance(command, FetchMedia):
+            await self._settle(delivery)  # takes long, and nobody else may begin it anew
         try:
             await self._act_once_the_store_answers(command)
         except LeaseLost:
@@ -97,6 +102,8 @@ class Intake:
                 return
 
     async def _settle(self, delivery: AbstractIncomingMessage, *, dead: bool = False) -> None:
+        if delivery not in self._unacked:
+            return
         self._unacked.discard(delivery)
         try:
             async with losses():
@@ -123,6 +130,8 @@ class Intake:
                 await self._messages.fail(command)
             case ReplaySession():
                 await self._sessions.replay(command)
+            case FetchMedia():
+                await self._media.fetch(command)
             case RequestPairingCode():
                 await self._sessions.pair(command)
             case _:

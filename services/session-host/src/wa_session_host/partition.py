@@ -16,6 +16,7 @@ from wa_session_host.folding import message_state, session_state
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.leases import Claim
 from wa_session_host.media import MediaFetcher
+from wa_session_host.media_delivery import MediaDelivery
 from wa_session_host.outbox import Outbox
 from wa_session_host.relay import Relay
 from wa_session_host.runner import OpenMessage
@@ -40,6 +41,7 @@ class Ports:
     clock: Callable[[], datetime]
     queue_limit: int
     login_seconds: float
+    media_delivery: MediaDelivery
 
 
 class Partition:

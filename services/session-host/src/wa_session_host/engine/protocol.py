@@ -27,6 +27,7 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     StreamReplaced,
 )
+from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import Acknowledged, Outgoing
 
 FRAME_LIMIT = 8 * 1024 * 1024
@@ -67,6 +68,15 @@ class PairCall:
 
 
 @dataclass(frozen=True)
+class DownloadCall:
+    """Host to worker: save this media in that file."""
+
+    call: int
+    media: ReceivedMedia
+    path: str
+
+
+@dataclass(frozen=True)
 class LogOutCall:
     """Host to worker: remove the link."""
 
@@ -102,6 +112,7 @@ Frame = (
     | ExtendDeadline
     | SendCall
     | PairCall
+    | DownloadCall
     | LogOutCall
     | Hello
     | Alive
