@@ -10,6 +10,7 @@ from wa_api.dashboard_views import DashboardViews
 from wa_api.database import Database
 from wa_api.dead_letters import DeadLetters
 from wa_api.feed import Feed
+from wa_api.feed_tail import FeedTail
 from wa_api.host_liveness import HostLiveness
 from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
@@ -47,6 +48,7 @@ class Gateway:
     views: Views
     dashboard_views: DashboardViews
     feed: Feed
+    feed_tail: FeedTail
     dead_letters: DeadLetters
     live: Live
 

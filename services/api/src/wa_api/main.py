@@ -22,6 +22,7 @@ from wa_api.database import Database
 from wa_api.dead_letter_collector import DeadLetterCollector
 from wa_api.dead_letters import DeadLetters
 from wa_api.feed import Feed
+from wa_api.feed_tail import FeedTail
 from wa_api.gateway import Gateway
 from wa_api.host_liveness import HostLiveness
 from wa_api.inbox import Inbox
@@ -30,7 +31,7 @@ from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
 from wa_api.media_downloads import MediaDownloads, limit_pieces
 from wa_api.message_requests import MessageRequests
-from wa_api.metrics import ApiMetrics, ProjectorMetrics, metrics_served
+from wa_api.metrics import ApiMetrics, FeedMetrics, ProjectorMetrics, metrics_served
 from wa_api.outcomes import Outcomes
 from wa_api.projection_writer import ProjectionWriter
 from wa_api.projector import Projector
@@ -162,6 +163,7 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
     bus = CommandBus(publish_link)
     views = Views(database, liveness)
     credentials = Credentials(database, derive(keys.encryption, "session tokens"))
+    feed = Feed(database)
     live = Live(settings.api_database_url.get_secret_value())
     requests = RequestsToOwner(bus=bus, outcomes=outcomes, views=views, reply_to=inbox.reply_to)
     return Gateway(
@@ -190,7 +192,8 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
         ),
         views=views,
         dashboard_views=DashboardViews(database, liveness),
-        feed=Feed(database),
+        feed=feed,
+        feed_tail=FeedTail(feed, live),
         dead_letters=DeadLetters(database, publish_link),
         live=live,
     )
@@ -200,6 +203,7 @@ def _api_metrics(registry: CollectorRegistry, gateway: Gateway) -> ApiMetrics:
     metrics = ApiMetrics(registry)
     metrics.open_waits.set_function(lambda: gateway.outcomes.open_waits)
     metrics.live_hosts.set_function(gateway.liveness.live_hosts)
+    registry.register(FeedMetrics(gateway.feed))
     metrics.broker_available.set_function(lambda: float(gateway.publish_link.is_connected))
     return metrics
 
