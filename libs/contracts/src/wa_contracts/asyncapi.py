@@ -13,11 +13,12 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from wa_contracts.codec import EVENT_TYPES
+from wa_contracts.codec import EVENT_TYPES, encode
 from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
+from wa_contracts.examples import EXAMPLES
 from wa_contracts.session_events import Event
-from wa_contracts.topology import EVENT_LOG, EVENTS
+from wa_contracts.topology import EVENT_LOG, EVENTS, LOG_MAX_AGE, LOG_MAX_BYTES
 
 Json = dict[str, Any]
 
@@ -83,7 +84,10 @@ def asyncapi_document() -> Json:
                 "description": "RabbitMQ, with credentials of your own.",
             }
         },
-        "channels": {event.TYPE: _channel(event) for event in EVENT_TYPES.values()},
+        "channels": {
+            **{event.TYPE: _channel(event) for event in EVENT_TYPES.values()},
+            EVENT_LOG: _log_channel(),
+        },
         "operations": {
             f"consume.{event.TYPE}": {
                 "action": "receive",
@@ -91,6 +95,13 @@ def asyncapi_document() -> Json:
                 "summary": event.__doc__,
             }
             for event in EVENT_TYPES.values()
+        }
+        | {
+            f"read.{EVENT_LOG}": {
+                "action": "receive",
+                "channel": {"$ref": f"#/channels/{EVENT_LOG}"},
+                "summary": "Begin in the past, with the consumer's argument `x-stream-offset`.",
+            }
         },
         "components": {
             "messages": {event.__name__: _message(event) for event in EVENT_TYPES.values()},
@@ -122,6 +133,38 @@ def _channel(event: type[Event]) -> Json:
     }
 
 
+def _log_channel() -> Json:
+    return {
+        "address": EVENT_LOG,
+        "title": "The log of all events",
+        "description": f"A stream that keeps {LOG_MAX_AGE} and {LOG_MAX_BYTES:,} bytes.",
+        "messages": {
+            event.__name__: {"$ref": f"#/components/messages/{event.__name__}"}
+            for event in EVENT_TYPES.values()
+        },
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "queue": {
+                    "name": EVENT_LOG,
+                    "durable": True,
+                    "exclusive": False,
+                    "autoDelete": False,
+                    "vhost": "/",
+                },
+            }
+        },
+    }
+
+
+def _examples(event: type[Event]) -> list[Json]:
+    return [
+        {"name": event.TYPE, "payload": json.loads(encode(example))}
+        for example in EXAMPLES
+        if example.type == event.TYPE
+    ]
+
+
 def _message(event: type[Event]) -> Json:
     envelope = Envelope.model_json_schema(mode="serialization")
     properties: Json = envelope["properties"] | {
@@ -139,6 +182,7 @@ def _message(event: type[Event]) -> Json:
             "properties": properties,
             "required": envelope["required"],
         },
+        "examples": _examples(event),
     }
 
 
