@@ -10,6 +10,7 @@ import pytest
 
 from tests.deadlines import eventually
 from tests.queues import is_consumed
+from wa_contracts import consumer
 from wa_contracts.amqp import declare_topology
 from wa_contracts.codec import encode
 from wa_contracts.commands import MessageType
@@ -237,6 +238,89 @@ async def test_a_consumer_that_starts_late_gets_everything_since_then(
     await publisher.publish(*(sent(n, late) for n in range(50, 60)))
     assert await reader.until(58) == list(range(2, 60))
     await reader.stop()
+
+
+async def test_killed_in_the_past_it_begins_the_past_again(publisher: Publisher) -> None:
+    session, since = SessionId(uuid4()), datetime.now(UTC)
+    await publisher.publish(*(sent(n, session) for n in range(1, 11)))
+    taken: list[int] = []
+
+    def again() -> Subscription:
+        return subscribe(
+            publisher.url, "message.sent", session=str(session), queue="past", since=since
+        )
+
+    async def work() -> None:
+        async for event in again():
+            taken.append(event.session_sequence)
+            if event.session_sequence == 3:
+                await asyncio.Event().wait()
+
+    dying = asyncio.create_task(work())
+    await eventually(lambda: taken == [1, 2, 3], within=15, what="three events")
+    dying.cancel()
+    await asyncio.wait([dying])
+    await publisher.publish(sent(11, session))
+    second = Reader(again())
+    assert await second.until(11) == list(range(1, 12))
+    await bound(publisher, "past")  # it has read the past to its end
+    await second.stop()
+    await publisher.publish(sent(12, session))
+    third = Reader(again())
+    await eventually(lambda: third.events, within=15, what="what happened since")
+    assert min(event.session_sequence for event in third.events) >= 11
+    await third.stop()
+
+
+async def test_one_of_two_workers_reads_the_past(publisher: Publisher) -> None:
+    session, since = SessionId(uuid4()), datetime.now(UTC)
+    await publisher.publish(*(sent(n, session) for n in range(1, 31)))
+
+    def worker() -> Reader:
+        return Reader(
+            subscribe(publisher.url, "message.sent", session=str(session), queue="two", since=since)
+        )
+
+    workers = [worker()]
+    await eventually(
+        lambda: is_consumed(publisher.url, "two.past"), within=20, what="the past is being read"
+    )
+    workers.append(worker())
+    await eventually(
+        lambda: sum(len(one.events) for one in workers) >= 30, within=20, what="30 events"
+    )
+    await bound(publisher, "two")
+    await publisher.publish(sent(31, session))
+    await eventually(
+        lambda: sum(len(one.events) for one in workers) >= 31, within=20, what="the present"
+    )
+    sequences = sorted(e.session_sequence for one in workers for e in one.events)
+    assert sequences == list(range(1, 32))
+    for one in workers:
+        await one.stop()
+
+
+async def test_an_absent_consumer_does_not_fill_the_broker(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "QUEUE_MAX_LENGTH", 10)
+    monkeypatch.setattr(consumer, "DEAD_LETTERS_MAX_LENGTH", 5)
+    reader = Reader(subscribe(publisher.url, "message.sent", queue="absent"))
+    await bound(publisher, "absent")
+    await reader.stop()
+    await publisher.publish(*(sent(n) for n in range(1, 101)))
+
+    async def kept() -> bool:
+        found = await publisher.channel.declare_queue("absent", passive=True)
+        dead = await publisher.channel.declare_queue("absent.dead-letters", passive=True)
+        counts = (found.declaration_result.message_count, dead.declaration_result.message_count)
+        assert counts == (10, 5), counts
+        return True
+
+    await eventually(kept, within=15, what="the newest are kept, and few of the others")
+    again = Reader(subscribe(publisher.url, "message.sent", queue="absent"))
+    assert await again.until(10) == list(range(91, 101))
+    await again.stop()
 
 
 async def test_an_event_that_does_not_exist_is_said_at_once() -> None:
