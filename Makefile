@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MEMBERS := libs/contracts services/api services/session-host
-SOURCES := libs services deploy tests
+SOURCES := libs services deploy tests examples
 LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   $(foreach member,wa-contracts wa-api wa-session-host,--no-emit-package $(member))
