@@ -4,6 +4,7 @@ Both are made from the models. `python -m wa_contracts.asyncapi` writes them to
 `libs/contracts/schemas/`; a test holds the files and the models equal.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -33,10 +34,18 @@ def command_types() -> tuple[type[Command], ...]:
     return get_args(union)
 
 
+def described(event: type[Event]) -> str:
+    """What the event means, with its fields named as in JSON."""
+    text = inspect.cleandoc(event.__doc__ or "")
+    for name, field in event.model_fields.items():
+        text = text.replace(f"`{name}`", f"`{field.serialization_alias or name}`")
+    return text
+
+
 def event_schema(event: type[Event]) -> Json:
     """JSON Schema (2020-12) of an event in its envelope, as it is published."""
     envelope = Envelope.model_json_schema(mode="serialization")
-    data = event.model_json_schema(mode="serialization")
+    data = event.model_json_schema(mode="serialization") | {"description": described(event)}
     definitions = envelope.pop("$defs", {}) | data.pop("$defs", {})
     definitions.pop("Event", None)
     properties = envelope["properties"] | {
@@ -47,7 +56,7 @@ def event_schema(event: type[Event]) -> Json:
     schema = envelope | {
         "$schema": DIALECT,
         "title": event.__name__,
-        "description": event.__doc__,
+        "description": described(event),
         "properties": properties,
     }
     return schema | ({"$defs": definitions} if definitions else {})
@@ -92,7 +101,7 @@ def asyncapi_document() -> Json:
             f"consume.{event.TYPE}": {
                 "action": "receive",
                 "channel": {"$ref": f"#/channels/{_escaped(event.TYPE)}"},
-                "summary": event.__doc__,
+                "summary": described(event),
             }
             for event in EVENT_TYPES.values()
         }
@@ -175,7 +184,7 @@ def _message(event: type[Event]) -> Json:
     return {
         "name": event.TYPE,
         "title": event.__name__,
-        "summary": event.__doc__,
+        "summary": described(event),
         "contentType": "application/json",
         "payload": {
             "type": "object",
@@ -191,7 +200,9 @@ def _data_schemas() -> Mapping[str, Any]:
     _, definitions = models_json_schema(
         [(model, "serialization") for model in models], ref_template=_REFERENCES
     )
-    named: Mapping[str, Any] = definitions["$defs"]
+    named: dict[str, Any] = definitions["$defs"]
+    for event in EVENT_TYPES.values():
+        named[event.__name__]["description"] = described(event)
     return named
 
 
