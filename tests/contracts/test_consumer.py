@@ -1,13 +1,18 @@
 """The consumer library, on a real RabbitMQ, with events that look like the relay's."""
 
 import asyncio
+import re
+import shlex
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
 import aio_pika
 import pytest
 
+from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
 from tests.queues import is_consumed
 from wa_contracts import consumer
@@ -321,6 +326,66 @@ async def test_an_absent_consumer_does_not_fill_the_broker(
     again = Reader(subscribe(publisher.url, "message.sent", queue="absent"))
     assert await again.until(10) == list(range(91, 101))
     await again.stop()
+
+
+async def test_the_documented_permissions_are_enough_and_no_more(
+    publisher: Publisher, rabbitmq: RabbitMQServer
+) -> None:
+    """Those of docs/events.md, for a program whose queues begin with `my-app`."""
+    documentation = (Path(__file__).parents[2] / "docs/events.md").read_text()
+    [command] = re.findall(r"set_permissions [^`\n]*", documentation)
+    configure, write, read = shlex.split(command)[-3:]
+    [command] = re.findall(r"set_topic_permissions [^`\n]*", documentation)
+    exchange_name, topic_write, topic_read = shlex.split(command)[-3:]
+    address = urlsplit(publisher.url)
+    vhost = unquote(address.path.removeprefix("/"))
+    module = "rabbit_auth_backend_internal"
+    await rabbitmq.evaluate(f'{module}:add_user(<<"my-app">>, <<"secret">>, <<"test">>).')
+    try:
+        await rabbitmq.evaluate(
+            f"{module}:set_permissions({binary('my-app')}, {binary(vhost)}, {binary(configure)},"
+            f" {binary(write)}, {binary(read)}, {binary('test')}),"
+            f"{module}:set_topic_permissions({binary('my-app')}, {binary(vhost)},"
+            f" {binary(exchange_name)}, {binary(topic_write)}, {binary(topic_read)},"
+            f" {binary('test')})."
+        )
+        url = address._replace(netloc=f"my-app:secret@{address.hostname}:{address.port}").geturl()
+        session, since = SessionId(uuid4()), datetime.now(UTC)
+        await publisher.publish(sent(1, session))
+        reader = Reader(
+            subscribe(url, "message.sent", session=str(session), queue="my-app", since=since)
+        )
+        await bound(publisher, "my-app")
+        await publisher.publish(sent(2, session))
+        assert await reader.until(2) == [1, 2]
+        await reader.stop()
+        async with await aio_pika.connect(url) as connection:
+            for name in ("wa.commands.p0", "wa.projector"):
+                channel = await connection.channel()
+                queue = await channel.get_queue(name)
+                with pytest.raises(aio_pika.exceptions.ChannelClosed):
+                    await queue.consume(reader_of_others)
+            for key in ("#", "reply.*"):
+                channel = await connection.channel()
+                queue = await channel.get_queue("my-app")
+                with pytest.raises(aio_pika.exceptions.ChannelClosed):
+                    await queue.bind(EVENTS, key)
+            channel = await connection.channel()
+            exchange = await channel.get_exchange("wa.commands", ensure=False)
+            with pytest.raises(aio_pika.exceptions.ChannelClosed):
+                await exchange.publish(aio_pika.Message(b"{}"), "p0")
+    finally:
+        await rabbitmq.evaluate(f'{module}:delete_user(<<"my-app">>, <<"test">>).')
+
+
+def binary(text: str) -> str:
+    """An Erlang binary."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'<<"{escaped}">>'
+
+
+async def reader_of_others(_: aio_pika.abc.AbstractIncomingMessage) -> None:
+    """Would get what belongs to the gateway."""
 
 
 async def test_an_event_that_does_not_exist_is_said_at_once() -> None:
