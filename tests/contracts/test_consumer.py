@@ -15,7 +15,7 @@ import pytest
 from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
 from tests.queues import is_consumed
-from wa_contracts import consumer
+from wa_contracts import consumer_queue
 from wa_contracts.amqp import declare_topology
 from wa_contracts.codec import encode
 from wa_contracts.commands import MessageType
@@ -308,8 +308,8 @@ async def test_one_of_two_workers_reads_the_past(publisher: Publisher) -> None:
 async def test_an_absent_consumer_does_not_fill_the_broker(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "QUEUE_MAX_LENGTH", 10)
-    monkeypatch.setattr(consumer, "DEAD_LETTERS_MAX_LENGTH", 5)
+    monkeypatch.setattr(consumer_queue, "QUEUE_MAX_LENGTH", 10)
+    monkeypatch.setattr(consumer_queue, "DEAD_LETTERS_MAX_LENGTH", 5)
     reader = Reader(subscribe(publisher.url, "message.sent", queue="absent"))
     await bound(publisher, "absent")
     await reader.stop()
@@ -391,3 +391,8 @@ async def reader_of_others(_: aio_pika.abc.AbstractIncomingMessage) -> None:
 async def test_an_event_that_does_not_exist_is_said_at_once() -> None:
     with pytest.raises(ValueError, match=r"message\.vanished"):
         subscribe("amqp://127.0.0.1/", "message.vanished")
+
+
+async def test_a_time_without_a_zone_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        subscribe("amqp://127.0.0.1/", since=datetime(2026, 1, 2))  # noqa: DTZ001 - the very fault

@@ -13,26 +13,19 @@ from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import (
-    AbstractChannel,
     AbstractConnection,
     AbstractIncomingMessage,
     AbstractQueue,
 )
 
 from wa_contracts.codec import EVENT_TYPES, Undecodable, decode_event
+from wa_contracts.consumer_queue import declare_queue, mark_past_unread, past_mark
 from wa_contracts.envelope import Envelope
-from wa_contracts.topology import DELIVERY_LIMIT, EVENT_LOG, EVENTS
+from wa_contracts.topology import EVENT_LOG
 
 log = logging.getLogger(__name__)
 
 PREFETCH = 100
-QUEUE_EXPIRES_SECONDS = 7 * 24 * 3600
-QUEUE_MAX_LENGTH = 1_000_000
-QUEUE_MAX_BYTES = 1_000_000_000
-"""What an absent consumer's queue may hold; beyond it the oldest events are dropped."""
-DEAD_LETTERS_MAX_LENGTH = 10_000
-DEAD_LETTERS_MAX_BYTES = 100_000_000
-DEAD_LETTERS_SECONDS = 30 * 24 * 3600
 REMEMBERED = 10_000
 RECONNECT_SECONDS = 1.0
 END_OF_LOG_SECONDS = 2.0
@@ -62,6 +55,8 @@ class Subscription:
         unknown = [name for name in types if name not in EVENT_TYPES]
         if unknown:
             raise ValueError(f"no such event: {', '.join(unknown)}")
+        if since is not None and since.tzinfo is None:
+            raise ValueError("`since` has no time zone: give it one, for example UTC")
         self._url = url
         self._types = tuple(types) or tuple(EVENT_TYPES)
         self._session = session
@@ -105,30 +100,20 @@ class Subscription:
         async with connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=self._prefetch)
-            if self._since is not None and not await self._exists(connection):
-                await self._mark_past_unread(channel)
-            yield connection, await self._declare(channel)
+            name = self._queue_name
+            if name is not None and self._since and not await self._exists(connection, name):
+                await mark_past_unread(channel, name)
+            keys = [f"v1.{self._session}.{event}" for event in self._types]
+            yield connection, await declare_queue(channel, name, keys)
 
-    async def _exists(self, connection: AbstractConnection) -> bool:
-        if self._queue_name is None:
-            return True
+    async def _exists(self, connection: AbstractConnection, name: str) -> bool:
         channel = await connection.channel()
         try:
-            await channel.declare_queue(self._queue_name, passive=True)
+            await channel.declare_queue(name, passive=True)
         except aio_pika.exceptions.ChannelNotFoundEntity:
             return False
         await channel.close()
         return True
-
-    async def _mark_past_unread(self, channel: AbstractChannel) -> None:
-        """An empty queue beside the subscriber's says so, until the past was read to its end."""
-        await channel.declare_queue(
-            self._past_name, durable=True, arguments={"x-expires": QUEUE_EXPIRES_SECONDS * 1000}
-        )
-
-    @property
-    def _past_name(self) -> str:
-        return f"{self._queue_name}.past"
 
     async def _past(self, connection: AbstractConnection) -> AsyncGenerator[Envelope, None]:
         """The past, if it was asked for and not read yet, nor is being read by another worker."""
@@ -141,7 +126,7 @@ class Subscription:
             return
         channel = await connection.channel()
         try:
-            unread = await channel.get_queue(self._past_name)
+            unread = await channel.get_queue(past_mark(self._queue_name))
             await unread.consume(_ignore, exclusive=True)
         except aio_pika.exceptions.ChannelClosed:  # not there, or another worker has it
             return
@@ -149,39 +134,6 @@ class Subscription:
             async for event in past:
                 yield event
         await unread.delete(if_unused=False)
-
-    async def _declare(self, channel: AbstractChannel) -> AbstractQueue:
-        """The subscriber's queue, which goes when unused for a week, and its dead letters."""
-        if self._queue_name is None:
-            queue = await channel.declare_queue(exclusive=True)
-        else:
-            dead = f"{self._queue_name}.dead-letters"
-            await channel.declare_queue(
-                dead,
-                durable=True,
-                arguments={
-                    "x-queue-type": "quorum",
-                    "x-max-length": DEAD_LETTERS_MAX_LENGTH,
-                    "x-max-length-bytes": DEAD_LETTERS_MAX_BYTES,
-                    "x-message-ttl": DEAD_LETTERS_SECONDS * 1000,
-                },
-            )
-            queue = await channel.declare_queue(
-                self._queue_name,
-                durable=True,
-                arguments={
-                    "x-queue-type": "quorum",
-                    "x-delivery-limit": DELIVERY_LIMIT,
-                    "x-max-length": QUEUE_MAX_LENGTH,
-                    "x-max-length-bytes": QUEUE_MAX_BYTES,
-                    "x-expires": QUEUE_EXPIRES_SECONDS * 1000,
-                    "x-dead-letter-exchange": "",
-                    "x-dead-letter-routing-key": dead,
-                },
-            )
-        for name in self._types:
-            await queue.bind(EVENTS, f"v1.{self._session}.{name}")
-        return queue
 
     async def _from_queue(self, queue: AbstractQueue) -> AsyncGenerator[Envelope, None]:
         async with queue.iterator() as messages:
@@ -313,7 +265,7 @@ def subscribe(
     comes back by itself, for ever.
 
     Raises:
-        ValueError: there is no event of such a name.
+        ValueError: there is no event of such a name, or `since` has no time zone.
     """
     return Subscription(url, types, session=session, queue=queue, since=since, prefetch=prefetch)
 
