@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MEMBERS := libs/contracts services/api services/session-host
-SOURCES := libs services deploy tests
+SOURCES := libs services deploy tests examples
 LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   $(foreach member,wa-contracts wa-api wa-session-host,--no-emit-package $(member))
@@ -29,13 +29,13 @@ test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to
 	@$(LOCAL) tools
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) ## Format, lint, types, import rules, what deploy/ would deploy, no machine's names
+check: $(READY) ## Format, lint, types, import rules, what deploy/ would deploy, the published contract, no machine's names
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m deploy.local.provenance
-	@$(BIN)/python -m pytest --quiet tests/deploy
+	@$(BIN)/python -m pytest --quiet tests/deploy tests/contracts/test_published_contract.py tests/contracts/test_golden.py
 
 lock: ## Renew requirements.lock, then the images' locks from it
 	@PYTHON="$(PYTHON)" deploy/local/setup.sh --only-uv

@@ -146,7 +146,7 @@ async def test_the_feed_keeps_its_positions_and_a_client_from_before_gets_what_i
     before = await world.feed.end()
     await world.happen((NOW, sent(last)))
     await world.forget()
-    left = await world.feed.after(1, FeedFilter())
+    left = (await world.feed.after(1, FeedFilter())).entries
     assert [(entry.position, entry.type) for entry in left] == [
         (before, "message.queued"),
         (before + 1, "message.sent"),

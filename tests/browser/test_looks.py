@@ -44,6 +44,8 @@ async def test_signed_out(visitor: Operator) -> None:
     await examine(visitor.page, "wrong-key")
     await visitor.page.goto("/docs")
     await examine(visitor.page, "reference")
+    await visitor.page.goto("/docs/events")
+    await examine(visitor.page, "event-reference")
 
 
 async def test_sessions(operator: Operator) -> None:

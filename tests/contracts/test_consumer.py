@@ -1,15 +1,21 @@
 """The consumer library, on a real RabbitMQ, with events that look like the relay's."""
 
 import asyncio
+import re
+import shlex
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
 import aio_pika
 import pytest
 
+from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
 from tests.queues import is_consumed
+from wa_contracts import consumer_queue
 from wa_contracts.amqp import declare_topology
 from wa_contracts.codec import encode
 from wa_contracts.commands import MessageType
@@ -239,6 +245,154 @@ async def test_a_consumer_that_starts_late_gets_everything_since_then(
     await reader.stop()
 
 
+async def test_killed_in_the_past_it_begins_the_past_again(publisher: Publisher) -> None:
+    session, since = SessionId(uuid4()), datetime.now(UTC)
+    await publisher.publish(*(sent(n, session) for n in range(1, 11)))
+    taken: list[int] = []
+
+    def again() -> Subscription:
+        return subscribe(
+            publisher.url, "message.sent", session=str(session), queue="past", since=since
+        )
+
+    async def work() -> None:
+        async for event in again():
+            taken.append(event.session_sequence)
+            if event.session_sequence == 3:
+                await asyncio.Event().wait()
+
+    dying = asyncio.create_task(work())
+    await eventually(lambda: taken == [1, 2, 3], within=15, what="three events")
+    dying.cancel()
+    await asyncio.wait([dying])
+    await publisher.publish(sent(11, session))
+    second = Reader(again())
+    assert await second.until(11) == list(range(1, 12))
+    await bound(publisher, "past")  # it has read the past to its end
+    await second.stop()
+    await publisher.publish(sent(12, session))
+    third = Reader(again())
+    await eventually(lambda: third.events, within=15, what="what happened since")
+    assert min(event.session_sequence for event in third.events) >= 11
+    await third.stop()
+
+
+async def test_one_of_two_workers_reads_the_past(publisher: Publisher) -> None:
+    session, since = SessionId(uuid4()), datetime.now(UTC)
+    await publisher.publish(*(sent(n, session) for n in range(1, 31)))
+
+    def worker() -> Reader:
+        return Reader(
+            subscribe(publisher.url, "message.sent", session=str(session), queue="two", since=since)
+        )
+
+    workers = [worker()]
+    await eventually(
+        lambda: is_consumed(publisher.url, "two.past"), within=20, what="the past is being read"
+    )
+    workers.append(worker())
+    await eventually(
+        lambda: sum(len(one.events) for one in workers) >= 30, within=20, what="30 events"
+    )
+    await bound(publisher, "two")
+    await publisher.publish(sent(31, session))
+    await eventually(
+        lambda: sum(len(one.events) for one in workers) >= 31, within=20, what="the present"
+    )
+    sequences = sorted(e.session_sequence for one in workers for e in one.events)
+    assert sequences == list(range(1, 32))
+    for one in workers:
+        await one.stop()
+
+
+async def test_an_absent_consumer_does_not_fill_the_broker(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_queue, "QUEUE_MAX_LENGTH", 10)
+    monkeypatch.setattr(consumer_queue, "DEAD_LETTERS_MAX_LENGTH", 5)
+    reader = Reader(subscribe(publisher.url, "message.sent", queue="absent"))
+    await bound(publisher, "absent")
+    await reader.stop()
+    await publisher.publish(*(sent(n) for n in range(1, 101)))
+
+    async def kept() -> bool:
+        found = await publisher.channel.declare_queue("absent", passive=True)
+        dead = await publisher.channel.declare_queue("absent.dead-letters", passive=True)
+        counts = (found.declaration_result.message_count, dead.declaration_result.message_count)
+        assert counts == (10, 5), counts
+        return True
+
+    await eventually(kept, within=15, what="the newest are kept, and few of the others")
+    again = Reader(subscribe(publisher.url, "message.sent", queue="absent"))
+    assert await again.until(10) == list(range(91, 101))
+    await again.stop()
+
+
+async def test_the_documented_permissions_are_enough_and_no_more(
+    publisher: Publisher, rabbitmq: RabbitMQServer
+) -> None:
+    """Those of docs/events.md, for a program whose queues begin with `my-app`."""
+    documentation = (Path(__file__).parents[2] / "docs/events.md").read_text()
+    [command] = re.findall(r"set_permissions [^`\n]*", documentation)
+    configure, write, read = shlex.split(command)[-3:]
+    [command] = re.findall(r"set_topic_permissions [^`\n]*", documentation)
+    exchange_name, topic_write, topic_read = shlex.split(command)[-3:]
+    address = urlsplit(publisher.url)
+    vhost = unquote(address.path.removeprefix("/"))
+    module = "rabbit_auth_backend_internal"
+    await rabbitmq.evaluate(f'{module}:add_user(<<"my-app">>, <<"secret">>, <<"test">>).')
+    try:
+        await rabbitmq.evaluate(
+            f"{module}:set_permissions({binary('my-app')}, {binary(vhost)}, {binary(configure)},"
+            f" {binary(write)}, {binary(read)}, {binary('test')}),"
+            f"{module}:set_topic_permissions({binary('my-app')}, {binary(vhost)},"
+            f" {binary(exchange_name)}, {binary(topic_write)}, {binary(topic_read)},"
+            f" {binary('test')})."
+        )
+        url = address._replace(netloc=f"my-app:secret@{address.hostname}:{address.port}").geturl()
+        session, since = SessionId(uuid4()), datetime.now(UTC)
+        await publisher.publish(sent(1, session))
+        reader = Reader(
+            subscribe(url, "message.sent", session=str(session), queue="my-app", since=since)
+        )
+        await bound(publisher, "my-app")
+        await publisher.publish(sent(2, session))
+        assert await reader.until(2) == [1, 2]
+        await reader.stop()
+        async with await aio_pika.connect(url) as connection:
+            for name in ("wa.commands.p0", "wa.projector"):
+                channel = await connection.channel()
+                queue = await channel.get_queue(name)
+                with pytest.raises(aio_pika.exceptions.ChannelClosed):
+                    await queue.consume(reader_of_others)
+            for key in ("#", "reply.*"):
+                channel = await connection.channel()
+                queue = await channel.get_queue("my-app")
+                with pytest.raises(aio_pika.exceptions.ChannelClosed):
+                    await queue.bind(EVENTS, key)
+            channel = await connection.channel()
+            exchange = await channel.get_exchange("wa.commands", ensure=False)
+            with pytest.raises(aio_pika.exceptions.ChannelClosed):
+                await exchange.publish(aio_pika.Message(b"{}"), "p0")
+    finally:
+        await rabbitmq.evaluate(f'{module}:delete_user(<<"my-app">>, <<"test">>).')
+
+
+def binary(text: str) -> str:
+    """An Erlang binary."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'<<"{escaped}">>'
+
+
+async def reader_of_others(_: aio_pika.abc.AbstractIncomingMessage) -> None:
+    """Would get what belongs to the gateway."""
+
+
 async def test_an_event_that_does_not_exist_is_said_at_once() -> None:
     with pytest.raises(ValueError, match=r"message\.vanished"):
         subscribe("amqp://127.0.0.1/", "message.vanished")
+
+
+async def test_a_time_without_a_zone_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        subscribe("amqp://127.0.0.1/", since=datetime(2026, 1, 2))  # noqa: DTZ001 - the very fault

@@ -9,10 +9,10 @@ from jsonschema import Draft202012Validator, ValidationError
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from tests.contracts.examples import EXAMPLES
 from wa_contracts.asyncapi import as_text, asyncapi_document, schemas
 from wa_contracts.codec import EVENT_TYPES, decode_event, encode
 from wa_contracts.envelope import Envelope
+from wa_contracts.examples import EXAMPLES
 from wa_contracts.topology import QUEUES
 
 FOLDER = Path(__file__).parents[2] / "libs/contracts/schemas"
@@ -74,7 +74,7 @@ def asyncapi_validator(event_type: str) -> Draft202012Validator:
 
 def test_channels_are_the_routing_keys_and_the_log_has_them_all() -> None:
     addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
-    assert addresses == {f"v1.{{sessionId}}.{name}" for name in EVENT_TYPES}
+    assert addresses == {f"v1.{{sessionId}}.{name}" for name in EVENT_TYPES} | {"wa.events.log"}
     (stream,) = [queue for queue in QUEUES if queue.name == "wa.events.log"]
     bound = {key.removeprefix("v1.*.") for _, key in stream.bindings}
     assert bound == set(EVENT_TYPES) - {"session.qr_issued"}

@@ -21,14 +21,17 @@ from wa_session_host.domain.observations import (
     EngineCrashed,
     LinkedDevice,
     LoggedIn,
+    MessageSeen,
     QRShown,
     ReceiptSeen,
     Seen,
 )
 from wa_session_host.engine import process
 from wa_session_host.engine.port import (
+    DownloadFailed,
     Engine,
     Engines,
+    MediaFile,
     NotSent,
     OutcomeUnknown,
     Outgoing,
@@ -39,6 +42,7 @@ from wa_session_host.engine.simulated import Script, SimulatedEngines
 
 NUMBER = "919876543210"
 RECIPIENT = "12345678900"
+FILE_NAME, CAPTION = "figures 東京.pdf", "the figures"
 
 
 @dataclass
@@ -51,10 +55,14 @@ class Bench:
     drop: Callable[[], Awaitable[None]]
     nobody: str
     """A number that is not on WhatsApp."""
+    bring: Callable[[Engine, bytes], Awaitable[None]]
+    """Let a document with this content arrive at the engine."""
+    forget_media: Callable[[], None]
+    """Let WhatsApp keep no media any more."""
 
 
 @asynccontextmanager
-async def simulated(_folder: Path) -> AsyncIterator[Bench]:
+async def simulated(folder: Path) -> AsyncIterator[Bench]:
     """The simulated engine: it scans by itself."""
 
     async def nothing(_text: str = "") -> None:
@@ -62,7 +70,16 @@ async def simulated(_folder: Path) -> AsyncIterator[Bench]:
 
     engines = SimulatedEngines(Script(links_after=0.3, reconnects_after=0.1))
     engines.extend(time.monotonic() + 120)
-    yield Bench(engines, nothing, nothing, nothing, "19995550000")
+
+    async def bring(engine: Engine, data: bytes) -> None:
+        """Its recipient sends back what it gets."""
+        path = folder / "sent.pdf"
+        path.write_bytes(data)
+        media = MediaFile(path, "application/pdf", FILE_NAME)
+        await engine.send(Outgoing("15550000005", MessageType.DOCUMENT, CAPTION, media))
+
+    forget = engines.media_server.clear
+    yield Bench(engines, nothing, nothing, nothing, "19995550000", bring, forget)
     await engines.close()
 
 
@@ -78,7 +95,19 @@ async def real(folder: Path) -> AsyncIterator[Bench]:
             contact.auto_deliver = True
             engines = WorkerEngines(f"sqlite://{folder}", starts_per_second=20)
             engines.extend(time.monotonic() + 120)
-            yield Bench(engines, phone.scan, phone.enter_pairing_code, phone.drop, "19995550000")
+
+            async def bring(_engine: Engine, data: bytes) -> None:
+                await contact.send_document(NUMBER, data, "application/pdf", FILE_NAME, CAPTION)
+
+            yield Bench(
+                engines=engines,
+                scan=phone.scan,
+                enter_code=phone.enter_pairing_code,
+                drop=phone.drop,
+                nobody="19995550000",
+                bring=bring,
+                forget_media=whatsapp.forget_media,
+            )
             await engines.close()
         finally:
             os.environ.clear()
@@ -208,6 +237,53 @@ async def test_logging_out_ends_the_link(bench: Bench) -> None:
     with pytest.raises(NotSent):
         await watched.engine.send(text())
     await watched.stop()
+
+
+async def arrived(bench: Bench, watched: Watched, data: bytes) -> MessageSeen:
+    """A document that came with this content."""
+    await bench.bring(watched.engine, data)
+    seen = await watched.saw(MessageSeen)
+    assert isinstance(seen, MessageSeen)
+    return seen
+
+
+async def test_media_that_arrived_is_downloaded_as_it_was_sent(
+    bench: Bench, tmp_path: Path
+) -> None:
+    _, watched, _ = await link(bench)
+    data = os.urandom(300_001)
+    seen = await arrived(bench, watched, data)
+    assert (seen.kind, seen.text, seen.is_group) == ("document", CAPTION, False)
+    assert seen.sender_number is not None
+    assert (seen.sender_lid or "").endswith("@lid")
+    assert seen.media is not None
+    assert (seen.media.file_name, seen.media.mime_type) == (FILE_NAME, "application/pdf")
+    assert seen.media.size == len(data)
+    for name in ("once", "again"):
+        await watched.engine.download(seen.media, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == data
+    await watched.stop()
+
+
+async def test_media_that_whatsapp_keeps_no_more_is_gone(bench: Bench, tmp_path: Path) -> None:
+    _, watched, _ = await link(bench)
+    seen = await arrived(bench, watched, b"soon gone")
+    bench.forget_media()
+    assert seen.media is not None
+    with pytest.raises(DownloadFailed) as raised:
+        await watched.engine.download(seen.media, tmp_path / "gone")
+    assert raised.value.code == "media_gone"
+    await watched.stop()
+
+
+async def test_a_stopped_engine_downloads_nothing(bench: Bench, tmp_path: Path) -> None:
+    _, watched, _ = await link(bench)
+    seen = await arrived(bench, watched, b"too late")
+    await watched.stop()
+    assert seen.media is not None
+    with pytest.raises(DownloadFailed) as raised:
+        await watched.engine.download(seen.media, tmp_path / "late")
+    assert raised.value.code == "media_unavailable"
 
 
 @pytest.fixture

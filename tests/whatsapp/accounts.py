@@ -141,14 +141,17 @@ class Account:
         stanza_id: str,
         kind: str | None = None,
         content: list[Node] | None = None,
+        *,
+        group: str | None = None,
     ) -> Node:
-        """A message or receipt as it comes from this account's phone."""
-        attrs: dict[str, str | Jid] = {
-            "from": self.lid_jid,
-            "sender_pn": self.phone_jid,
-            "id": stanza_id,
-            "t": now_text(),
-        }
+        """A message or receipt as it comes from this account's phone, or through a group."""
+        attrs: dict[str, str | Jid] = {"id": stanza_id, "t": now_text()}
+        if group is None:
+            attrs |= {"from": self.lid_jid, "sender_pn": self.phone_jid}
+        else:
+            user, _, server = group.partition("@")
+            attrs |= {"from": Jid(user, server), "addressing_mode": "lid"}
+            attrs |= {"participant": self.lid_jid, "participant_pn": self.phone_jid}
         if kind is not None:
             attrs["type"] = kind
         if tag == "message":

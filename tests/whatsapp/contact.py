@@ -89,12 +89,20 @@ class Contact:
         self._given_out += 1
         return self.inbox[self._given_out - 1]
 
-    async def send_text(self, to: str, text: str) -> str:
+    async def send_text(
+        self, to: str, text: str, *, quoting: str | None = None, group: str | None = None
+    ) -> str:
         """Send a text to the number `to`, and return the message's id.
 
-        Companions that are offline get it after their next login.
+        `quoting` is the id of the message that it answers, `group` the JID of a group that both
+        are in. Companions that are offline get it after their next login.
         """
-        return await self._send(to, Draft(Message(conversation=text).SerializeToString()))
+        message = Message(conversation=text)
+        if quoting is not None:
+            message = Message()
+            message.extendedTextMessage.text = text
+            message.extendedTextMessage.contextInfo.stanzaID = quoting
+        return await self._send(to, Draft(message.SerializeToString(), group=group))
 
     async def send_image(self, to: str, data: bytes, mime_type: str, caption: str = "") -> str:
         """Send an image to the number `to`, and return the message's id."""

@@ -72,6 +72,10 @@ class MediaStore:
             length=len(plaintext),
         )
 
+    def forget(self) -> None:
+        """Keep no file any more, as WhatsApp does after some weeks."""
+        self._files.clear()
+
     def open(self, kind: str, media: EncryptedMedia) -> bytes:
         """Return the decrypted file; raises CorruptMedia if anything about it is wrong."""
         stored = self._files.get(media.direct_path.partition("?")[0])

@@ -18,10 +18,11 @@ RETRY = "retry"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message before encryption; `mediatype` is empty for a text."""
+    """A message before encryption; `mediatype` is empty for a text, `group` the group's JID."""
 
     plaintext: bytes
     mediatype: str = ""
+    group: str | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(16).upper())
 
 
@@ -78,7 +79,7 @@ class Outbox:
             attrs = {**attrs, "mediatype": draft.mediatype}
         enc = Node("enc", attrs, sealed.data)
         return self._account.stanza(
-            "message", draft.id, "media" if draft.mediatype else "text", [enc]
+            "message", draft.id, "media" if draft.mediatype else "text", [enc], group=draft.group
         )
 
 

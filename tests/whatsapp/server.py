@@ -109,6 +109,10 @@ class StandIn:
             self._contacts[number] = Contact(self._network, account)
         return self._contacts[number]
 
+    def forget_media(self) -> None:
+        """Let the media server keep no file any more."""
+        self._network.media.forget()
+
     def offline(self) -> None:
         """Break every connection, and let nobody connect until `online`."""
         self._proxy.is_open = False

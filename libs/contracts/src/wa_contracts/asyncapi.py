@@ -4,6 +4,7 @@ Both are made from the models. `python -m wa_contracts.asyncapi` writes them to
 `libs/contracts/schemas/`; a test holds the files and the models equal.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,12 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from wa_contracts.codec import EVENT_TYPES
+from wa_contracts.codec import EVENT_TYPES, encode
 from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
+from wa_contracts.examples import EXAMPLES
 from wa_contracts.session_events import Event
-from wa_contracts.topology import EVENT_LOG, EVENTS
+from wa_contracts.topology import EVENT_LOG, EVENTS, LOG_MAX_AGE, LOG_MAX_BYTES
 
 Json = dict[str, Any]
 
@@ -32,10 +34,18 @@ def command_types() -> tuple[type[Command], ...]:
     return get_args(union)
 
 
+def described(event: type[Event]) -> str:
+    """What the event means, with its fields named as in JSON."""
+    text = inspect.cleandoc(event.__doc__ or "")
+    for name, field in event.model_fields.items():
+        text = text.replace(f"`{name}`", f"`{field.serialization_alias or name}`")
+    return text
+
+
 def event_schema(event: type[Event]) -> Json:
     """JSON Schema (2020-12) of an event in its envelope, as it is published."""
     envelope = Envelope.model_json_schema(mode="serialization")
-    data = event.model_json_schema(mode="serialization")
+    data = event.model_json_schema(mode="serialization") | {"description": described(event)}
     definitions = envelope.pop("$defs", {}) | data.pop("$defs", {})
     definitions.pop("Event", None)
     properties = envelope["properties"] | {
@@ -46,7 +56,7 @@ def event_schema(event: type[Event]) -> Json:
     schema = envelope | {
         "$schema": DIALECT,
         "title": event.__name__,
-        "description": event.__doc__,
+        "description": described(event),
         "properties": properties,
     }
     return schema | ({"$defs": definitions} if definitions else {})
@@ -83,14 +93,24 @@ def asyncapi_document() -> Json:
                 "description": "RabbitMQ, with credentials of your own.",
             }
         },
-        "channels": {event.TYPE: _channel(event) for event in EVENT_TYPES.values()},
+        "channels": {
+            **{event.TYPE: _channel(event) for event in EVENT_TYPES.values()},
+            EVENT_LOG: _log_channel(),
+        },
         "operations": {
             f"consume.{event.TYPE}": {
                 "action": "receive",
                 "channel": {"$ref": f"#/channels/{_escaped(event.TYPE)}"},
-                "summary": event.__doc__,
+                "summary": described(event),
             }
             for event in EVENT_TYPES.values()
+        }
+        | {
+            f"read.{EVENT_LOG}": {
+                "action": "receive",
+                "channel": {"$ref": f"#/channels/{EVENT_LOG}"},
+                "summary": "Begin in the past, with the consumer's argument `x-stream-offset`.",
+            }
         },
         "components": {
             "messages": {event.__name__: _message(event) for event in EVENT_TYPES.values()},
@@ -122,6 +142,38 @@ def _channel(event: type[Event]) -> Json:
     }
 
 
+def _log_channel() -> Json:
+    return {
+        "address": EVENT_LOG,
+        "title": "The log of all events",
+        "description": f"A stream that keeps {LOG_MAX_AGE} and {LOG_MAX_BYTES:,} bytes.",
+        "messages": {
+            event.__name__: {"$ref": f"#/components/messages/{event.__name__}"}
+            for event in EVENT_TYPES.values()
+        },
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "queue": {
+                    "name": EVENT_LOG,
+                    "durable": True,
+                    "exclusive": False,
+                    "autoDelete": False,
+                    "vhost": "/",
+                },
+            }
+        },
+    }
+
+
+def _examples(event: type[Event]) -> list[Json]:
+    return [
+        {"name": event.TYPE, "payload": json.loads(encode(example))}
+        for example in EXAMPLES
+        if example.type == event.TYPE
+    ]
+
+
 def _message(event: type[Event]) -> Json:
     envelope = Envelope.model_json_schema(mode="serialization")
     properties: Json = envelope["properties"] | {
@@ -132,13 +184,14 @@ def _message(event: type[Event]) -> Json:
     return {
         "name": event.TYPE,
         "title": event.__name__,
-        "summary": event.__doc__,
+        "summary": described(event),
         "contentType": "application/json",
         "payload": {
             "type": "object",
             "properties": properties,
             "required": envelope["required"],
         },
+        "examples": _examples(event),
     }
 
 
@@ -147,7 +200,9 @@ def _data_schemas() -> Mapping[str, Any]:
     _, definitions = models_json_schema(
         [(model, "serialization") for model in models], ref_template=_REFERENCES
     )
-    named: Mapping[str, Any] = definitions["$defs"]
+    named: dict[str, Any] = definitions["$defs"]
+    for event in EVENT_TYPES.values():
+        named[event.__name__]["description"] = described(event)
     return named
 
 

@@ -146,6 +146,17 @@ class ReplayPartition(Command):
     queue: str
 
 
+class FetchMedia(SessionCommand):
+    """Download the media of an incoming message and put it, in pieces, into `queue`.
+
+    Answered by a `Reply` with what is to come, or why nothing will; see `media_transfer`.
+    """
+
+    type: Literal["FetchMedia"] = "FetchMedia"
+    message_id: MessageId
+    queue: str
+
+
 AnyCommand = Annotated[
     CreateSession
     | RestartSession
@@ -158,6 +169,7 @@ AnyCommand = Annotated[
     | ResendMessage
     | FailMessage
     | ReplaySession
-    | ReplayPartition,
+    | ReplayPartition
+    | FetchMedia,
     Field(discriminator="type"),
 ]

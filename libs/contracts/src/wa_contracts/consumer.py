@@ -8,29 +8,31 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import (
-    AbstractChannel,
     AbstractConnection,
     AbstractIncomingMessage,
     AbstractQueue,
 )
 
 from wa_contracts.codec import EVENT_TYPES, Undecodable, decode_event
+from wa_contracts.consumer_queue import declare_queue, mark_past_unread, past_mark
 from wa_contracts.envelope import Envelope
-from wa_contracts.topology import DELIVERY_LIMIT, EVENT_LOG, EVENTS
+from wa_contracts.topology import EVENT_LOG
 
 log = logging.getLogger(__name__)
 
 PREFETCH = 100
-QUEUE_EXPIRES_SECONDS = 7 * 24 * 3600
-QUEUE_MAX_LENGTH = 1_000_000
 REMEMBERED = 10_000
 RECONNECT_SECONDS = 1.0
 END_OF_LOG_SECONDS = 2.0
+CLOCKS_DIFFER_BY = timedelta(minutes=5)
+"""The log is found by the broker's clock, events are dated by the database's."""
+EVENTS_OVERTAKE_BY = timedelta(minutes=1)
+"""Sessions are published beside each other: an event may come after younger ones of others."""
 
 LOST = (OSError, aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError)
 """What aio-pika raises when the broker goes away."""
@@ -53,6 +55,8 @@ class Subscription:
         unknown = [name for name in types if name not in EVENT_TYPES]
         if unknown:
             raise ValueError(f"no such event: {', '.join(unknown)}")
+        if since is not None and since.tzinfo is None:
+            raise ValueError("`since` has no time zone: give it one, for example UTC")
         self._url = url
         self._types = tuple(types) or tuple(EVENT_TYPES)
         self._session = session
@@ -79,11 +83,10 @@ class Subscription:
         """Events for ever; each is acknowledged when the next one is asked for."""
         while True:
             try:
-                async with self._open() as (queue, is_new):
-                    if self._since is not None and is_new:
-                        async with aclosing(self._from_log(self._since)) as past:
-                            async for event in past:
-                                yield event
+                async with self._open() as (connection, queue):
+                    async with aclosing(self._past(connection)) as past:
+                        async for event in past:
+                            yield event
                     async with aclosing(self._from_queue(queue)) as live:
                         async for event in live:
                             yield event
@@ -92,51 +95,45 @@ class Subscription:
                 await asyncio.sleep(RECONNECT_SECONDS)
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[tuple[AbstractQueue, bool]]:
+    async def _open(self) -> AsyncIterator[tuple[AbstractConnection, AbstractQueue]]:
         connection = await self._connect()
         async with connection:
-            is_new = not await self._exists(connection)
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=self._prefetch)
-            queue = await self._declare(channel)
-            yield queue, is_new
+            name = self._queue_name
+            if name is not None and self._since and not await self._exists(connection, name):
+                await mark_past_unread(channel, name)
+            keys = [f"v1.{self._session}.{event}" for event in self._types]
+            yield connection, await declare_queue(channel, name, keys)
 
-    async def _exists(self, connection: AbstractConnection) -> bool:
-        if self._queue_name is None:
-            return False
+    async def _exists(self, connection: AbstractConnection, name: str) -> bool:
         channel = await connection.channel()
         try:
-            await channel.declare_queue(self._queue_name, passive=True)
+            await channel.declare_queue(name, passive=True)
         except aio_pika.exceptions.ChannelNotFoundEntity:
             return False
         await channel.close()
         return True
 
-    async def _declare(self, channel: AbstractChannel) -> AbstractQueue:
-        """The subscriber's queue and its dead letters; both go when unused for a week."""
-        expires = {"x-expires": QUEUE_EXPIRES_SECONDS * 1000}
+    async def _past(self, connection: AbstractConnection) -> AsyncGenerator[Envelope, None]:
+        """The past, if it was asked for and not read yet, nor is being read by another worker."""
+        if self._since is None:
+            return
         if self._queue_name is None:
-            queue = await channel.declare_queue(exclusive=True)
-        else:
-            dead = f"{self._queue_name}.dead-letters"
-            await channel.declare_queue(
-                dead, durable=True, arguments={"x-queue-type": "quorum", **expires}
-            )
-            queue = await channel.declare_queue(
-                self._queue_name,
-                durable=True,
-                arguments={
-                    "x-queue-type": "quorum",
-                    "x-delivery-limit": DELIVERY_LIMIT,
-                    "x-max-length": QUEUE_MAX_LENGTH,
-                    "x-dead-letter-exchange": "",
-                    "x-dead-letter-routing-key": dead,
-                    **expires,
-                },
-            )
-        for name in self._types:
-            await queue.bind(EVENTS, f"v1.{self._session}.{name}")
-        return queue
+            async with aclosing(self._from_log(self._since)) as past:
+                async for event in past:
+                    yield event
+            return
+        channel = await connection.channel()
+        try:
+            unread = await channel.get_queue(past_mark(self._queue_name))
+            await unread.consume(_ignore, exclusive=True)
+        except aio_pika.exceptions.ChannelClosed:  # not there, or another worker has it
+            return
+        async with aclosing(self._from_log(self._since)) as past:
+            async for event in past:
+                yield event
+        await unread.delete(if_unused=False)
 
     async def _from_queue(self, queue: AbstractQueue) -> AsyncGenerator[Envelope, None]:
         async with queue.iterator() as messages:
@@ -149,6 +146,7 @@ class Subscription:
                     await message.ack()
                     continue
                 self._present = message
+                self._pass(event)
                 yield event
                 if self._present is message:
                     await message.ack()
@@ -159,12 +157,13 @@ class Subscription:
         last = await self._last_offset()
         if last is None:
             return
-        async with self._log(since) as messages:
+        async with self._log(since - CLOCKS_DIFFER_BY) as messages:
             while True:
                 message = await messages.get()
                 await message.ack()
                 event = self._read(message)
                 if event is not None and self._wants(event, since) and not self._is_known(event):
+                    self._pass(event)
                     yield event
                 if _offset(message) >= last:
                     return
@@ -225,10 +224,19 @@ class Subscription:
             self._seen.popitem(last=False)
         return False
 
+    def _pass(self, event: Envelope) -> None:
+        """Without a queue that waits, what a lost connection left out is read from the log."""
+        if self._queue_name is None and self._since is not None:
+            self._since = max(self._since, event.occurred_at - EVENTS_OVERTAKE_BY)
+
     def _forget(self, message: AbstractIncomingMessage) -> None:
         event = self._read(message)
         if event is not None:
             self._seen.pop((event.session_id, event.session_sequence), None)
+
+
+async def _ignore(_: AbstractIncomingMessage) -> None:
+    return
 
 
 def subscribe(
@@ -243,10 +251,13 @@ def subscribe(
 
     `session` is one session's id or `*`. With `queue` a durable queue of that name collects what
     happens while nobody listens, shared by all who name it; it is dropped after a week without
-    consumers and keeps the newest million events; what cannot be read or is rejected goes to
-    `<queue>.dead-letters`. Without `queue`, only what happens from now on.
+    consumers and keeps the newest million events, at most 1 GB; what cannot be read or is rejected
+    goes to `<queue>.dead-letters`, 10,000 and a month at most. Without `queue`, only what happens
+    from now on.
 
-    `since` (aware) begins in the past, from the stream `wa.events.log`, when the queue is new.
+    `since` (aware) begins in the past, from the stream `wa.events.log`, when the queue is new. One
+    of the queue's workers reads the past; if it dies over it, the past is begun again by whoever
+    subscribes next. Events of the past cannot be rejected or put back.
 
     Each event is acknowledged when the loop asks for the next one: a process that dies in the
     loop's body gets the event again. `await subscription.reject()` or `.nack()` in the body does
@@ -254,7 +265,7 @@ def subscribe(
     comes back by itself, for ever.
 
     Raises:
-        ValueError: there is no event of such a name.
+        ValueError: there is no event of such a name, or `since` has no time zone.
     """
     return Subscription(url, types, session=session, queue=queue, since=since, prefetch=prefetch)
 

@@ -10,21 +10,26 @@ from wa_contracts.wire import UtcDatetime, Wire
 
 
 class Envelope(Wire):
-    """An event with its place in history.
-
-    `session_sequence` counts a session's published events without gaps from 1: that is their
-    order. `stream` and `stream_version` say where it is stored. `causation_id` is the command or
-    event that caused it, `correlation_id` is shared by everything that one request led to.
-    """
+    """An event with its place in history."""
 
     id: EventId
+    """The event's own id."""
     type: str
+    """The event's name."""
     version: int
+    """The version of the event's shape."""
     session_id: SessionId
     session_sequence: int
+    """Counts the session's events of all types without gaps from 1: that is their order."""
     stream: str
+    """Where it is stored: `session-<id>` or `message-<id>`."""
     stream_version: int
+    """Its place there. Private events are counted too, so here are gaps."""
     occurred_at: UtcDatetime
+    """When it was stored."""
     correlation_id: UUID
+    """Shared by everything that one request led to."""
     causation_id: UUID
+    """The command or event that caused it."""
     data: SerializeAsAny[Event]
+    """What happened."""

@@ -17,11 +17,16 @@ class MessageQueued(Event):
 
     TYPE: ClassVar[str] = "message.queued"
     id: MessageId
+    """The gateway's id of the message."""
     to: str
+    """As it was sent: a number in digits, or a JID."""
     type: MessageType
     reference: str | None = None
+    """The client's own, from its request."""
     expires_at: UtcDatetime
+    """When it is no longer worth sending."""
     resend_of: MessageId | None = None
+    """The message of which this is another try."""
 
 
 class MessageSent(Event):
@@ -29,11 +34,15 @@ class MessageSent(Event):
 
     TYPE: ClassVar[str] = "message.sent"
     id: MessageId
+    """The gateway's id of the message."""
     message_id: str
+    """WhatsApp's own id."""
     to: str
+    """As it was sent: a number in digits, or a JID."""
     type: MessageType
     sent_at: UtcDatetime
     reference: str | None = None
+    """The client's own, from its request."""
 
 
 class MessageDelivered(Event):
@@ -41,10 +50,14 @@ class MessageDelivered(Event):
 
     TYPE: ClassVar[str] = "message.delivered"
     id: MessageId
+    """The gateway's id of the message."""
     message_id: str
+    """WhatsApp's own id."""
     to: str
+    """As it was sent: a number in digits, or a JID."""
     delivered_at: UtcDatetime
     reference: str | None = None
+    """The client's own, from its request."""
 
 
 class MessageRead(Event):
@@ -52,10 +65,14 @@ class MessageRead(Event):
 
     TYPE: ClassVar[str] = "message.read"
     id: MessageId
+    """The gateway's id of the message."""
     message_id: str
+    """WhatsApp's own id."""
     to: str
+    """As it was sent: a number in digits, or a JID."""
     read_at: UtcDatetime
     reference: str | None = None
+    """The client's own, from its request."""
 
 
 class MessageFailed(Event):
@@ -63,10 +80,13 @@ class MessageFailed(Event):
 
     TYPE: ClassVar[str] = "message.failed"
     id: MessageId
+    """The gateway's id of the message."""
     to: str
+    """As it was sent: a number in digits, or a JID."""
     type: MessageType
     error: ErrorDetail
     reference: str | None = None
+    """The client's own, from its request."""
 
 
 class MessageOutcomeUnknown(Event):
@@ -74,10 +94,13 @@ class MessageOutcomeUnknown(Event):
 
     TYPE: ClassVar[str] = "message.unknown"
     id: MessageId
+    """The gateway's id of the message."""
     to: str
+    """As it was sent: a number in digits, or a JID."""
     type: MessageType
     error: ErrorDetail
     reference: str | None = None
+    """The client's own, from its request."""
 
 
 class MessageCancelled(Event):
@@ -85,25 +108,45 @@ class MessageCancelled(Event):
 
     TYPE: ClassVar[str] = "message.cancelled"
     id: MessageId
+    """The gateway's id of the message."""
     to: str
+    """As it was sent: a number in digits, or a JID."""
     type: MessageType
     reference: str | None = None
+    """The client's own, from its request."""
 
 
 class MessageReceived(Event):
-    """A message arrived. `media` names its kind if it has any; `id` is ours, `message_id` WhatsApp's."""
+    """A message arrived.
+
+    Its media is downloaded by `GET /api/messages/{id}/media`.
+    """
 
     TYPE: ClassVar[str] = "message.received"
     id: MessageId
+    """The gateway's id of the message."""
     message_id: str
+    """WhatsApp's own id."""
     chat: str
+    """The JID of the chat: the sender's, or the group's."""
     sender: str
+    """The sender's JID, as WhatsApp names it."""
     sender_number: str | None = None
+    """The sender's number in digits, if it is known."""
+    sender_lid: str | None = None
+    """The sender's JID that hides the number, if it is known."""
     type: str
+    """`text`, or the kind of its media: `image`, `video`, `document`, `audio`, `sticker`."""
     text: str | None = None
+    """The text, or the caption of the media."""
     media_mime_type: str | None = None
+    """As the sender says."""
+    media_size: int | None = None
+    """In bytes, as the sender says."""
     file_name: str | None = None
+    """A document's, as the sender says."""
     quoted_message_id: str | None = None
+    """WhatsApp's id of the message that this one answers."""
     is_group: bool = False
     received_at: UtcDatetime
 

@@ -41,15 +41,24 @@ class PairingCode(Wire):
     expires_at: UtcDatetime
 
 
+class MediaOffer(Wire):
+    """Media that is about to come in pieces. `size` is in bytes, the names are its sender's word."""
+
+    mime_type: str
+    file_name: str | None
+    size: int
+
+
 class Reply(Wire):
     """The answer to one command.
 
     Exactly one of these holds: `error` is set (refused; its code says why, `idempotency_conflict`
     among others), `message` is set (the command was a repeat, this is the first one's message),
-    `pairing_code` is set, or none (done).
+    `pairing_code` is set, `media` is set, or none (done).
     """
 
     command_id: CommandId
     error: ErrorDetail | None = None
     message: MessageSnapshot | None = None
     pairing_code: PairingCode | None = None
+    media: MediaOffer | None = None

@@ -99,7 +99,7 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: S
             )
             for found in operation.get("parameters", [])
         ],
-        body=_body(document, body),
+        body=fields_of(document, body),
         answers=[
             Answer(status, answer.get("description", ""), tuple(answer.get("content", {})))
             for status, answer in sorted(operation["responses"].items())
@@ -107,7 +107,8 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: S
     )
 
 
-def _body(document: Mapping[str, Any], schema: Schema) -> Sequence[Field]:
+def fields_of(document: Mapping[str, Any], schema: Schema) -> Sequence[Field]:
+    """The fields of an object, in the document's order."""
     schema = _resolved(document, schema)
     required = set(schema.get("required", ()))
     local = {**document, "$defs": schema.get("$defs", {})}
@@ -136,6 +137,8 @@ def _kind(document: Mapping[str, Any], schema: Schema) -> str:
     if options := schema.get("anyOf"):
         kinds = [_kind(document, option) for option in options if option.get("type") != "null"]
         return " or ".join(kinds)
+    if "const" in schema:
+        return json.dumps(schema["const"])
     if values := schema.get("enum"):
         return " or ".join(json.dumps(value) for value in values)
     kind = str(schema.get("format") or schema.get("type", "any"))

@@ -29,6 +29,7 @@ from wa_api.routes import (
     documentation,
     events,
     health,
+    media,
     messages,
     qr,
     send,
@@ -43,6 +44,7 @@ VERSION = "0.1.0"
 _ROUTERS = (
     send.router,
     messages.router,
+    media.router,
     sessions.router,
     sessions.admin,
     qr.router,

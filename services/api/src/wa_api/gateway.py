@@ -10,9 +10,11 @@ from wa_api.dashboard_views import DashboardViews
 from wa_api.database import Database
 from wa_api.dead_letters import DeadLetters
 from wa_api.feed import Feed
+from wa_api.feed_tail import FeedTail
 from wa_api.host_liveness import HostLiveness
 from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
+from wa_api.media_downloads import MediaDownloads
 from wa_api.message_requests import MessageRequests
 from wa_api.outcomes import Outcomes
 from wa_api.rate_limit import RateLimit
@@ -40,10 +42,13 @@ class Gateway:
     send_rate: RateLimit
     media_rule: MediaAddressRule
     message_requests: MessageRequests
+    media_link: BrokerLink
+    media_downloads: MediaDownloads
     lifecycle: SessionLifecycle
     views: Views
     dashboard_views: DashboardViews
     feed: Feed
+    feed_tail: FeedTail
     dead_letters: DeadLetters
     live: Live
 

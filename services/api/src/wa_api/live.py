@@ -44,6 +44,8 @@ class Live:
     def __init__(self, url: str) -> None:
         self._url = url
         self._watches: set[Watch] = set()
+        self.rings = 0
+        """How often the feed changed, or may have."""
         self._draining = False
 
     @contextmanager
@@ -94,5 +96,6 @@ class Live:
         self._ring_all()
 
     def _ring_all(self) -> None:
+        self.rings += 1
         for watch in self._watches:
             watch.ring()

@@ -22,14 +22,16 @@ from wa_api.database import Database
 from wa_api.dead_letter_collector import DeadLetterCollector
 from wa_api.dead_letters import DeadLetters
 from wa_api.feed import Feed
+from wa_api.feed_tail import FeedTail
 from wa_api.gateway import Gateway
 from wa_api.host_liveness import HostLiveness
 from wa_api.inbox import Inbox
 from wa_api.keys import Keys, derive, load_keys
 from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
+from wa_api.media_downloads import MediaDownloads, limit_pieces
 from wa_api.message_requests import MessageRequests
-from wa_api.metrics import ApiMetrics, ProjectorMetrics, metrics_served
+from wa_api.metrics import ApiMetrics, FeedMetrics, ProjectorMetrics, metrics_served
 from wa_api.outcomes import Outcomes
 from wa_api.projection_writer import ProjectionWriter
 from wa_api.projector import Projector
@@ -178,7 +180,7 @@ async def run_api(
         database = Database(settings.api_database_url.get_secret_value())
         await stack.enter_async_context(database)
         gateway = build_gateway(settings, keys, database)
-        links = (gateway.publish_link, gateway.inbox_link)
+        links = (gateway.publish_link, gateway.inbox_link, gateway.media_link)
         registry = CollectorRegistry()
         app = build_app(gateway, _api_metrics(registry, gateway))
         address = _first_address(settings.host)
@@ -206,9 +208,11 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
     inbox = Inbox(f"api-{new_id()}", outcomes, liveness)
     amqp_url = settings.amqp_url.get_secret_value()
     publish_link = BrokerLink(amqp_url, "wa_api, publishing")
+    media_link = BrokerLink(amqp_url, "wa_api, media", limit_pieces)
     bus = CommandBus(publish_link)
     views = Views(database, liveness)
     credentials = Credentials(database, derive(keys.encryption, "session tokens"))
+    feed = Feed(database)
     live = Live(settings.api_database_url.get_secret_value())
     requests = RequestsToOwner(bus=bus, outcomes=outcomes, views=views, reply_to=inbox.reply_to)
     return Gateway(
@@ -229,13 +233,16 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
         ),
         send_rate=RateLimit(settings.session_rate_per_minute, time.monotonic),
         media_rule=MediaAddressRule(settings.media_directory, settings.media_allowed_hosts),
+        media_link=media_link,
+        media_downloads=MediaDownloads(requests, media_link),
         message_requests=MessageRequests(requests=requests, views=views, live=live),
         lifecycle=SessionLifecycle(
             database=database, credentials=credentials, requests=requests, views=views
         ),
         views=views,
         dashboard_views=DashboardViews(database, liveness),
-        feed=Feed(database),
+        feed=feed,
+        feed_tail=FeedTail(feed, live),
         dead_letters=DeadLetters(database, publish_link),
         live=live,
     )
@@ -245,6 +252,7 @@ def _api_metrics(registry: CollectorRegistry, gateway: Gateway) -> ApiMetrics:
     metrics = ApiMetrics(registry)
     metrics.open_waits.set_function(lambda: gateway.outcomes.open_waits)
     metrics.live_hosts.set_function(gateway.liveness.live_hosts)
+    registry.register(FeedMetrics(gateway.feed))
     metrics.broker_available.set_function(lambda: float(gateway.publish_link.is_connected))
     return metrics
 

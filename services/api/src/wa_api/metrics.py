@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from wa_api.feed import Feed
 
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -28,6 +32,19 @@ class ApiMetrics:
         self.live_hosts = Gauge(
             "wa_api_live_hosts", "Session-hosts heard from lately", registry=registry
         )
+
+
+class FeedMetrics(Collector):
+    """How often the feed was read for those who follow events; notifications, not readers, count."""
+
+    def __init__(self, feed: Feed) -> None:
+        """`feed` counts its reads."""
+        self._feed = feed
+
+    def collect(self) -> list[Metric]:
+        """The count now."""
+        text = "Reads of the feed for event streams"
+        return [CounterMetricFamily("wa_api_feed_reads", text, value=self._feed.reads)]
 
 
 class ProjectorMetrics:

@@ -12,6 +12,8 @@ log = structlog.get_logger()
 
 BACKLOG = 2048
 DRAIN_SECONDS = 8
+STALLED_SECONDS = 60.0
+"""A client that takes nothing of its answer for so long is cut off; the kernel sees to it."""
 _LOCALHOST = ("127.0.0.1", "::1")
 
 
@@ -50,6 +52,9 @@ def _bound(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it
+        milliseconds = round(STALLED_SECONDS * 1000)
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     if family == socket.AF_INET6:
         only_v6 = address != "::"
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only_v6))

@@ -11,6 +11,7 @@ from wa_contracts.commands import (
     AnyCommand,
     CancelMessage,
     FailMessage,
+    FetchMedia,
     ReplayPartition,
     ReplaySession,
     RequestPairingCode,
@@ -21,6 +22,7 @@ from wa_contracts.replies import ErrorDetail, Reply
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_session_host.group_commit import DATABASE_AWAY
+from wa_session_host.media_commands import MediaCommands
 from wa_session_host.message_commands import MessageCommands
 from wa_session_host.partition import Partition
 from wa_session_host.replay import Replays
@@ -41,6 +43,7 @@ class Intake:
         self._messages = MessageCommands(partition)
         self._sessions = SessionCommands(partition)
         self._replays = Replays(partition.ports.store, partition.ports.outbox)
+        self._media = MediaCommands(partition)
         self._deliveries: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         self._unacked: set[AbstractIncomingMessage] = set()
 
@@ -76,6 +79,8 @@ class Intake:
             log.warning("command_undecodable", error=str(error))
             await self._settle(delivery, dead=True)
             return
+        if isinstance(command, FetchMedia):
+            await self._settle(delivery)  # takes long, and nobody else may begin it anew
         try:
             await self._act_once_the_store_answers(command)
         except LeaseLost:
@@ -100,6 +105,8 @@ class Intake:
                 return
 
     async def _settle(self, delivery: AbstractIncomingMessage, *, dead: bool = False) -> None:
+        if delivery not in self._unacked:
+            return
         self._unacked.discard(delivery)
         try:
             async with losses():
@@ -128,6 +135,8 @@ class Intake:
                 await self._replays.session(command)
             case ReplayPartition():
                 await self._replays.partition(command)
+            case FetchMedia():
+                await self._media.fetch(command)
             case RequestPairingCode():
                 await self._sessions.pair(command)
             case _:

@@ -23,6 +23,7 @@ from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.health import Health
 from wa_session_host.leases import Leases
 from wa_session_host.media import MediaFetcher
+from wa_session_host.media_delivery import MediaDelivery
 from wa_session_host.outbox import Outbox
 from wa_session_host.partition import Ports
 from wa_session_host.retention import Retention
@@ -62,7 +63,7 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(server.cleanup)
         pool = await _database(settings)
         stack.push_async_callback(pool.close)
-        publishing, consuming = await stack.enter_async_context(_broker(settings))
+        publishing, consuming, handing_over = await stack.enter_async_context(_broker(settings))
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
         await engines.prepare()
@@ -82,6 +83,9 @@ async def run(settings: Settings) -> None:
                 clock=clock,
                 queue_limit=settings.session_queue_limit,
                 login_seconds=settings.login_seconds,
+                media_delivery=MediaDelivery(
+                    Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
+                ),
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
@@ -115,7 +119,7 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
 def _media(settings: Settings) -> MediaFetcher:
     return MediaFetcher(
         media_root=settings.media_folder,
-        spool=settings.data_dir / "spool",
+        spool=settings.spool,
         max_bytes=settings.media_max_bytes,
         allowed_hosts=settings.media_allowed_hosts,
     )
@@ -137,14 +141,15 @@ async def _database(settings: Settings) -> "asyncpg.Pool[asyncpg.Record]":
 
 
 @asynccontextmanager
-async def _broker(settings: Settings) -> AsyncIterator[tuple[BrokerLink, BrokerLink]]:
-    """The connections for publishing and for consuming, kept for as long as the block runs."""
+async def _broker(settings: Settings) -> AsyncIterator[tuple[BrokerLink, BrokerLink, BrokerLink]]:
+    """The connections for publishing, consuming and media, kept for as long as the block runs."""
     url = settings.amqp_url.get_secret_value()
     publishing = BrokerLink(url, "session-host, publishing")
     consuming = BrokerLink(url, "session-host, consuming", _limit_prefetch)
+    media = BrokerLink(url, "session-host, media")
     async with asyncio.TaskGroup() as group:
-        kept = [group.create_task(link.run()) for link in (publishing, consuming)]
-        yield publishing, consuming
+        kept = [group.create_task(link.run()) for link in (publishing, consuming, media)]
+        yield publishing, consuming, media
         for task in kept:
             task.cancel()
 

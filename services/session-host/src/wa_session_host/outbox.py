@@ -9,6 +9,7 @@ from aio_pika.abc import AbstractChannel
 from wa_contracts.codec import encode, frame_bundle, frame_event
 from wa_contracts.commands import Command
 from wa_contracts.heartbeat import Heartbeat
+from wa_contracts.media_transfer import OFFSET
 from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED, PartitionReplayed
 from wa_contracts.replies import Reply
 from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
@@ -82,6 +83,16 @@ class Outbox:
         message = _replay(encode(complete), PARTITION_REPLAYED)
         await self._publish(await self._link.usable(), QUEUES, queue, message)
 
+    async def publish_piece(self, queue: str, piece: bytes, offset: int) -> None:
+        """Put a piece of media into a queue, unless it is full; confirmed.
+
+        Raises:
+            NoSuchQueue: the queue is gone.
+            NotConfirmed: it is full, or the broker is away.
+        """
+        message = aio_pika.Message(piece, type="media", headers={OFFSET: offset})
+        await self._publish(self._now(), QUEUES, queue, message)
+
     async def reply(self, key: str, reply: Reply) -> None:
         """Answer a command. If its sender is gone, the answer is dropped.
 
@@ -137,11 +148,12 @@ class Outbox:
             self._link.renew(channel)
             raise NotConfirmed(str(error)) from error
         except aio_pika.exceptions.DeliveryError as error:
-            if isinstance(error, aio_pika.exceptions.PublishError) and exchange == EVENTS:
+            if not isinstance(error, aio_pika.exceptions.PublishError):
+                raise NotConfirmed(type(error).__name__) from error
+            if exchange == EVENTS:
                 self._link.renew(channel)  # unroutable: declare the topology anew
-            elif isinstance(error, aio_pika.exceptions.PublishError):
-                raise NoSuchQueue(key) from error
-            raise NotConfirmed(type(error).__name__) from error
+                raise NotConfirmed(type(error).__name__) from error
+            raise NoSuchQueue(key) from error
 
 
 def _framed(stored: StoredEvent, data_json: str) -> bytes:

@@ -18,6 +18,7 @@ from wa_session_host.folding import message_state, session_state
 from wa_session_host.group_commit import DATABASE_AWAY, GroupCommitWriter
 from wa_session_host.leases import Claim
 from wa_session_host.media import MediaFetcher
+from wa_session_host.media_delivery import MediaDelivery
 from wa_session_host.outbox import Outbox
 from wa_session_host.relay import Relay
 from wa_session_host.retention import Retention
@@ -46,6 +47,7 @@ class Ports:
     clock: Callable[[], datetime]
     queue_limit: int
     login_seconds: float
+    media_delivery: MediaDelivery
 
 
 class Partition:

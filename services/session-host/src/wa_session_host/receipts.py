@@ -195,6 +195,7 @@ class Receipts:
                     events=(_received(message_id, seen),),
                     correlation_id=cause,
                     causation_id=cause,
+                    content=seen.media,
                 )
             )
         except VersionConflict:
@@ -208,10 +209,12 @@ def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
         chat=seen.chat,
         sender=seen.sender,
         sender_number=seen.sender_number,
+        sender_lid=seen.sender_lid,
         type=seen.kind,
         text=seen.text,
-        media_mime_type=seen.media_mime_type,
-        file_name=seen.file_name,
+        media_mime_type=seen.media.mime_type if seen.media else None,
+        media_size=seen.media.size if seen.media else None,
+        file_name=seen.media.file_name if seen.media else None,
         quoted_message_id=seen.quoted_message_id,
         is_group=seen.is_group,
         received_at=seen.at,

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -21,7 +22,8 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     Seen,
 )
-from wa_session_host.engine.port import Engine, Engines, PairingUnavailable
+from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.port import DownloadFailed, Engine, Engines, PairingUnavailable
 from wa_session_host.event_store import EventStore
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaFetcher
@@ -41,6 +43,8 @@ SETTLE_SECONDS = 3.0
 
 LOGGING_IN = {SessionStatus.STARTING, SessionStatus.CONNECTING}
 FAILS_BACKLOG = {SessionStatus.LOGGED_OUT, SessionStatus.BANNED}
+
+_NOT_WORKING = "Media comes through a session that works; this one is {status}. Try again later."
 
 
 class SessionOwner:
@@ -134,6 +138,13 @@ class SessionOwner:
         if self._engine is None:
             raise PairingUnavailable("The session is not being linked now: restart it first.")
         return await self._engine.pairing_code(phone_number)
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`; refused while the session does not work."""
+        if self._engine is None or self.status is not SessionStatus.WORKING:
+            status = self.status or "deleted"
+            raise DownloadFailed(f"session_{status}", _NOT_WORKING.format(status=status))
+        await self._engine.download(media, path)
 
     async def leave(self) -> None:
         """End the engine and start no other: the session goes to another owner."""

@@ -59,3 +59,8 @@ class Settings(BaseSettings):
     def media_folder(self) -> Path:
         """Where local media paths resolve under."""
         return self.media_root or self.data_dir / "media"
+
+    @property
+    def spool(self) -> Path:
+        """Where media lie on their way, outgoing and incoming."""
+        return self.data_dir / "spool"

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from wa_contracts.codec import decode_event_json
 from wa_contracts.ids import EventId, SessionId
+from wa_contracts.message_events import MessageReceived
 from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
+from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.domain.session import SessionLinked
 
 FencingToken = NewType("FencingToken", int)
@@ -42,7 +44,7 @@ class Append:
     events: tuple[Event, ...]
     correlation_id: UUID
     causation_id: UUID
-    content: Content | None = None
+    content: Content | ReceivedMedia | None = None
     reply_to: str | None = None
 
 
@@ -76,5 +78,14 @@ class StoredEvent:
 
     @property
     def content(self) -> Content | None:
-        """The private content stored beside the event."""
-        return Content.model_validate_json(self.content_json) if self.content_json else None
+        """The private content stored beside an event of an outgoing message."""
+        if self.content_json is None or self.type == MessageReceived.TYPE:
+            return None
+        return Content.model_validate_json(self.content_json)
+
+    @property
+    def media(self) -> ReceivedMedia | None:
+        """The private side of an incoming message's media."""
+        if self.content_json is None or self.type != MessageReceived.TYPE:
+            return None
+        return ReceivedMedia.model_validate_json(self.content_json)

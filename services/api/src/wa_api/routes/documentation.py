@@ -1,8 +1,9 @@
-"""The reference as a page, from the OpenAPI document that is served here; the events' AsyncAPI."""
+"""The references as pages, from the OpenAPI and AsyncAPI documents that are served here."""
 
 from fastapi import APIRouter, Request, Response
 
 from wa_api.api_reference import reference_of
+from wa_api.event_reference import event_reference_of
 from wa_api.gateway import TheGateway
 from wa_api.pages import page
 from wa_contracts.asyncapi import as_text, asyncapi_document
@@ -14,6 +15,13 @@ router = APIRouter(include_in_schema=False)
 async def docs(request: Request, gateway: TheGateway) -> Response:
     """Every operation with its parameters, body and answers."""
     return page("reference.html", request, gateway, reference=reference_of(request.app.openapi()))
+
+
+@router.get("/docs/events")
+async def events(request: Request, gateway: TheGateway) -> Response:
+    """Every event with its fields and an example."""
+    reference = event_reference_of(asyncapi_document())
+    return page("events_reference.html", request, gateway, reference=reference)
 
 
 @router.get("/asyncapi.json")

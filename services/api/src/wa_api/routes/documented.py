@@ -11,6 +11,7 @@ _DESCRIPTIONS = {
     404: "Not there; the code says what.",
     406: "None of the accepted media types can be had.",
     409: "The state does not allow it; the code says which.",
+    410: "It was there and is gone for good.",
     413: "The body or the media is too large.",
     415: "The body is not JSON.",
     422: "The Idempotency-Key was used with another body.",

@@ -1,7 +1,8 @@
 """`GET /api/events`: what happens, as Server-Sent Events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated
 from uuid import UUID
 
@@ -11,16 +12,18 @@ from fastapi.responses import StreamingResponse
 
 from wa_api.auth import ReaderOf
 from wa_api.database import DatabaseUnavailable
-from wa_api.feed import BATCH, FeedFilter
+from wa_api.feed import FeedFilter
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.problems import invalid_field
 from wa_api.routes.documented import errors
+from wa_contracts.codec import EVENT_TYPES
 
 log = structlog.get_logger()
 router = APIRouter(tags=["events"])
 
 HEARTBEAT_SECONDS = 15.0
 RETRY_MILLISECONDS = 2000
+_TYPES = "Names such as `message.sent`, or `message.*`; may be given more than once."
 
 
 @router.get(
@@ -39,14 +42,14 @@ async def follow_events(
     gateway: TheGateway,
     reader: ReaderOf,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
-    type_: Annotated[str | None, Query(alias="type")] = None,
+    type_: Annotated[Sequence[str], Query(alias="type", description=_TYPES)] = (),
     last_event_id: Annotated[str | None, Header(description="Resume after this event.")] = None,
 ) -> StreamingResponse:
     """From now on, or after `Last-Event-ID`. A session's token sees its own events."""
-    wanted = FeedFilter(reader.session_id or session_id, type_)
+    wanted = FeedFilter(reader.session_id or session_id, _types(type_))
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
-    position = await _start(last_event_id, gateway)
+    position = await gateway.feed_tail.start(_last_seen(last_event_id))
     return StreamingResponse(
         _stream(gateway, wanted, position),
         media_type="text/event-stream",
@@ -54,32 +57,47 @@ async def follow_events(
     )
 
 
-async def _start(last_event_id: str | None, gateway: Gateway) -> int:
+def _types(given: Sequence[str]) -> frozenset[str] | None:
+    """The events that these names and patterns mean; None means any."""
+    found: set[str] = set()
+    for name in given:
+        meant = {event for event in EVENT_TYPES if fnmatchcase(event, name)}
+        if not meant:
+            raise invalid_field("type", f"'type' must be one of {', '.join(EVENT_TYPES)}.")
+        found |= meant
+    return frozenset(found) if given else None
+
+
+def _last_seen(last_event_id: str | None) -> int | None:
     if not last_event_id:
-        return await gateway.feed.end()
+        return None
     if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
         raise invalid_field("Last-Event-ID", "'Last-Event-ID' is not a position of this feed.")
     return int(last_event_id)
 
 
 async def _stream(gateway: Gateway, wanted: FeedFilter, position: int) -> AsyncIterator[bytes]:
-    """Ends when the process does, or the database goes: the client comes back with its position."""
-    yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+    """Ends when the process does, or the database goes: the client comes back with its position.
+
+    It is told its position at once, so that it can come back before it has seen an event. One that
+    takes nothing is cut off by its connection: see server.py.
+    """
+    yield f"retry: {RETRY_MILLISECONDS}\nid: {position}\n\n".encode()
+    clock = asyncio.get_running_loop().time
     with gateway.live.watch() as watch:
-        silent_since = asyncio.get_running_loop().time()
+        silent_since = clock()
         while not watch.ended:
             try:
-                entries = await gateway.feed.after(position, wanted)
+                page = await gateway.feed_tail.after(position, wanted)
             except DatabaseUnavailable:
                 log.info("event_stream_ended", reason="database_unavailable")
                 return
-            for entry in entries:
-                position = entry.position
-                yield f"id: {position}\nevent: {entry.type}\ndata: {entry.event}\n\n".encode()
-            now = asyncio.get_running_loop().time()
-            silent_since = now if entries else silent_since
-            if now - silent_since >= HEARTBEAT_SECONDS:
-                silent_since = now
+            position = page.position
+            if page.entries:
+                yield b"".join(entry.frame for entry in page.entries)
+                silent_since = clock()
+            elif clock() - silent_since >= HEARTBEAT_SECONDS:
                 yield b": alive\n\n"
-            if len(entries) < BATCH:
-                await watch.changed(HEARTBEAT_SECONDS - (now - silent_since))
+                silent_since = clock()
+            if not page.more:
+                await watch.changed(HEARTBEAT_SECONDS - (clock() - silent_since))

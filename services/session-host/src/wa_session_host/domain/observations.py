@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from wa_session_host.domain.received_media import ReceivedMedia
+
 
 @dataclass(frozen=True)
 class QRShown:
@@ -134,10 +136,10 @@ class MessageSeen:
     chat: str
     sender: str
     sender_number: str | None
+    sender_lid: str | None
     kind: str
     text: str | None
-    media_mime_type: str | None
-    file_name: str | None
+    media: ReceivedMedia | None
     quoted_message_id: str | None
     is_group: bool
     at: datetime

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,12 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     Message,
     VideoMessage,
 )
-from neonize.utils.enum import MediaType
+from neonize.utils.enum import MediaType, MediaTypeToMMS
 from PIL import Image
 
 from wa_contracts.commands import MessageType
 from wa_session_host.domain.observations import MessageSeen
+from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import MediaFile, Outgoing
 
 THUMBNAIL_PIXELS = 72
@@ -28,6 +30,15 @@ UPLOAD_AS = {
     MessageType.IMAGE: MediaType.MediaImage,
     MessageType.VIDEO: MediaType.MediaVideo,
     MessageType.DOCUMENT: MediaType.MediaDocument,
+}
+
+
+DOWNLOAD_AS = {
+    "image": (MediaType.MediaImage, MediaTypeToMMS.MediaImage),
+    "video": (MediaType.MediaVideo, MediaTypeToMMS.MediaVideo),
+    "document": (MediaType.MediaDocument, MediaTypeToMMS.MediaDocument),
+    "audio": (MediaType.MediaAudio, MediaTypeToMMS.MediaAudio),
+    "sticker": (MediaType.MediaImage, MediaTypeToMMS.MediaImage),
 }
 
 
@@ -87,27 +98,45 @@ def _picture(data: bytes) -> dict[str, Any]:
     return {"width": width, "height": height, "JPEGThumbnail": out.getvalue()}
 
 
+async def download(client: Any, media: ReceivedMedia) -> bytes:
+    """Media that arrived, decrypted and compared with its hashes.
+
+    Raises:
+        neonize.exc.DownloadError: WhatsApp's media server refused or failed, or sent something else.
+    """
+    kind, server_kind = DOWNLOAD_AS[media.kind]
+    data: bytes = await client.download_media_with_path(
+        media.direct_path,
+        b64decode(media.encrypted_sha256),
+        b64decode(media.sha256),
+        b64decode(media.media_key),
+        media.size,
+        kind,
+        server_kind,
+    )
+    return data
+
+
 def read(event: proto.Message) -> tuple[MessageSeen, ...]:
     """A message that arrived; () for what is no message to people (own, protocol messages)."""
     source = event.Info.MessageSource
-    body = _unwrapped(event.Message)
-    described = _described(body)
+    described = _described(_unwrapped(event.Message))
     if described is None or source.IsFromMe:
         return ()
-    kind, text, media = described
-    alternative = source.SenderAlt if source.Sender.Server == "lid" else source.Sender
-    quoted = body.extendedTextMessage.contextInfo.stanzaID
+    kind, text, part = described
+    addresses = {jid.Server: jid.User for jid in (source.SenderAlt, source.Sender) if jid.User}
+    lid = addresses.get("lid")
     return (
         MessageSeen(
             message_id=event.Info.ID,
             chat=f"{source.Chat.User}@{source.Chat.Server}",
             sender=f"{source.Sender.User}@{source.Sender.Server}",
-            sender_number=alternative.User or None,
+            sender_number=addresses.get("s.whatsapp.net"),
+            sender_lid=f"{lid}@lid" if lid else None,
             kind=kind,
             text=text,
-            media_mime_type=media.mimetype if media is not None else None,
-            file_name=getattr(media, "fileName", None) or None,
-            quoted_message_id=quoted or None,
+            media=_media(kind, part) if kind in DOWNLOAD_AS else None,
+            quoted_message_id=part.contextInfo.stanzaID or None if part is not None else None,
             is_group=source.IsGroup,
             at=datetime.fromtimestamp(event.Info.Timestamp / 1000, UTC),
         ),
@@ -122,13 +151,26 @@ def _unwrapped(message: Message) -> Message:
 
 
 def _described(message: Message) -> tuple[str, str | None, Any] | None:
-    """Kind, text or caption, and media part of a message."""
+    """Kind, text or caption, and the part that holds the rest; a plain text has none."""
     if message.HasField("conversation"):
         return "text", message.conversation, None
     if message.HasField("extendedTextMessage"):
-        return "text", message.extendedTextMessage.text, None
-    for kind in ("image", "video", "document", "audio", "sticker"):
+        return "text", message.extendedTextMessage.text, message.extendedTextMessage
+    for kind in DOWNLOAD_AS:
         if message.HasField(f"{kind}Message"):
-            media = getattr(message, f"{kind}Message")
-            return kind, getattr(media, "caption", "") or None, media
+            part = getattr(message, f"{kind}Message")
+            return kind, getattr(part, "caption", "") or None, part
     return None
+
+
+def _media(kind: str, part: Any) -> ReceivedMedia:
+    return ReceivedMedia(
+        kind=kind,
+        direct_path=part.directPath,
+        media_key=b64encode(part.mediaKey).decode(),
+        sha256=b64encode(part.fileSHA256).decode(),
+        encrypted_sha256=b64encode(part.fileEncSHA256).decode(),
+        size=part.fileLength,
+        mime_type=part.mimetype or "application/octet-stream",
+        file_name=getattr(part, "fileName", "") or None,
+    )

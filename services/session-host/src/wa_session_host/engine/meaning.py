@@ -16,7 +16,7 @@ from wa_session_host.domain.observations import (
     Seen,
     StreamReplaced,
 )
-from wa_session_host.engine.port import NotSent, OutcomeUnknown, Refused
+from wa_session_host.engine.port import DownloadFailed, NotSent, OutcomeUnknown, Refused
 
 BANNED_REASONS = {
     proto.ConnectFailureReason.MAIN_DEVICE_GONE: (
@@ -59,6 +59,17 @@ def send_error(text: str) -> NotSent | Refused | OutcomeUnknown:
     if NOT_SENT.search(text):
         return NotSent(text)
     return OutcomeUnknown(text)
+
+
+MEDIA_GONE = re.compile(r"status code (403|404|410)\b")
+"""How the engine says that the media server has a file no more. Source: whatsmeow, errors.go."""
+
+
+def download_error(text: str) -> DownloadFailed:
+    """What a download's error says: whether another try may help."""
+    if MEDIA_GONE.search(text):
+        return DownloadFailed("media_gone", "WhatsApp does not keep this media any more.")
+    return DownloadFailed("media_unavailable", f"The media could not be downloaded: {text}.")
 
 
 def trouble(event: object) -> tuple[Seen, ...]:

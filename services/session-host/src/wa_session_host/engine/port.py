@@ -14,6 +14,7 @@ from wa_contracts.commands import MessageType
 from wa_contracts.ids import SessionId
 from wa_contracts.replies import PairingCode
 from wa_session_host.domain.observations import LinkedDevice, Seen
+from wa_session_host.domain.received_media import ReceivedMedia
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,15 @@ class PairingUnavailable(Exception):
     """There is no pairing to be had now: the session is linked, or WhatsApp refused."""
 
 
+class DownloadFailed(Exception):
+    """The media could not be had. `code` is `media_gone` (for good) or `media_unavailable`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """`code` for programs, `message` for people."""
+        super().__init__(message)
+        self.code = code
+
+
 class Engine(Protocol):
     """One session's connection, for one attempt."""
 
@@ -86,6 +96,15 @@ class Engine(Protocol):
 
         Raises:
             PairingUnavailable: with a sentence that says why.
+        """
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """Download media that arrived and save it, decrypted and checked, as the file `path`.
+
+        At most 120 s. The whole of it is in the engine's memory meanwhile.
+
+        Raises:
+            DownloadFailed: WhatsApp has it no more, it is not what was sent, or nothing came in time.
         """
 
     async def log_out(self) -> None:

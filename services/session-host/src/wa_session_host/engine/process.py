@@ -9,14 +9,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import structlog
 
 from wa_contracts.ids import SessionId
 from wa_contracts.replies import PairingCode
 from wa_session_host.domain.observations import EngineCrashed, EngineEnding, LinkedDevice, Seen
+from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import (
     Acknowledged,
+    DownloadFailed,
     NotSent,
     OutcomeUnknown,
     Outgoing,
@@ -27,6 +30,7 @@ from wa_session_host.engine.protocol import (
     Alive,
     Answer,
     Begin,
+    DownloadCall,
     ExtendDeadline,
     Frame,
     Hello,
@@ -44,6 +48,7 @@ log = structlog.get_logger()
 SEND_TIMEOUT_SECONDS = 80
 """A little more than the engine's own 75 s, after which its answer is an error."""
 CALL_TIMEOUT_SECONDS = 30
+DOWNLOAD_TIMEOUT_SECONDS = 120
 END_TIMEOUT_SECONDS = 2
 SILENT_SECONDS = 10.0
 """A worker that answers nothing for so long is not alive, whatever its process looks like."""
@@ -127,6 +132,18 @@ class WorkerEngine:
         if answer.pairing_code is None:
             raise PairingUnavailable(answer.message)
         return answer.pairing_code
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`."""
+        try:
+            answer = await self._call(
+                lambda call: DownloadCall(call, media, str(path.absolute())),
+                timeout=DOWNLOAD_TIMEOUT_SECONDS,
+            )
+        except TimeoutError as error:
+            raise DownloadFailed("media_unavailable", "WhatsApp's media server is slow.") from error
+        if answer.error is not None:
+            raise DownloadFailed(answer.code or "media_unavailable", answer.message)
 
     async def log_out(self) -> None:
         """See `Engine.log_out`."""
@@ -222,7 +239,9 @@ class WorkerEngine:
                 future = self._calls.get(frame.call)
                 if future is not None and not future.done():
                     future.set_result(frame)
-            case Begin() | ExtendDeadline() | SendCall() | PairCall() | LogOutCall():
+            case (
+                Begin() | ExtendDeadline() | SendCall() | PairCall() | DownloadCall() | LogOutCall()
+            ):
                 raise ProtocolError(f"a worker sent {type(frame).__name__}")
             case _:
                 self._has_said_why = self._has_said_why or isinstance(frame, EngineEnding)

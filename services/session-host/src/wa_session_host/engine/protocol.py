@@ -27,6 +27,7 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     StreamReplaced,
 )
+from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import Acknowledged, Outgoing
 
 FRAME_LIMIT = 8 * 1024 * 1024
@@ -64,6 +65,15 @@ class PairCall:
 
     call: int
     phone_number: str
+
+
+@dataclass(frozen=True)
+class DownloadCall:
+    """Host to worker: save this media in that file."""
+
+    call: int
+    media: ReceivedMedia
+    path: str
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ Frame = (
     | ExtendDeadline
     | SendCall
     | PairCall
+    | DownloadCall
     | LogOutCall
     | Hello
     | Loaded

@@ -5,7 +5,7 @@ all sessions by settings or for one by its recipients:
 
     to ends with 0000 → refused, not_on_whatsapp      to ends with 0001 → refused, send_failed
     to ends with 0002 → outcome unknown               to ends with 0003 → not sent, connection drops
-    to ends with 0004 → acknowledged after 2 s
+    to ends with 0004 → acknowledged after 2 s        to ends with 0005 → answered with the same
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 
 from wa_contracts.ids import SessionId
 from wa_contracts.replies import PairingCode
@@ -22,14 +23,17 @@ from wa_session_host.domain.observations import (
     ConnectionLost,
     LinkedDevice,
     LoggedIn,
+    MessageSeen,
     QRRanOut,
     QRShown,
     ReceiptSeen,
     Seen,
 )
 from wa_session_host.domain.proof import chat_of
+from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import (
     Acknowledged,
+    DownloadFailed,
     NotSent,
     OutcomeUnknown,
     Outgoing,
@@ -87,11 +91,14 @@ class SimulatedEngine:
         link: LinkedDevice | None,
         script: Script,
         may_act: Callable[[], bool] = lambda: True,
+        media_server: dict[str, bytes] | None = None,
     ) -> None:
         """With `link` it logs in, without it shows QR codes and is linked as the script says.
 
-        `may_act` is whether the host's lease covers a send that begins now.
+        `may_act` is whether the host's lease covers a send that begins now. `media_server` keeps
+        the media of answers.
         """
+        self._media_server = media_server if media_server is not None else {}
         self._may_act = may_act
         self._session_id = session_id
         self._script = script
@@ -136,9 +143,20 @@ class SimulatedEngine:
             raise NotSent("The simulated connection is down.")
         if not self._may_act():
             raise NotSent("The host's lease does not cover a send.")
+        await self._act_by_script(message.to.partition("@")[0])
+        if self._script.server is not None:
+            message_id = await self._script.server.accept(self._session_id, message)
+            return Acknowledged(message_id, datetime.now(UTC))
+        acknowledged = self._acknowledge(message)
+        if message.to.partition("@")[0].endswith("0005"):
+            self._line.later(0.05, await self._answer(message, acknowledged))
+        return acknowledged
+
+    async def _act_by_script(self, number: str) -> None:
+        """Let time pass, or raise, as this recipient wants it."""
         if self._script.ack_after:
             await asyncio.sleep(self._script.ack_after)
-        match message.to.partition("@")[0][-4:]:
+        match number[-4:]:
             case "0000":
                 raise Refused("not_on_whatsapp", "This number is not on WhatsApp.")
             case "0001":
@@ -150,10 +168,41 @@ class SimulatedEngine:
                 raise NotSent("The simulated connection was lost.")
             case "0004":
                 await asyncio.sleep(SLOW_ACK_SECONDS)
-        if self._script.server is not None:
-            message_id = await self._script.server.accept(self._session_id, message)
-            return Acknowledged(message_id, datetime.now(UTC))
-        return self._acknowledge(message)
+
+    async def _answer(self, message: Outgoing, quoted: Acknowledged) -> MessageSeen:
+        """What the recipient sends back: the same, quoting it."""
+        number = message.to.partition("@")[0]
+        lid = f"{int(number) + 1}@lid"
+        return MessageSeen(
+            message_id="3A" + quoted.message_id[4:],
+            chat=lid,
+            sender=lid,
+            sender_number=number,
+            sender_lid=lid,
+            kind=message.type,
+            text=message.text,
+            media=await self._received(message),
+            quoted_message_id=quoted.message_id,
+            is_group=False,
+            at=quoted.at,
+        )
+
+    async def _received(self, message: Outgoing) -> ReceivedMedia | None:
+        if message.media is None:
+            return None
+        data = await asyncio.to_thread(message.media.path.read_bytes)
+        digest = sha256(data).hexdigest()
+        self._media_server[digest] = data
+        return ReceivedMedia(
+            kind=message.type,
+            direct_path=digest,
+            media_key="",
+            sha256=digest,
+            encrypted_sha256=digest,
+            size=len(data),
+            mime_type=message.media.mime_type,
+            file_name=message.media.file_name if message.type == "document" else None,
+        )
 
     def _acknowledge(self, message: Outgoing) -> Acknowledged:
         name = f"{self._session_id}/{next(self._numbers)}/{datetime.now(UTC).timestamp()}"
@@ -186,6 +235,15 @@ class SimulatedEngine:
             expires_at=datetime.now(UTC) + timedelta(minutes=3),
         )
 
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`."""
+        if not self._connected:
+            raise DownloadFailed("media_unavailable", "The simulated connection is down.")
+        data = self._media_server.get(media.direct_path)
+        if data is None:
+            raise DownloadFailed("media_gone", "WhatsApp does not keep this media any more.")
+        await asyncio.to_thread(path.write_bytes, data)
+
     async def log_out(self) -> None:
         """See `Engine.log_out`."""
         self._connected = False
@@ -207,13 +265,15 @@ class SimulatedEngines:
         """`script` is the behaviour of every engine."""
         self._script = script
         self._deadline = 0.0
+        self.media_server: dict[str, bytes] = {}
+        """What recipients sent back, by its hash."""
 
     async def prepare(self) -> None:
         """Nothing to start."""
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> SimulatedEngine:
         """See `Engines.start`."""
-        return SimulatedEngine(session_id, link, self._script, self._may_act)
+        return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
 
     def _may_act(self) -> bool:
         return time.monotonic() < self._deadline

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from neonize.aioze.client import ClientFactory, NewAClient
 from neonize.exc import NeonizeError
@@ -32,8 +33,10 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     Seen,
 )
+from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine import content
 from wa_session_host.engine.meaning import (
+    download_error,
     format_jid,
     from_timestamp,
     parse_jid,
@@ -43,6 +46,7 @@ from wa_session_host.engine.meaning import (
 )
 from wa_session_host.engine.port import (
     Acknowledged,
+    DownloadFailed,
     NotSent,
     Outgoing,
     PairingUnavailable,
@@ -259,6 +263,18 @@ class WhatsApp:
         except NeonizeError as error:
             raise PairingUnavailable(f"WhatsApp gave no pairing code: {error}") from error
         return PairingCode(pairing_code=code, expires_at=datetime.now(UTC) + PAIRING_CODE_LIFE)
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`."""
+        try:
+            data = await content.download(self._client, media)
+        except NeonizeError as error:
+            raise download_error(str(error)) from error
+        try:
+            await asyncio.to_thread(path.write_bytes, data)
+        except OSError as error:
+            message = f"The session-host cannot store the media: {error.strerror}."
+            raise DownloadFailed("media_unavailable", message) from error
 
     async def log_out(self) -> None:
         """See `Engine.log_out`."""

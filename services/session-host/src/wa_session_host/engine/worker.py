@@ -12,13 +12,21 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from wa_session_host.engine.port import NotSent, OutcomeUnknown, PairingUnavailable, Refused
+from wa_session_host.engine.port import (
+    DownloadFailed,
+    NotSent,
+    OutcomeUnknown,
+    PairingUnavailable,
+    Refused,
+)
 from wa_session_host.engine.protocol import (
     Alive,
     Answer,
     Begin,
+    DownloadCall,
     ExtendDeadline,
     Frame,
     Hello,
@@ -76,7 +84,7 @@ async def _work(connection: socket.socket) -> None:
             case ExtendDeadline():
                 deadline.extend(frame.deadline)
                 tell(Alive())
-            case SendCall() | PairCall() | LogOutCall():
+            case SendCall() | PairCall() | DownloadCall() | LogOutCall():
                 task = asyncio.create_task(_answer(engine, frame, deadline, tell))
                 calls.add(task)
                 task.add_done_callback(calls.discard)
@@ -87,7 +95,7 @@ async def _work(connection: socket.socket) -> None:
 
 async def _answer(
     engine: Any,
-    call: SendCall | PairCall | LogOutCall,
+    call: SendCall | PairCall | DownloadCall | LogOutCall,
     deadline: "Deadline",
     tell: Callable[[Frame], None],
 ) -> None:
@@ -99,11 +107,15 @@ async def _answer(
             case PairCall():
                 code = await engine.pairing_code(call.phone_number)
                 tell(Answer(call.call, pairing_code=code))
+            case DownloadCall():
+                await engine.download(call.media, Path(call.path))
+                tell(Answer(call.call))
             case LogOutCall():
                 await engine.log_out()
                 tell(Answer(call.call))
-    except Refused as error:
-        tell(Answer(call.call, error="Refused", code=error.code, message=str(error)))
+    except (Refused, DownloadFailed) as error:
+        name = type(error).__name__
+        tell(Answer(call.call, error=name, code=error.code, message=str(error)))
     except (NotSent, OutcomeUnknown, PairingUnavailable) as error:
         tell(Answer(call.call, error=type(error).__name__, message=str(error)))
 

@@ -1,4 +1,4 @@
-"""One example of every event, the same in all tests."""
+"""One example of every event, with all that it may carry: in the AsyncAPI document and in tests."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -53,7 +53,14 @@ _EVENTS: tuple[Event, ...] = (
     SessionStopped(),
     SessionFailed(reason="qr_expired", message="The QR code was not scanned in time."),
     SessionDeleted(),
-    MessageQueued(id=MESSAGE, to=NUMBER, type=MessageType.TEXT, reference="order 7", expires_at=AT),
+    MessageQueued(
+        id=MESSAGE,
+        to=NUMBER,
+        type=MessageType.TEXT,
+        reference="order 7",
+        expires_at=AT,
+        resend_of=MessageId(UUID(int=3)),
+    ),
     MessageSent(
         id=MESSAGE,
         message_id="3EB0601DAAF2EF6BE85000",
@@ -62,29 +69,48 @@ _EVENTS: tuple[Event, ...] = (
         sent_at=AT,
         reference="order 7",
     ),
-    MessageDelivered(id=MESSAGE, message_id="3EB0601DAAF2EF6BE85000", to=NUMBER, delivered_at=AT),
-    MessageRead(id=MESSAGE, message_id="3EB0601DAAF2EF6BE85000", to=NUMBER, read_at=AT),
+    MessageDelivered(
+        id=MESSAGE,
+        message_id="3EB0601DAAF2EF6BE85000",
+        to=NUMBER,
+        delivered_at=AT,
+        reference="order 7",
+    ),
+    MessageRead(
+        id=MESSAGE,
+        message_id="3EB0601DAAF2EF6BE85000",
+        to=NUMBER,
+        read_at=AT,
+        reference="order 7",
+    ),
     MessageFailed(
         id=MESSAGE,
         to=NUMBER,
         type=MessageType.TEXT,
         error=ErrorDetail(code="not_on_whatsapp", message="This number is not on WhatsApp."),
+        reference="order 7",
     ),
     MessageOutcomeUnknown(
         id=MESSAGE,
         to=NUMBER,
         type=MessageType.TEXT,
         error=ErrorDetail(code="outcome_unknown", message="Interrupted while sending."),
+        reference="order 7",
     ),
-    MessageCancelled(id=MESSAGE, to=NUMBER, type=MessageType.TEXT),
+    MessageCancelled(id=MESSAGE, to=NUMBER, type=MessageType.TEXT, reference="order 7"),
     MessageReceived(
         id=MESSAGE,
         message_id="3A0000000000000000AA",
         chat="123456789012345@lid",
         sender="123456789012345@lid",
         sender_number="12345678900",
-        type="text",
-        text="Hello!",
+        sender_lid="123456789012345@lid",
+        type="document",
+        text="Here is the report.",
+        media_mime_type="application/pdf",
+        media_size=48_213,
+        file_name="report.pdf",
+        quoted_message_id="3EB0601DAAF2EF6BE85000",
         received_at=AT,
     ),
 )
