@@ -148,12 +148,14 @@ async def following(ring: Ring, *, after: int | None = None) -> AsyncIterator[li
         headers = {} if after is None else {"Last-Event-ID": str(after)}
         async with client.stream("GET", "/api/events", headers=headers, timeout=60) as answer:
             assert answer.status_code == 200
+            position = 0
             async for line in answer.aiter_lines():
                 ready.set()
-                if line.startswith("id: "):
-                    positions.append(int(line.removeprefix("id: ")))
+                if line.startswith("id: "):  # at first alone: where the stream begins
+                    position = int(line.removeprefix("id: "))
                 elif line.startswith("data: "):
                     json.loads(line.removeprefix("data: "))
+                    positions.append(position)
 
     task = asyncio.create_task(follow(ring.client(ring.admin_key)))
     try:
