@@ -4,7 +4,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -52,7 +57,9 @@ class Health:
         """Ready means: started, whatever its dependencies do."""
         self._partitions = partitions
         self._started = time.monotonic()
-        REGISTRY.register(HostMetrics(partitions))
+        self._registry = CollectorRegistry()
+        self._registry.register(HostMetrics(partitions))
+        ProcessCollector(registry=self._registry)
 
     async def start(self, host: str, port: int) -> web.AppRunner:
         """Serve; the runner's `cleanup` ends it."""
@@ -85,4 +92,6 @@ class Health:
         )
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     configure_logs(settings.log_level, settings.log_format)
     match arguments:
         case ["run"]:
-            uvloop.run(run(settings))
+            uvloop.run(_run_until_signalled(settings))
         case ["migrate"]:
             asyncio.run(
                 migrate(settings.session_host_database_url.get_secret_value(), "wa_session_host")
@@ -54,8 +54,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-async def run(settings: Settings) -> None:
-    """Own sessions until SIGTERM or SIGINT, then hand them over."""
+async def _run_until_signalled(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_host(settings, stop)
+
+
+async def run_host(settings: Settings, stop: asyncio.Event) -> None:
+    """Own sessions until `stop` is set, then hand them over."""
     async with AsyncExitStack() as stack:
         supervisor_ready: list[Supervisor] = []
         health = Health(lambda: [p for s in supervisor_ready for p in s.partitions])
@@ -89,10 +96,9 @@ async def run(settings: Settings) -> None:
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
+            stop=stop,
         )
         supervisor_ready.append(supervisor)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, supervisor.stop)
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
         await supervisor.run()
     log.info("session_host_stopped", host=settings.host_id)

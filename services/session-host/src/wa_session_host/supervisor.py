@@ -50,8 +50,9 @@ class Supervisor:
         ports: Ports,
         commands: BrokerLink,
         lease_seconds: float,
+        stop: asyncio.Event,
     ) -> None:
-        """`commands` is the host's connection for consuming."""
+        """`commands` is the host's connection for consuming; `stop` ends `run`."""
         self._host = host
         self._leases = leases
         self._ports = ports
@@ -62,19 +63,15 @@ class Supervisor:
         self._sharing: asyncio.Task[None] | None = None
         self._deadline = 0.0
         self._announced = asyncio.Event()
-        self._stopping = asyncio.Event()
+        self._stopping = stop
 
     @property
     def partitions(self) -> list[Partition]:
         """What this host holds now."""
         return [held.partition for held in self._held.values()]
 
-    def stop(self) -> None:
-        """Begin to hand everything over; `run` returns when that is done."""
-        self._stopping.set()
-
     async def run(self) -> None:
-        """Hold partitions until `stop`, then drain them and give them back."""
+        """Hold partitions until `stop` is set, then drain them and give them back."""
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._ports.writer.run()),
