@@ -1,6 +1,8 @@
 """Every state of a session on the real engine, and what a send does there."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import count
@@ -11,7 +13,7 @@ import pytest
 
 from tests.deadlines import eventually
 from tests.system.conftest import NewRing
-from tests.system.linking import link
+from tests.system.linking import link, worker_of
 from tests.system.ring import Ring
 from tests.whatsapp import Contact, Phone, StandIn
 
@@ -261,3 +263,22 @@ async def test_replaced_by_another_program_does_not_fight(world: World) -> None:
     await linked.ask("restart")
     await linked.becomes("working")
     await linked.arrives(message_id, "while replaced")
+
+
+async def test_a_connection_that_is_up_but_silent_and_a_process_that_is_frozen_are_found(
+    world: World,
+) -> None:
+    """Both say why, and both work again by themselves. The engine's keep-alive takes its time."""
+    muted, frozen = await world.linked(), await world.linked()
+    muted.phone.mute()
+    pid = worker_of(world.ring, frozen.id)
+    os.kill(pid, signal.SIGSTOP)
+    lost = await world.ring.wait_for_status(frozen.id, "disconnected", timeout=20)
+    assert lost["statusReason"] == "engine_silent"
+    lost = await world.ring.wait_for_status(muted.id, "disconnected", timeout=50)
+    assert lost["statusReason"] == "keepalive_timeout"
+    muted.phone.unmute()
+    for linked in (frozen, muted):
+        await world.ring.wait_for_status(linked.id, "working", timeout=60)
+        answer = await linked.send("heard again")
+        assert answer.status_code == 200, answer.text
