@@ -85,3 +85,10 @@ def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
     assert services.keys(given).admin == "mine"
     assert not services.keys(given).admin_generated
     assert services.keys(given).token_encryption == first.token_encryption
+
+
+def test_every_promise_names_tests_that_are_there() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    named = set(re.findall(r"`(\w+/test_\w+\.py)`", text))
+    assert len(named) > 20
+    assert {name for name in named if not (ROOT / "tests" / name).is_file()} == set()

@@ -1,6 +1,8 @@
 """The broker or the database is away: at the start and while everything runs."""
 
 import asyncio
+import os
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,6 +15,10 @@ from tests.system.event_consumer import reading_the_log
 from tests.system.ring import Ring
 
 TO = "919876543210"
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "1"))
+"""How long the broker or the database stays away under load."""
+AT_ONCE = timedelta(seconds=4)
+"""A database that is away is waited for as long as it takes to get a connection: 3 s."""
 QUICK = {"LEASE_SECONDS": "3", "SIMULATED_LINKS_AFTER": "0.1", "SEND_WAIT_SECONDS": "2"}
 
 
@@ -43,6 +49,19 @@ class Load:
             message=key,
             reference=key,
         )
+
+    async def only(self, status: int, seconds: float) -> None:
+        """For so long every answer has this status, and comes at once."""
+        clock = asyncio.get_running_loop().time
+        seen, until = set(self.answers), clock() + seconds
+
+        def all_alike() -> bool:
+            fresh = [answer for key, answer in self.answers.items() if key not in seen]
+            assert {answer.status_code for answer in fresh} <= {status}
+            assert all(answer.elapsed < AT_ONCE for answer in fresh)
+            return clock() >= until
+
+        await eventually(all_alike, within=seconds + 5, what=f"only {status} for {seconds:g} s")
 
     def end(self) -> None:
         """No further message."""
@@ -144,6 +163,7 @@ async def test_the_broker_is_away_at_the_start_and_later(
         await load.answered(200, within=5)
         await server.stop()
         await load.answered(503, within=5)
+        await load.only(503, OUTAGE_SECONDS)
         seen = await ring.wait_for_status(session["sessionId"], "disconnected")
         assert seen["statusReason"] == "host_silent"
         await server.start()
@@ -186,6 +206,7 @@ async def test_the_database_is_away_at_the_start_and_later(
         for away in (server.stop, server.kill):
             await away()
             await load.answered(503, within=10)
+            await load.only(503, OUTAGE_SECONDS)
             await server.start()
             await load.answered(200, within=20)
         load.end()
