@@ -25,10 +25,9 @@ run: $(READY) ## Start everything; Ctrl-C ends it. Prints the address when it is
 demo: $(READY) ## The same with simulated phones and some sessions, in a data directory of its own
 	@exec $(LOCAL) demo
 
-# Two at once, each with servers of its own: tests wait more than they work.
-test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-n 0 -k …" to choose)
+test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to choose)
 	@$(LOCAL) tools
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: $(READY) ## Format, lint, types, import rules, what deploy/ would deploy, the published contract, no machine's names
 	@$(BIN)/ruff format --check $(SOURCES)

@@ -18,7 +18,7 @@ async def ring(new_ring: NewRing) -> Ring:
         environment={"LEASE_SECONDS": str(LEASE_SECONDS)},
         host_environment={
             "SIMULATED_LINKS_AFTER": "3600",
-            "SIMULATED_QR_SECONDS": "2",
+            "SIMULATED_QR_SECONDS": "4",
             "SIMULATED_QR_CODES": "2",
         },
     )
@@ -45,7 +45,7 @@ async def test_codes_are_renewed_and_after_the_last_a_new_one_is_one_click(
             seen.add(await shown())
         return len(seen) == 2
 
-    await eventually(both, within=8, what="a second code in place of the first")
+    await eventually(both, within=12, what="a second code in place of the first")
     await expect(operator.dialog).to_contain_text("The QR code expired")
     await operator.dialog.get_by_role("button", name="Get a new code").click()
     await expect(picture).to_be_visible()

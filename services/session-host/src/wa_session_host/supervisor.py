@@ -1,6 +1,7 @@
 """The supervisor: holds partitions by their leases and runs what each of them needs."""
 
 import asyncio
+import random
 import time
 from dataclasses import dataclass
 
@@ -189,11 +190,14 @@ class Supervisor:
                     raise
 
     def _idlest(self) -> int:
-        """The partition to hand over: with the fewest open messages, then sessions."""
+        """The partition to hand over: one with the fewest open messages.
 
-        def weight(held: _Held) -> tuple[int, int]:
+        Among those at random: to begin with the smallest would leave the sessions where they are.
+        """
+
+        def weight(held: _Held) -> tuple[int, float]:
             owners = held.partition.sessions.values()
-            return sum(len(owner.runner) for owner in owners), len(owners)
+            return sum(len(owner.runner) for owner in owners), random.random()  # noqa: S311
 
         return min(
             (held for held in self._held.values() if not held.leaving), key=weight
