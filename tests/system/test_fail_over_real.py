@@ -17,7 +17,7 @@ from tests.system.event_consumer import EventConsumer, consuming
 from tests.system.linking import link, worker_of
 from tests.whatsapp import Contact, Phone, StandIn
 
-LEASE_SECONDS = 3
+LEASE_SECONDS = int(os.environ.get("FAIL_OVER_LEASE_SECONDS", "3"))
 SESSIONS_OF_A_HOST = 2
 
 

@@ -17,9 +17,16 @@ from tests.system.ring import Ring
 TO = "919876543210"
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "1"))
 """How long the broker or the database stays away under load."""
+PAUSE_SECONDS = 0.1
+"""After a 503 a client does not try the next one at once."""
 AT_ONCE = timedelta(seconds=4)
 """A database that is away is waited for as long as it takes to get a connection: 3 s."""
-QUICK = {"LEASE_SECONDS": "3", "SIMULATED_LINKS_AFTER": "0.1", "SEND_WAIT_SECONDS": "2"}
+QUICK = {
+    "LEASE_SECONDS": "3",
+    "SIMULATED_LINKS_AFTER": "0.1",
+    "SEND_WAIT_SECONDS": "2",
+    "SESSION_RATE_PER_MINUTE": "100000",
+}
 
 
 class Load:
@@ -38,6 +45,8 @@ class Load:
             number += 1
             key = f"load-{number}"
             self.answers[key] = await self.send(key)
+            if self.answers[key].status_code == 503:
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def send(self, key: str) -> httpx.Response:
         """The message of this key, perhaps again."""
