@@ -1,12 +1,19 @@
 """What the dashboard's pages say, by the parts that the server draws."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from tests.api.running import RunningApi
+from pydantic import SecretStr
+
+from tests.api.running import RunningApi, running_api
 from tests.api.scripted_host import ScriptedHost
 from tests.deadlines import eventually
+from tests.proxy import proxy_to
+from wa_api.settings import Settings
 from wa_contracts.session_events import SessionDisconnected
 
 KEEP_ALIVE = SessionDisconnected(
@@ -14,6 +21,26 @@ KEEP_ALIVE = SessionDisconnected(
 )
 NO_ROUTE = SessionDisconnected(reason="connect_failed", message="dial tcp: no route to host.")
 SINCE = re.compile(r'Reconnecting <time datetime="([^"]+)" data-since>[^<]*</time>: ([^<]+)')
+
+
+@asynccontextmanager
+async def bell_of(api: RunningApi) -> AsyncIterator[AsyncIterator[str]]:
+    """The lines of the stream that tells a page to look again."""
+    async with api.admin.stream("GET", "/dashboard/changes") as answer:
+        yield answer.aiter_lines()
+
+
+async def seen_when_rung(
+    api: RunningApi, bell: AsyncIterator[str], *texts: str, within: float = 15
+) -> str:
+    """The table, as it is drawn at the ring after which it holds all of these texts."""
+    async with asyncio.timeout(within):
+        async for line in bell:
+            if line == "event: changed":
+                drawn = (await api.admin.get("/dashboard/sessions")).text
+                if all(text in drawn for text in texts):
+                    return drawn
+    raise AssertionError("the stream ended")
 
 
 async def test_the_reason_of_a_lost_connection_with_the_time_since_its_first_failure(
@@ -44,3 +71,19 @@ async def test_the_reason_of_a_lost_connection_with_the_time_since_its_first_fai
         what="the new reason",
     )
     assert later == first
+
+
+async def test_a_database_that_goes_away_is_said_at_once_and_without_what_was(
+    settings: Settings, api: RunningApi, host: ScriptedHost
+) -> None:
+    session = await api.new_session(host)
+    async with proxy_to(settings.api_database_url.get_secret_value()) as (proxy, url):
+        changed = settings.model_copy(update={"api_database_url": SecretStr(url)})
+        async with running_api(changed) as behind, bell_of(behind) as bell:
+            await seen_when_rung(behind, bell, session["sessionId"], "Database available")
+            proxy.accepting = False
+            proxy.cut()
+            drawn = await seen_when_rung(behind, bell, "Database away", "looks again by itself")
+            assert session["sessionId"] not in drawn
+            proxy.accepting = True
+            await seen_when_rung(behind, bell, session["sessionId"], "Database available")

@@ -63,6 +63,7 @@ def _environment() -> Environment:
         ticks=status_words.TICKS,
         linkable=status_words.LINKABLE,
         messageable=status_words.MESSAGEABLE,
+        out_of_reach=status_reasons.OUT_OF_REACH,
     )
     return environment
 

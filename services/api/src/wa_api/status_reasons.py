@@ -124,6 +124,11 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
 }
 """By the `statusReason` that the owner of the session gives."""
 
+OUT_OF_REACH = frozenset(
+    {"keepalive_timeout", "connection_lost", "login_timeout", "connect_failed"}
+)
+"""The reasons that mean: the host does not reach WhatsApp."""
+
 
 def cause(session: Session) -> str:
     """Why, for a place after a colon: it begins in lower case."""
