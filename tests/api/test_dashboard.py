@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from tests.api.running import RunningApi, running_api
 from tests.api.scripted_host import ScriptedHost
+from tests.api.test_send import SEND, TEXT
 from tests.deadlines import eventually
 from tests.proxy import proxy_to
 from wa_api.settings import Settings
@@ -87,3 +88,16 @@ async def test_a_database_that_goes_away_is_said_at_once_and_without_what_was(
             assert session["sessionId"] not in drawn
             proxy.accepting = True
             await seen_when_rung(behind, bell, session["sessionId"], "Database available")
+
+
+async def test_the_messages_of_the_last_minute_are_counted(
+    api: RunningApi, host: ScriptedHost
+) -> None:
+    session = await api.new_session(host)
+    async with bell_of(api) as bell:
+        await seen_when_rung(api, bell, "0 messages in the last minute")
+        client = api.client(session["token"])
+        assert (await client.post(SEND, json=TEXT)).status_code == 200
+        await seen_when_rung(api, bell, "1 message in the last minute")
+        assert (await client.post(SEND, json=TEXT)).status_code == 200
+        await seen_when_rung(api, bell, "2 messages in the last minute")

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.operator import Operator
+from tests.deadlines import eventually
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 
@@ -255,3 +256,23 @@ async def test_pages_of_a_long_list(browser: Browser, ring: Ring) -> None:
         await operator.page.get_by_role("button", name="Next").click()
         await expect(operator.table.locator("tbody").get_by_role("row")).to_have_count(1)
         await expect(operator.row("many 0")).to_be_visible()
+
+
+async def test_the_overview_names_the_hosts_with_their_sessions(
+    operator: Operator, ring: Ring
+) -> None:
+    health = operator.page.get_by_label("Health")
+    await expect(health).to_contain_text(re.compile(r"1 host, \d+ sessions"))
+    other = await ring.add_host({"SIMULATED_LINKS_AFTER": "0.1"})
+    hosts = operator.page.get_by_role("list", name="Hosts").get_by_role("listitem")
+    await expect(hosts).to_have_count(2, timeout=20_000)
+    total = await operator.page.locator(".stat strong").first.inner_text()
+
+    async def all_are_owned() -> bool:
+        found = [re.search(r"(\d+) sessions?$", line) for line in await hosts.all_inner_texts()]
+        return sum(int(one[1]) for one in found if one) == int(total)
+
+    await eventually(all_are_owned, within=20, what="every session stands at one of the hosts")
+    assert await ring.end(f"host-{other}")
+    await expect(hosts).to_have_count(0, timeout=10_000)
+    await expect(health).to_contain_text("1 host,")
