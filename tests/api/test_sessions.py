@@ -301,6 +301,28 @@ async def test_browser_signs_in_and_out(api: RunningApi, host: ScriptedHost) -> 
         assert_problem(await browser.post("/logout"), 403, "csrf_failed")
 
 
+@pytest.mark.parametrize(
+    ("trusted", "behind_tls", "others_may_try"),
+    [("127.0.0.1", True, True), ("192.0.2.0/24", False, False)],
+)
+async def test_only_a_trusted_proxy_says_that_tls_is_spoken_and_who_the_client_is(
+    settings: Settings, trusted: str, behind_tls: bool, others_may_try: bool
+) -> None:
+    changed = settings.model_copy(update={"trusted_proxies": trusted})
+    async with running_api(changed) as fresh:
+        forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "198.51.100.7"}
+        right = await fresh.anonymous.post("/login", data={"key": ADMIN_KEY}, headers=forwarded)
+        assert ("Secure" in right.headers["set-cookie"]) == behind_tls
+        page = await fresh.anonymous.get("/", headers=forwarded)
+        scheme = "https" if behind_tls else "http"
+        assert fresh.base_url.replace("http", scheme, 1) in page.text
+        for _ in range(10):
+            await fresh.anonymous.post("/login", json={"key": "no"}, headers=forwarded)
+        other = {**forwarded, "X-Forwarded-For": "198.51.100.8"}
+        answer = await fresh.anonymous.post("/login", json={"key": ADMIN_KEY}, headers=other)
+        assert (answer.status_code == 200) == others_may_try
+
+
 async def test_login_link_and_tampered_cookie(api: RunningApi) -> None:
     async with httpx.AsyncClient(base_url=api.base_url, trust_env=False) as browser:
         answer = await browser.get("/login", params={"key": ADMIN_KEY})

@@ -1,5 +1,6 @@
 """Linking numbers from the page on the real engine: the phone scans the picture that is shown."""
 
+import base64
 import re
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,7 @@ from tests.browser.operator import Operator
 from tests.deadlines import eventually
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
-from tests.whatsapp import Phone, StandIn
+from tests.whatsapp import PairingRefused, Phone, StandIn
 
 FRIEND = "12345678900"
 
@@ -99,6 +100,39 @@ async def test_closing_the_dialog_leaves_nothing_behind(operator: Operator, ring
     await operator.page.keyboard.press("Escape")
     await expect(operator.dialog).to_be_hidden()
     await expect(operator.row("never linked")).to_have_count(0, timeout=10_000)
+
+
+async def test_a_refused_link_is_said_and_another_code_is_one_click(
+    operator: Operator, whatsapp: StandIn
+) -> None:
+    await operator.begin_to_connect("refused")
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
+    text = await eventually(operator.read_qr, within=20, what="the code in the picture")
+    ref, noise, identity, _, kind = text.split(",")
+    forged = ",".join((ref, noise, identity, base64.b64encode(bytes(32)).decode(), kind))
+    with pytest.raises(PairingRefused):
+        await whatsapp.phone("33698765432").scan(forged)
+    await expect(operator.dialog).to_contain_text("Linking was refused", timeout=10_000)
+    await expect(operator.dialog).to_contain_text("Ask for a new code")
+    await operator.dialog.get_by_role("button", name="Try again").click()
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
+    await operator.page.keyboard.press("Escape")
+    await expect(operator.row("refused")).to_have_count(0, timeout=10_000)
+
+
+async def test_with_whatsapp_out_of_reach_the_dialog_says_so_and_the_code_comes_later(
+    operator: Operator, whatsapp: StandIn
+) -> None:
+    whatsapp.offline()
+    try:
+        await operator.begin_to_connect("far")
+        await expect(operator.dialog).to_contain_text("WhatsApp cannot be reached", timeout=20_000)
+        await expect(operator.dialog).to_contain_text("tried again by itself")
+    finally:
+        whatsapp.online()
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=30_000)
+    await operator.dialog.get_by_role("button", name="Cancel").click()
+    await expect(operator.row("far")).to_have_count(0, timeout=10_000)
 
 
 async def test_whatsapp_out_of_reach_is_said_and_a_waiting_session_is_linked_later(

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import asyncpg
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -78,7 +79,19 @@ async def test_sessions(operator: Operator) -> None:
     await examine(page, "nothing-found")
 
 
-async def test_linking(operator: Operator) -> None:
+async def put_into_state(ring: Ring, name: str, status: str, reason: str) -> None:
+    """Let the page show a session like that, whatever its engine does."""
+    connection = await asyncpg.connect(ring.databases.api)
+    try:
+        await connection.execute(
+            "UPDATE sessions SET status = $2, status_reason = $3, qr = NULL WHERE name = $1",
+            *(name, status, reason),
+        )
+    finally:
+        await connection.close()
+
+
+async def test_linking(operator: Operator, ring: Ring) -> None:
     page = operator.page
     await page.get_by_role("button", name="Connect New Session").click()
     await examine(page, "connect-name")
@@ -91,6 +104,14 @@ async def test_linking(operator: Operator) -> None:
     await operator.dialog.get_by_role("button", name="Get code").click()
     await expect(page.locator("#pairing-code")).to_be_visible()
     await examine(page, "connect-pairing-code")
+    endings = {
+        "refused": ("failed", "pairing_failed", "Linking was refused"),
+        "out-of-reach": ("disconnected", "connect_failed", "WhatsApp cannot be reached"),
+    }
+    for name, (status, reason, heading) in endings.items():
+        await put_into_state(ring, "Reception", status, reason)
+        await expect(operator.dialog.get_by_role("heading", name=heading)).to_be_visible()
+        await examine(page, f"connect-{name}", forms=["narrow"])
 
 
 async def test_a_session_and_an_absent_one(operator: Operator) -> None:

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.operator import Operator
+from tests.deadlines import eventually
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 
@@ -221,6 +222,16 @@ async def test_a_sessions_page_shows_messages_history_and_events_as_they_happen(
     await expect(failed).to_contain_text("refused")
     await failed.get_by_role("button", name="Resend").click()
     await expect(page.get_by_role("row").filter(has_text="Failed")).to_have_count(2)
+    await ring.send(session["token"], to="19995550002", type="text", message="swallow me")
+    unknown = page.get_by_role("row").filter(has_text="Unknown")
+    await unknown.get_by_role("button", name="Resend").click()
+    question = page.get_by_role("dialog", name="Send it once more?")
+    await expect(question).to_contain_text("its reader gets it twice")
+    await question.get_by_role("button", name="Cancel").click()
+    await expect(unknown).to_have_count(1)
+    await unknown.get_by_role("button", name="Resend").click()
+    await question.get_by_role("button", name="Send again").click()
+    await expect(unknown).to_have_count(2)
     await operator.page.get_by_role("button", name="More actions").click()
     await operator.page.get_by_role("menuitem", name="Stop").click()
     await expect(page.locator(".timeline li").first).to_contain_text("Stopped")
@@ -245,3 +256,23 @@ async def test_pages_of_a_long_list(browser: Browser, ring: Ring) -> None:
         await operator.page.get_by_role("button", name="Next").click()
         await expect(operator.table.locator("tbody").get_by_role("row")).to_have_count(1)
         await expect(operator.row("many 0")).to_be_visible()
+
+
+async def test_the_overview_names_the_hosts_with_their_sessions(
+    operator: Operator, ring: Ring
+) -> None:
+    health = operator.page.get_by_label("Health")
+    await expect(health).to_contain_text(re.compile(r"1 host, \d+ sessions"))
+    other = await ring.add_host({"SIMULATED_LINKS_AFTER": "0.1"})
+    hosts = operator.page.get_by_role("list", name="Hosts").get_by_role("listitem")
+    await expect(hosts).to_have_count(2, timeout=20_000)
+    total = await operator.page.locator(".stat strong").first.inner_text()
+
+    async def all_are_owned() -> bool:
+        found = [re.search(r"(\d+) sessions?$", line) for line in await hosts.all_inner_texts()]
+        return sum(int(one[1]) for one in found if one) == int(total)
+
+    await eventually(all_are_owned, within=20, what="every session stands at one of the hosts")
+    assert await ring.end(f"host-{other}")
+    await expect(hosts).to_have_count(0, timeout=10_000)
+    await expect(health).to_contain_text("1 host,")

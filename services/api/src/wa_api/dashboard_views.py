@@ -154,7 +154,7 @@ class DashboardViews:
 
 
 async def _lost_at(connection: Connection, sessions: Sequence[Session]) -> Mapping[UUID, datetime]:
-    """By their last event of that kind. Nobody tells when a host fell silent."""
+    """By the first of their losses in a row. Nobody tells when a host fell silent."""
     lost = [
         session.session_id
         for session in sessions
@@ -189,9 +189,13 @@ _LAST_MINUTE = """
     WHERE created_at > now() - interval '1 day' AND sent_at > now() - interval '1 minute'
 """
 _LOST_AT = """
-    SELECT DISTINCT ON (session_id) session_id, event ->> 'occurredAt' AS lost_at FROM feed
+    SELECT session_id, min(event ->> 'occurredAt') AS lost_at FROM feed
     WHERE session_id = ANY($1::uuid[]) AND type = 'session.disconnected'
-    ORDER BY session_id, position DESC
+      AND position > coalesce((SELECT max(earlier.position) FROM feed AS earlier
+                               WHERE earlier.session_id = feed.session_id
+                                 AND earlier.type LIKE 'session.%'
+                                 AND earlier.type <> 'session.disconnected'), 0)
+    GROUP BY session_id
 """
 _BY_PARTITION = "SELECT partition, count(*) FROM sessions GROUP BY partition"
 _HISTORY = """

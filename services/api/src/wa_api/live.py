@@ -46,6 +46,8 @@ class Live:
         self._watches: set[Watch] = set()
         self.rings = 0
         """How often the feed changed, or may have."""
+        self.listening = False
+        """Whether the database tells of changes now."""
         self._draining = False
 
     @contextmanager
@@ -86,10 +88,12 @@ class Live:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(CHANNEL, self._notified)
+            self.listening = True
             log.info("live_connected")
             self._ring_all()
             await lost.wait()
         finally:
+            self.listening = False
             connection.terminate()
 
     def _notified(self, *_: Any) -> None:

@@ -185,7 +185,7 @@ async def run_api(
         app = build_app(gateway, _api_metrics(registry, gateway))
         address = _first_address(settings.host)
         stack.enter_context(metrics_served(registry, address, settings.metrics_port))
-        server = Server(app, lambda: on_ready(port))
+        server = Server(app, lambda: on_ready(port), trusted_proxies=settings.trusted_proxies)
         async with _running(*(link.run() for link in links), gateway.live.run()):
             for link in links:
                 await link.attempted(FIRST_ATTEMPT_SECONDS)

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from wa_api import status_words
+from wa_api import status_reasons, status_words
 from wa_api.auth import is_signed_in
 from wa_api.gateway import Gateway
 from wa_api.sign_in import COOKIE
@@ -54,13 +54,16 @@ def _environment() -> Environment:
     environment.globals.update(
         word_of=status_words.word,
         tone_of=status_words.tone,
-        reason_of=status_words.reason,
+        reason_of=status_reasons.reason,
+        cause_of=status_reasons.cause,
+        past_reason_of=status_reasons.past_reason,
         now=lambda: datetime.now(UTC),
         snippet=_snippet,
         words=status_words.WORDS,
         ticks=status_words.TICKS,
         linkable=status_words.LINKABLE,
         messageable=status_words.MESSAGEABLE,
+        out_of_reach=status_reasons.OUT_OF_REACH,
     )
     return environment
 

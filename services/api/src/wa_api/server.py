@@ -70,7 +70,10 @@ def _bound(address: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn, with signals left to main.py, which has waits to end before the connections."""
 
-    def __init__(self, app: ASGIApp, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self, app: ASGIApp, on_started: Callable[[], None], *, trusted_proxies: str
+    ) -> None:
+        """`trusted_proxies` may say who the client is and whether it speaks TLS."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -80,6 +83,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                forwarded_allow_ips=trusted_proxies,
                 backlog=BACKLOG,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )

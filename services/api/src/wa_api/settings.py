@@ -13,7 +13,8 @@ class Settings(BaseSettings):
 
     `host` is a comma-separated list of addresses to listen on; `localhost` stands for both
     127.0.0.1 and ::1. `media_allowed_hosts` are host names or addresses, comma-separated, that media may
-    come from although they are private. Durations are in the unit that the name ends with.
+    come from although they are private. `trusted_proxies` are addresses or networks, comma-separated,
+    whose X-Forwarded-Proto and X-Forwarded-For are believed; `*` believes everybody. Durations are in the unit that the name ends with.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     media_root: Path | None = None
     media_allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    trusted_proxies: str = "127.0.0.1,::1"
     send_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
     session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
     session_queue_limit: Annotated[int, Field(ge=1)] = 10_000

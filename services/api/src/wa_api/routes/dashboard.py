@@ -7,11 +7,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from wa_api.auth import is_signed_in
-from wa_api.dashboard_views import SessionsPage, SessionsWanted
 from wa_api.database import DatabaseUnavailable
-from wa_api.gateway import Gateway, TheGateway
+from wa_api.gateway import TheGateway
 from wa_api.pages import page
-from wa_api.routes.dashboard_fragments import overview_of, particulars_of, wanted_of
+from wa_api.routes.dashboard_fragments import particulars_of, table_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -27,12 +26,7 @@ async def home(
     """The sign-in, or the sessions; the API documentation in both cases."""
     if not is_signed_in(request, gateway):
         return page("welcome.html", request, gateway, refusal=sign_in)
-    wanted = wanted_of(request)
-    sessions = await _sessions(gateway, wanted)
-    overview = await overview_of(gateway)
-    return page(
-        "sessions.html", request, gateway, listing=sessions, wanted=wanted, overview=overview
-    )
+    return page("sessions.html", request, gateway, **await table_of(gateway, request))
 
 
 @router.get("/sessions/{session_id}")
@@ -48,11 +42,3 @@ async def session_page(session_id: UUID, request: Request, gateway: TheGateway) 
     except DatabaseUnavailable:
         return page("away.html", request, gateway, 503)
     return page("session.html", request, gateway, session=session, **particulars)
-
-
-async def _sessions(gateway: Gateway, wanted: SessionsWanted) -> SessionsPage | None:
-    """None while the database is away: the page says so and looks again by itself."""
-    try:
-        return await gateway.dashboard_views.sessions(wanted)
-    except DatabaseUnavailable:
-        return None

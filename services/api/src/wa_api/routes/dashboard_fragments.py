@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from wa_api.auth import Admin
 from wa_api.dashboard_charts import charts_of
-from wa_api.dashboard_views import SessionsWanted
+from wa_api.dashboard_views import SessionsPage, SessionsWanted
 from wa_api.database import DatabaseUnavailable
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.pages import fragment
@@ -45,10 +45,7 @@ class Overview:
 @router.get("/sessions")
 async def sessions_fragment(request: Request, gateway: TheGateway) -> Response:
     """The table with the overview above it, for the search, filter and page of the address."""
-    wanted = wanted_of(request)
-    listing = await gateway.dashboard_views.sessions(wanted)
-    overview = await overview_of(gateway)
-    return fragment("sessions_live.html", listing=listing, wanted=wanted, overview=overview)
+    return fragment("sessions_live.html", **await table_of(gateway, request))
 
 
 @router.get("/sessions/{session_id}")
@@ -101,7 +98,7 @@ async def _rings(gateway: Gateway) -> AsyncIterator[bytes]:
 def _condition(gateway: Gateway) -> tuple[object, ...]:
     """What changes the page without an event."""
     broker = gateway.publish_link.usable_channel is not None
-    return broker, tuple(sorted(gateway.liveness.live_partitions()))
+    return broker, gateway.live.listening, tuple(sorted(gateway.liveness.live_partitions()))
 
 
 def wanted_of(request: Request) -> SessionsWanted:
@@ -115,7 +112,18 @@ def wanted_of(request: Request) -> SessionsWanted:
     )
 
 
-async def overview_of(gateway: Gateway) -> Overview:
+async def table_of(gateway: Gateway, request: Request) -> dict[str, Any]:
+    """What the table of sessions shows. Without the database it says so, instead of what was."""
+    wanted = wanted_of(request)
+    listing: SessionsPage | None
+    try:
+        listing = await gateway.dashboard_views.sessions(wanted)
+    except DatabaseUnavailable:
+        listing = None
+    return {"listing": listing, "wanted": wanted, "overview": await _overview_of(gateway)}
+
+
+async def _overview_of(gateway: Gateway) -> Overview:
     """As it is now, whatever is away."""
     broker = gateway.publish_link.usable_channel is not None
     try:

@@ -23,7 +23,7 @@ const ACTIONS = {
   logout: logOut,
   delete: remove,
   "cancel-message": (_, button) => message(button, "cancel", "The message is cancelled."),
-  "resend-message": (_, button) => message(button, "resend", "The message is sent again."),
+  "resend-message": resend,
 };
 
 export function keepActions(onChange) {
@@ -84,6 +84,17 @@ async function remove(session) {
   if (document.body.dataset.page === "session") return location.assign("/");
   toast(`${capital(session.called)} is deleted.`);
   changed();
+}
+
+async function resend(_, button) {
+  const { status, with: number } = button.closest("[data-message]").dataset;
+  const sure = status !== "unknown" || await confirm({
+    title: "Send it once more?",
+    text: `Nobody knows whether the message to ${number} arrived: WhatsApp did not answer in time.`,
+    losses: ["If it did, its reader gets it twice."],
+    action: "Send again",
+  });
+  if (sure) await message(button, "resend", "The message is sent again.");
 }
 
 async function message(button, verb, sentence) {

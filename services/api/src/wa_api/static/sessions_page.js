@@ -8,7 +8,7 @@ import { renew } from "./renew.js";
 import { showTimes } from "./times.js";
 
 const SEARCH_MS = 150;
-const BY_ITSELF_MS = 15_000;
+const LOOK_EVERY_MS = 2_000; // a minute of messages passes, a database falls silent: no event tells
 const wanted = new URLSearchParams(location.search);
 
 const refresh = steadily(async () => {
@@ -23,7 +23,7 @@ export function keepSessions() {
     refresh();
     lookAtLinking();
   });
-  setInterval(refresh, BY_ITSELF_MS);
+  setInterval(() => document.hidden || refresh(), LOOK_EVERY_MS);
   document.addEventListener("click", (event) => {
     const filter = event.target.closest("[data-filter]");
     const page = event.target.closest("[data-page]:not(body)");
