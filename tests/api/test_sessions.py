@@ -10,6 +10,7 @@ import httpx
 import pytest
 import zxingcpp
 from PIL import Image
+from pydantic import ValidationError
 
 from tests.api.running import ADMIN_KEY, RunningApi, running_api
 from tests.api.scripted_host import NUMBER, ScriptedHost
@@ -321,6 +322,28 @@ async def test_only_a_trusted_proxy_says_that_tls_is_spoken_and_who_the_client_i
         other = {**forwarded, "X-Forwarded-For": "198.51.100.8"}
         answer = await fresh.anonymous.post("/login", json={"key": ADMIN_KEY}, headers=other)
         assert (answer.status_code == 200) == others_may_try
+
+
+async def test_a_forged_client_address_does_not_evade_the_throttle(settings: Settings) -> None:
+    """A proxy appends what it saw: what stands before that is the client's own word."""
+    changed = settings.model_copy(update={"trusted_proxies": "127.0.0.0/8"})
+    async with running_api(changed) as fresh:
+        answers = [
+            await fresh.anonymous.post(
+                "/login",
+                json={"key": "no"},
+                headers={"X-Forwarded-For": f"198.51.100.{number}, 203.0.113.9"},
+            )
+            for number in range(11)
+        ]
+        assert {answer.status_code for answer in answers[:10]} == {401}
+        assert_problem(answers[10], 429, "too_many_attempts")
+
+
+@pytest.mark.parametrize("given", ["*", "127.0.0.1, *", "ingress"])
+def test_trusted_proxies_must_be_named(given: str) -> None:
+    with pytest.raises(ValidationError, match="TRUSTED_PROXIES takes addresses and networks"):
+        Settings(trusted_proxies=given)
 
 
 async def test_login_link_and_tampered_cookie(api: RunningApi) -> None:

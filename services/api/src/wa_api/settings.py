@@ -1,6 +1,7 @@
 """Everything that can be set from outside, by environment, `.env` or the local stack's file."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,8 @@ class Settings(BaseSettings):
     `host` is a comma-separated list of addresses to listen on; `localhost` stands for both
     127.0.0.1 and ::1. `media_allowed_hosts` are host names or addresses, comma-separated, that media may
     come from although they are private. `trusted_proxies` are addresses or networks, comma-separated,
-    whose X-Forwarded-Proto and X-Forwarded-For are believed; `*` believes everybody. Durations are in the unit that the name ends with.
+    whose X-Forwarded-Proto and X-Forwarded-For are believed. Durations are in the unit that the name
+    ends with.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -43,6 +45,19 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(part.strip().lower() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        """With `*` the client would be whoever it says it is: the first entry of its own header."""
+        for name in (part.strip() for part in value.split(",") if part.strip()):
+            try:
+                ip_network(name, strict=False)
+            except ValueError as error:
+                raise ValueError(
+                    f"TRUSTED_PROXIES takes addresses and networks such as 10.0.0.0/8, not {name!r}."
+                ) from error
         return value
 
     @field_validator("log_level", mode="before")
