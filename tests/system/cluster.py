@@ -52,25 +52,11 @@ class Cluster:
 
     async def owners(self) -> dict[int, str]:
         """Which host holds which partition, in the database's view."""
-        connection = await asyncpg.connect(self.ring.databases.session_host)
-        try:
-            return {row["partition"]: row["host"] for row in await connection.fetch(OWNERS)}
-        finally:
-            await connection.close()
+        return await owners_in(self.ring)
 
     async def spread_over(self, hosts: int) -> dict[str, str]:
         """Wait until that many hosts have fair shares; the host of each session."""
-        most = -(-PARTITIONS // hosts)
-
-        async def even() -> dict[int, str]:
-            now = await self.owners()
-            shares = Counter(now.values())
-            assert len(now) == PARTITIONS, shares
-            assert len(shares) == hosts, shares
-            assert max(shares.values()) <= most, shares
-            return now
-
-        now = await eventually(even, within=30, every=0.1, what=f"fair shares of {hosts} hosts")
+        now = await fair_shares(self.ring, hosts)
         return {s["sessionId"]: now[partition_of_session(s)] for s in self.sessions}
 
     async def moved(self, ids: set[str], before: dict[str, str], within: float) -> float:
@@ -103,6 +89,30 @@ class Cluster:
                     group.create_task(send_from(session))
             yield answers
             ends.set()
+
+
+async def owners_in(ring: Ring) -> dict[int, str]:
+    """Which host holds which partition, in the database's view."""
+    connection = await asyncpg.connect(ring.databases.session_host)
+    try:
+        return {row["partition"]: row["host"] for row in await connection.fetch(OWNERS)}
+    finally:
+        await connection.close()
+
+
+async def fair_shares(ring: Ring, hosts: int) -> dict[int, str]:
+    """Wait until so many hosts hold everything in fair shares; the host of each partition."""
+    most = -(-PARTITIONS // hosts)
+
+    async def even() -> dict[int, str]:
+        now = await owners_in(ring)
+        shares = Counter(now.values())
+        assert len(now) == PARTITIONS, shares
+        assert len(shares) == hosts, shares
+        assert max(shares.values()) <= most, shares
+        return now
+
+    return await eventually(even, within=30, every=0.1, what=f"fair shares of {hosts} hosts")
 
 
 def partition_of_session(session: dict[str, Any]) -> int:

@@ -15,6 +15,7 @@ import httpx
 from deploy.local.databases import Databases
 from tests.deadlines import eventually
 from tests.faults.field import stored_events
+from tests.system.cluster import fair_shares
 from tests.system.event_consumer import EventConsumer
 from tests.system.ring import Ring
 
@@ -68,7 +69,12 @@ class World:
         await self.quiet()
 
     async def quiet(self) -> None:
-        """Wait until all that is stored is projected and in the feed, and nothing is open."""
+        """Wait until no session moves, all that is stored is projected and in the feed, and nothing
+        is open.
+        """
+        names = [name for name in self.ring.processes if name.startswith("host-")]
+        await fair_shares(self.ring, sum(self.ring.processes[name].alive for name in names))
+        await self.all_work()
 
         async def settled() -> bool:
             stored = await stored_events(self.ring.databases)
