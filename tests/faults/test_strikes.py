@@ -1,20 +1,24 @@
 """Each strike alone, under traffic: whatever happens, every promise is kept and all recovers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from tests.deadlines import eventually
 from tests.faults.clients import Clients
 from tests.faults.field import Field, a_field
-from tests.faults.strikes import KINDS, Strikes
+from tests.faults.strikes import KINDS, Strike, Strikes
 
 SESSIONS = 8
+TO = "919876543210"
 
 
 @dataclass
@@ -69,6 +73,33 @@ async def test_every_promise_holds_under(world: World, kind: str) -> None:
     await world.field.settled()
     findings = await world.field.findings(world.clients, world.strikes.done)
     assert findings.problems() == [], findings.table()
+
+
+async def test_what_a_host_without_its_database_held_works_elsewhere_before_it_is_back(
+    world: World,
+) -> None:
+    """It still reaches the broker: it must let go of its queues although nobody tells it to."""
+    await world.calm()
+    field = world.field
+    while not (hit := await field.sessions_of("host-1")):
+        await field.open_sessions(1)
+    field.host_database.half_open = True
+    began = time.time()
+    try:
+        for session in field.sessions:
+            if session["sessionId"] in hit:
+                await eventually(partial(answers, field, session), within=25, what="an answer")
+    finally:
+        field.host_database.heal()
+    world.strikes.done.append(Strike("database_half_open", began, time.time(), hit))
+    await world.calm()
+
+
+async def answers(field: Field, session: dict[str, Any]) -> bool:
+    """Whether a send through this session is acknowledged."""
+    answer = await field.ring.send(session["token"], to=TO, type="text", message="cut off")
+    assert answer.status_code == 200, answer.text
+    return True
 
 
 async def test_the_second_hosts_clock_is_a_minute_ahead_and_no_event_tells(world: World) -> None:

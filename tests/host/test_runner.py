@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -112,3 +113,22 @@ async def test_what_has_begun_without_an_engine_is_said_not_to_have_gone_out(
         return isinstance(await state_of(store, message.facts), domain.Queued)
 
     await eventually(deferred, within=5, what="the message is queued again")
+
+
+async def test_a_message_that_expires_or_is_cancelled_counts_as_open_until_its_end_is_stored(
+    owner: Owner, runner: Runner
+) -> None:
+    """What a crash would leave open must not be behind the partition's mark."""
+    first, second = await waiting(owner), await waiting(owner)
+    for message in (first, second):
+        runner.enqueue(message)
+    cancelling = asyncio.create_task(runner.cancel(first.facts.id, uuid4(), None))
+    expiring = asyncio.create_task(runner.expire(first.facts.expires_at + timedelta(seconds=1)))
+    while not (cancelling.done() and expiring.done()):
+        unstored = [one for one in (first, second) if one.version == 1]
+        if unstored:
+            assert runner.oldest_position is not None
+            assert runner.oldest_position <= min(one.queued_position for one in unstored)
+            assert all(runner.find(one.facts.id) is one for one in unstored)
+        await asyncio.sleep(0)
+    assert (len(runner), runner.oldest_position) == (0, None)

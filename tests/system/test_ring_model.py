@@ -84,7 +84,7 @@ def soon(probe: Callable[[], Any], what: str) -> Any:
         except AssertionError as error:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not in time: {what}: {error}") from error
-        time.sleep(0.02)  # between two looks, until the deadline
+        time.sleep(0.02)  # between two looks at the condition, until its deadline
 
 
 class RingModel(RuleBasedStateMachine):

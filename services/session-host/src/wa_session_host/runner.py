@@ -37,7 +37,7 @@ DEAF_AFTER = 2
 LONGEST_PAUSE_SECONDS = 10.0
 
 
-@dataclass
+@dataclass(eq=False)
 class OpenMessage:
     """A message that has not ended, and where its stream stands."""
 
@@ -89,6 +89,7 @@ class Runner:
         self._on_deaf = on_deaf
         self._queue: deque[OpenMessage] = deque()
         self._current: OpenMessage | None = None
+        self._leaving: list[OpenMessage] = []
         self._coming = 0
         self._beginning = False
         self._changed = asyncio.Event()
@@ -100,7 +101,15 @@ class Runner:
 
     def __len__(self) -> int:
         """How many messages have not ended, those included that are being stored."""
-        return len(self._queue) + (self._current is not None) + self._coming
+        return len(self._queue) + len(self._leaving) + (self._current is not None) + self._coming
+
+    @property
+    def _open(self) -> Iterator[OpenMessage]:
+        """The messages whose end is not stored."""
+        if self._current is not None:
+            yield self._current
+        yield from self._leaving
+        yield from self._queue
 
     @property
     def sending(self) -> bool:
@@ -110,10 +119,7 @@ class Runner:
     @property
     def oldest_position(self) -> int | None:
         """Where the oldest open message is stored."""
-        positions = [one.queued_position for one in self._queue]
-        if self._current is not None:
-            positions.append(self._current.queued_position)
-        return min(positions, default=None)
+        return min((one.queued_position for one in self._open), default=None)
 
     def works_with(self, engine: Engine) -> None:
         """The session works: send by this engine."""
@@ -152,29 +158,25 @@ class Runner:
 
     def find(self, message_id: MessageId) -> OpenMessage | None:
         """The open message with this id."""
-        if self._current is not None and self._current.facts.id == message_id:
-            return self._current
-        return next((one for one in self._queue if one.facts.id == message_id), None)
+        return next((one for one in self._open if one.facts.id == message_id), None)
 
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
         """Cancel a message that is still queued; False if there is none such."""
         message = next((one for one in self._queue if one.facts.id == message_id), None)
         if message is None or isinstance(message.state, Sending):
             return False
-        self._queue.remove(message)
         message.causation_id = causation_id
         if reply_to:
             message.waiters.append(reply_to)
-        await self._end(message, domain.cancelled(message.facts))
+        await self._end_out_of_turn(message, domain.cancelled(message.facts))
         return True
 
     async def expire(self, now: datetime) -> None:
         """Fail the queued messages that are past their time."""
         late = [m for m in self._queue if m.facts.expires_at <= now and isinstance(m.state, Queued)]
         for message in late:
-            self._queue.remove(message)
-        for message in late:
-            await self._end(message, _expired(message.facts))
+            if message in self._queue and isinstance(message.state, Queued):  # still
+                await self._end_out_of_turn(message, _expired(message.facts))
 
     async def drain(self) -> None:
         """Begin no further send, and wait for the end of each that has begun."""
@@ -294,6 +296,15 @@ class Runner:
         if self._unacknowledged >= DEAF_AFTER:
             self._unacknowledged = 0
             await self._on_deaf()
+
+    async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
+        """End a message that waits. It counts as open until that is stored: a crash would leave it so."""
+        self._queue.remove(message)
+        self._leaving.append(message)
+        try:
+            await self._end(message, event)
+        finally:
+            self._leaving.remove(message)
 
     async def _end(self, message: OpenMessage, event: Event) -> None:
         """Store the message's end. Who joins from now on hears of it from the store."""

@@ -79,6 +79,7 @@ class Supervisor:
                 group.create_task(self._keep_marks()),
                 group.create_task(self._beat()),
                 group.create_task(self._keep_leases(group)),
+                group.create_task(self._mind_deadline()),
             ]
             await self._stopping.wait()
             await self._sign_out()
@@ -94,7 +95,6 @@ class Supervisor:
                     await self._renew_and_claim(group)
             except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
                 log.warning("lease_not_renewed", error=repr(error))
-                await self._drop_if_late()
             await asyncio.sleep(min(self._lease_seconds / 4, LOOK_EVERY_SECONDS))
 
     async def _renew_and_claim(self, group: asyncio.TaskGroup) -> None:
@@ -128,12 +128,17 @@ class Supervisor:
             await self._hand_over(self._idlest())
             await asyncio.sleep(HAND_OVER_PAUSE_SECONDS)
 
-    async def _drop_if_late(self) -> None:
-        """Past the deadline the engines have ended; whatever we held may be another's."""
-        if self._held and time.monotonic() > self._deadline:
-            log.warning("lease_expired", partitions=len(self._held))
-            for number in list(self._held):
-                await self._drop(number)
+    async def _mind_deadline(self) -> None:
+        """Past the deadline the engines have ended, and whatever we held may be another's.
+
+        A task of its own: a renewal that hangs on a dead connection would notice much too late,
+        and this host would keep the commands that are the next owner's.
+        """
+        while True:
+            await asyncio.sleep(max(self._deadline - time.monotonic(), MARGIN_SECONDS))
+            if self._held and time.monotonic() > self._deadline:
+                log.warning("lease_expired", partitions=len(self._held))
+                await asyncio.gather(*(self._drop(number) for number in list(self._held)))
 
     def _start(self, claim: Claim, group: asyncio.TaskGroup) -> None:
         partition = Partition(claim, self._ports)
