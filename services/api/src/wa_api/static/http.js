@@ -21,9 +21,8 @@ export async function call(method, path, body, headers = {}) {
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const read = await answer.json().catch(() => ({}));
-  if (answer.ok) return read;
-  throw new Problem(answer.status, read.code ?? "", read.error ?? `The gateway answered ${answer.status}.`);
+  if (answer.ok) return parsed(answer.text);
+  throw refusal(answer);
 }
 
 // A part of the page as the server draws it now.
@@ -33,18 +32,31 @@ export async function part(path) {
     location.assign("/");
     throw new Problem(401, "unauthorized", "Signed out.");
   }
-  if (!answer.ok) {
-    const read = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, read.code ?? "", read.error ?? "The gateway cannot answer now.");
-  }
-  const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!answer.ok) throw refusal(answer);
+  const drawn = new DOMParser().parseFromString(answer.text, "text/html");
   return document.adoptNode(drawn.body.firstElementChild);
 }
 
+// The whole answer: one that breaks off in its middle is none.
 async function request(path, options) {
   try {
-    return await fetch(path, { ...options, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const answer = await fetch(path, { ...options, cache: "no-store", signal });
+    return { ok: answer.ok, status: answer.status, text: await answer.text() };
   } catch {
     throw new Problem(0, "unreachable", "The gateway cannot be reached.");
+  }
+}
+
+function refusal(answer) {
+  const { code, error } = parsed(answer.text);
+  return new Problem(answer.status, code ?? "", error ?? `The gateway answered ${answer.status}.`);
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
   }
 }

@@ -9,27 +9,32 @@ const LEAST_MS_BETWEEN = 200;
 // Calls refresh once at a time: again after the present one if it was asked for meanwhile.
 export function steadily(refresh) {
   let running = false;
-  let again = false;
+  let asked = false;
   return async function ask() {
-    if (running) {
-      again = true;
-      return;
-    }
+    asked = true;
+    if (running) return;
     running = true;
-    do {
-      again = false;
-      try {
-        await refresh();
-        connected();
-      } catch (error) {
-        if (!(error instanceof Problem)) throw error;
-        if (error.status === 0) lost();
-        else if (error.status >= 500) lost(error.message);
+    try {
+      while (asked) {
+        asked = false;
+        await attempt(refresh);
+        await new Promise((done) => setTimeout(done, LEAST_MS_BETWEEN));
       }
-      await new Promise((done) => setTimeout(done, LEAST_MS_BETWEEN));
-    } while (again);
-    running = false;
+    } finally {
+      running = false;
+    }
   };
+}
+
+async function attempt(refresh) {
+  try {
+    await refresh();
+    connected();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 0) lost();
+    else if (error.status >= 500) lost(error.message);
+  }
 }
 
 // Listens to a stream of the gateway for as long as the page is seen.

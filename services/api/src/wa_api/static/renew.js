@@ -24,8 +24,13 @@ function renewAttributes(old, fresh) {
 }
 
 function renewChildren(old, fresh, added) {
+  const wantedIds = new Set([...fresh.children].map((child) => child.id));
   const known = new Map();
-  for (const child of old.children) if (child.id) known.set(child.id, child);
+  for (const child of [...old.children]) {
+    if (!child.id) continue;
+    if (wantedIds.has(child.id)) known.set(child.id, child);
+    else child.remove(); // first: what merely closes up is not moved, for moving costs the focus
+  }
   let place = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
     const match = matching(wanted, place, known);

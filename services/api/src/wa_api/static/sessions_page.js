@@ -10,6 +10,7 @@ import { showTimes } from "./times.js";
 const SEARCH_MS = 150;
 const LOOK_EVERY_MS = 2_000; // a minute of messages passes, a database falls silent: no event tells
 const wanted = new URLSearchParams(location.search);
+let searching = null;
 
 const refresh = steadily(async () => {
   const drawn = await part(`/dashboard/sessions?${wanted}`);
@@ -38,12 +39,11 @@ export function keepSessions() {
 }
 
 function keepSearch() {
-  let waiting = null;
   const search = document.getElementById("search");
   const find = () => want({ search: search.value.trim(), page: "" });
   search.addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(find, SEARCH_MS);
+    clearTimeout(searching);
+    searching = setTimeout(find, SEARCH_MS);
   });
   search.form.addEventListener("submit", (event) => event.preventDefault());
   if (search.value.trim() !== (wanted.get("search") ?? "")) find(); // typed before this ran
@@ -60,6 +60,7 @@ function want(changes) {
 }
 
 function clearSearch() {
+  clearTimeout(searching);
   document.getElementById("search").value = "";
   wanted.delete("search");
 }
