@@ -1,9 +1,12 @@
 """`/api/webhooks`: what the operator's calls answer."""
 
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import jsonschema
 import pytest
 
 from tests.api.running import RunningApi, running_api, running_projector, settings_for
@@ -12,6 +15,7 @@ from tests.deadlines import eventually
 from tests.infrastructure import NewDatabase
 from tests.webhooks.receiver import Receiver, answers, running_receiver
 from tests.webhooks.world import IMPATIENT, running_deliverer
+from wa_contracts.codec import EVENT_TYPES
 
 HIDDEN = {"secret"}
 
@@ -213,6 +217,21 @@ async def test_deliveries_are_listed_and_made_once_more(
     done = await eventually(delivered, within=10, what="it is delivered after all")
     assert done | {"id": tried["id"], "attempts": 2, "responseStatus": 204, "error": None} == done
     assert len({(r.webhook_id, r.body) for r in receiver.received["/listed"]}) == 1
+
+
+async def test_the_openapi_document_says_what_is_sent(api: RunningApi) -> None:
+    document = (await api.anonymous.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    assert set(document["webhooks"]) == set(EVENT_TYPES)
+    references = set(re.findall(r'"\$ref": "#/components/schemas/([^"]+)"', json.dumps(document)))
+    assert references <= set(document["components"]["schemas"])
+    sent = document["webhooks"]["message.sent"]["post"]
+    assert {p["name"] for p in sent["parameters"]} >= {"webhook-id", "webhook-signature"}
+    schema = sent["requestBody"]["content"]["application/json"]["schema"]
+    jsonschema.validate(
+        sent["requestBody"]["content"]["application/json"]["example"],
+        {**schema, "components": document["components"]},
+    )
 
 
 async def test_what_the_projector_writes_arrives(
