@@ -22,6 +22,8 @@ from wa_api.webhooks.signing import signed_headers
 
 log = structlog.get_logger()
 
+QUICK_SECONDS = 1.0
+"""Within that, an endpoint answers quickly."""
 IN_A_ROW = 10
 """Deliveries of a lane before others have their turn."""
 RECOVERED_AFTER = timedelta(minutes=1)
@@ -33,17 +35,17 @@ DATABASE_SECONDS = 1.0
 class Road:
     """What all couriers share.
 
-    Endpoints that answer share `open_slots`; those that do not share the few `probe_slots`, so that
-    however many are dead, they keep nobody waiting. `at_once` is how many sessions of one endpoint
-    that answers are delivered at a time.
+    Endpoints that answer quickly share `quick_slots`; those that do not share `slow_slots`, so that
+    however many are slow or dead, they keep nobody waiting. `at_once` is how many sessions of one
+    endpoint that answers are delivered at a time.
     """
 
     backlog: Backlog
     outgoing: Outgoing
     rule: RetryRule
     metrics: WebhookMetrics
-    open_slots: asyncio.Semaphore
-    probe_slots: asyncio.Semaphore
+    quick_slots: asyncio.Semaphore
+    slow_slots: asyncio.Semaphore
     at_once: int
 
 
@@ -54,6 +56,7 @@ class Courier:
         self.target = target
         self.waiting = 0
         self._road = road
+        self._is_quick = target.failing_since is None
         self._lanes = Lanes()
         self._bell = asyncio.Event()
 
@@ -114,7 +117,7 @@ class Courier:
         self._bell.set()
 
     def _slot(self) -> AbstractAsyncContextManager[None]:
-        return self._road.probe_slots if self.target.failing_since else self._road.open_slots
+        return self._road.quick_slots if self._is_quick else self._road.slow_slots
 
     async def _deliver(self, lane: UUID) -> float | None:
         """Deliver the next few; when the lane goes on (monotonic), None if nothing is left."""
@@ -145,6 +148,7 @@ class Courier:
             secrets=self.target.secrets(now),
         )
         attempt = await line.post(delivery.body, headers)
+        self._is_quick = attempt.error is None and attempt.seconds < QUICK_SECONDS
         result = "failed" if attempt.error else "succeeded"
         self._road.metrics.attempts.labels(result).observe(attempt.seconds)
         if attempt.error is None:
