@@ -93,6 +93,11 @@ async def test_an_endpoint_is_made_shown_changed_and_removed(
         == changed.json()
     )
     assert (await api.admin.patch(address, json={"paused": False})).json()["status"] == "active"
+    refused = await api.admin.patch(address, json={"url": url, "events": ["message.sang"]})
+    assert refused.status_code == 400
+    assert (await api.admin.get(address)).json()["url"] == receiver.url("/new"), (
+        "nothing is changed"
+    )
     rotated = (await api.admin.post(f"{address}/secret")).json()
     assert rotated["secret"] != body["secret"]
     assert rotated["formerSecretUntil"]

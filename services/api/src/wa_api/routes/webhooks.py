@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from wa_api.auth import Admin
-from wa_api.event_patterns import UnknownEvent
+from wa_api.event_patterns import UnknownEvent, events_meant
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.paging import Page, place_of
 from wa_api.problems import Problem, invalid_field, not_found
@@ -74,11 +74,10 @@ async def create_webhook(
 ) -> EndpointWithSecret:
     """It gets the events from now on. The answer is the only one with its secret."""
     wanted = await read_json(request, NewWebhook)
+    _check_events(wanted.events)
     await _check_url(gateway, wanted.url)
     try:
         made = await gateway.webhooks.create(wanted.url, wanted.events, wanted.session_id)
-    except UnknownEvent as error:
-        raise invalid_field("events", f"'events' {error}.") from error
     except NoSuchSession as error:
         raise not_found("session") from error
     response.headers.update(NO_STORE)
@@ -117,11 +116,12 @@ async def change_webhook(webhook_id: UUID, request: Request, gateway: TheGateway
     change = await read_json(request, WebhookChange)
     webhooks = gateway.webhooks
     _there(await webhooks.one(webhook_id))
+    _check_events(change.events)
     if change.url is not None:
         await _check_url(gateway, change.url)
         await webhooks.redirect(webhook_id, change.url)
     if "events" in change.model_fields_set:
-        await _choose(gateway, webhook_id, change.events)
+        await webhooks.choose(webhook_id, change.events)
     if change.paused is not None:
         await (webhooks.pause if change.paused else webhooks.resume)(webhook_id)
     return _there(await webhooks.one(webhook_id))
@@ -209,9 +209,9 @@ async def _check_url(gateway: Gateway, url: str) -> None:
         raise invalid_field("url", str(error)) from error
 
 
-async def _choose(gateway: Gateway, webhook_id: UUID, events: Sequence[str] | None) -> None:
+def _check_events(events: Sequence[str] | None) -> None:
     try:
-        await gateway.webhooks.choose(webhook_id, events)
+        events_meant(events or ())
     except UnknownEvent as error:
         raise invalid_field("events", f"'events' {error}.") from error
 

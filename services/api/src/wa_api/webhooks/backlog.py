@@ -23,11 +23,14 @@ TEST = "webhook.test"
 
 @dataclass(frozen=True)
 class Target:
-    """An endpoint as the delivering process sees it. The former secret signs until its time is over."""
+    """An endpoint as the delivering process sees it.
+
+    The former secret signs until its time is over. Without a readable secret nothing can be sent.
+    """
 
     id: UUID
     url: str
-    secret: str
+    secret: str | None
     former_secret: str | None
     former_secret_until: datetime | None
     failing_since: datetime | None
@@ -38,11 +41,14 @@ class Target:
         """Whether the last attempt failed. A paused one is not tried."""
         return self.failing_since is not None and not self.is_paused
 
+    def takes(self, *, a_test: bool) -> bool:
+        """Whether it may be sent something now. A test goes to a paused one, too."""
+        return self.secret is not None and (a_test or not self.is_paused)
+
     def secrets(self, now: datetime) -> Sequence[str]:
         """Those that sign now, the present one first."""
-        if self.former_secret and self.former_secret_until and now < self.former_secret_until:
-            return (self.secret, self.former_secret)
-        return (self.secret,)
+        still = self.former_secret_until is not None and now < self.former_secret_until
+        return [s for s in (self.secret, self.former_secret if still else None) if s]
 
 
 @dataclass(frozen=True)
@@ -100,26 +106,25 @@ class Backlog:
             row = await connection.fetchrow(_TARGET, endpoint_id)
         if row is None:
             return None
-        try:
-            secret, former = self._open(row["id"], row["secret_cipher"]), None
-            if row["former_secret_cipher"] is not None:
-                former = self._open(row["id"], row["former_secret_cipher"])
-        except InvalidTag:
-            secret, former = "", None
-            if row["paused_at"] is None:
-                await self.pause(endpoint_id, PauseReason.SECRET_UNREADABLE)
+        secret = self._open(endpoint_id, row["secret_cipher"])
+        if secret is None and row["paused_at"] is None:
+            await self.pause(endpoint_id, PauseReason.SECRET_UNREADABLE)
         return Target(
             id=row["id"],
             url=row["url"],
             secret=secret,
-            former_secret=former,
+            former_secret=self._open(endpoint_id, row["former_secret_cipher"]),
             former_secret_until=row["former_secret_until"],
             failing_since=row["failing_since"],
-            is_paused=row["paused_at"] is not None or not secret,
+            is_paused=row["paused_at"] is not None or secret is None,
         )
 
-    def _open(self, endpoint_id: UUID, sealed: bytes) -> str:
-        return self._secrets.open(endpoint_id, sealed)
+    def _open(self, endpoint_id: UUID, sealed: bytes | None) -> str | None:
+        """The secret; None if there is none, or none that can be read with this key."""
+        try:
+            return self._secrets.open(endpoint_id, sealed) if sealed else None
+        except InvalidTag:
+            return None
 
     async def lanes(self, endpoint_id: UUID | None = None) -> Sequence[LaneWaiting]:
         """Where something waits, of one endpoint or of all."""

@@ -65,7 +65,7 @@ class Courier:
         self.waiting = sum(lane.waiting for lane in found)
         now, clock = datetime.now(UTC), time.monotonic()
         for lane in found:
-            if lane.is_test or not self.target.is_paused:
+            if self.target.takes(a_test=lane.is_test):
                 delay = (lane.next_try_at - now).total_seconds() if lane.next_try_at else 0.0
                 self._lanes.add(lane.lane, clock + max(0.0, delay))
         self._bell.set()
@@ -125,7 +125,7 @@ class Courier:
         url = self.target.url
         async with self._road.outgoing.line(url) as line:
             for delivery in deliveries:
-                if self.target.is_paused and not delivery.is_test:
+                if not self.target.takes(a_test=delivery.is_test):
                     return None  # whoever resumes it makes us look again
                 if self.target.url != url:
                     break

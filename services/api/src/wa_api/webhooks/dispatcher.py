@@ -44,7 +44,7 @@ class Dispatcher:
                     log.info("webhooks_led")
                     await _Reign(lead, self._fan_out, self._road, self._upkeep).run()
             except* _AWAY as errors:
-                log.warning("webhooks_not_led", reason=str(errors.exceptions[0]))
+                log.warning("webhooks_not_led", reason=repr(_first(errors)))
             self._road.metrics.delivering.set(0)
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -142,3 +142,10 @@ class _Reign:
         for lane in await self._road.backlog.lanes():
             found[lane.endpoint_id].append(lane)
         return found
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first error of a group of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
