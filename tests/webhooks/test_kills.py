@@ -1,4 +1,4 @@
-"""The delivering process is killed in mid-traffic, and another one stands by."""
+"""The delivering process or its database is killed in mid-traffic; a second process stands by."""
 
 import os
 from collections import defaultdict
@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import databases
 from deploy.local.children import Child, Orders
 from deploy.local.ports import free_port
 from deploy.local.services import python_module
-from tests.api.running import KEYS
+from tests.api.running import KEYS, settings_for
 from tests.deadlines import eventually
-from tests.webhooks.world import World
+from tests.infrastructure import OwnPostgres
+from tests.webhooks.receiver import running_receiver
+from tests.webhooks.world import IMPATIENT, World, running_deliverer
+from wa_api.database import Database
 from wa_api.webhooks.deliveries import DeliveryStatus
+from wa_contracts.runtime.migrations import migrate
 
 Start = Callable[[], Child]
 ROUNDS = 60
@@ -96,3 +101,35 @@ async def test_a_second_process_stands_by_and_takes_over(world: World, start: St
         await eventually(
             lambda: "webhooks_led" in second.last_words(20), within=30, what="the second one leads"
         )
+
+
+async def test_a_kill_of_the_database_loses_and_reorders_nothing(
+    own_postgres: OwnPostgres, tmp_path: Path
+) -> None:
+    server = await own_postgres()
+    url = (await databases.provide(server.url)).api
+    await migrate(url, "wa_api")
+    changed = {**IMPATIENT, "webhooks_metrics_port": 0}
+    settings = settings_for(url, "amqp://127.0.0.1:1/", tmp_path, **changed)
+    async with (
+        Database(url) as database,
+        running_receiver() as receiver,
+        running_deliverer(settings),
+    ):
+        world = World(settings, database, receiver)
+        sessions = [await world.session() for _ in range(5)]
+        await world.endpoint("/here", events=["message.*"])
+        await world.receive_in_turn(sessions, ROUNDS)
+        got = await world.gets("/here", 40)
+        await server.kill()
+        assert len(got) < 5 * ROUNDS, "the kill came in mid-traffic"
+        await server.start()
+        wanted = {(str(one), n) for one in sessions for n in range(2, ROUNDS + 2)}
+        await eventually(
+            lambda: {(r.event["sessionId"], r.sequence) for r in got} == wanted,
+            within=30,
+            what="all events come",
+        )
+    for one in sessions:
+        sequences = [r.sequence for r in got if r.event["sessionId"] == str(one)]
+        assert sequences == sorted(sequences), "a repeat comes before what follows it"
