@@ -50,6 +50,8 @@ def program(configuration: Configuration, environment: Mapping[str, str]) -> Pro
     host = {"HEALTH_PORT": port("HEALTH_PORT", 9466)}
     projector_port = port("PROJECTOR_METRICS_PORT", 9465)
     projector = {"METRICS_PORT": projector_port, "PROJECTOR_METRICS_PORT": projector_port}
+    webhooks_port = port("WEBHOOKS_METRICS_PORT", 9467)
+    webhooks = {"METRICS_PORT": webhooks_port, "WEBHOOKS_METRICS_PORT": webhooks_port}
     api = {"PORT": str(configuration.port), "METRICS_PORT": port("METRICS_PORT", 9464)}
 
     def service(
@@ -65,6 +67,7 @@ def program(configuration: Configuration, environment: Mapping[str, str]) -> Pro
         services=(
             service("session-host", ("wa_session_host", "run"), host, within=15),
             service("projector", ("wa_api", "project"), projector),
+            service("webhooks", ("wa_api", "deliver"), webhooks),
             service("api", ("wa_api", "serve"), api),
         ),
     )

@@ -1,6 +1,6 @@
 """One foreground process that runs everything, keeps it running, and ends it in order.
 
-The order of the end: api, projector, session-host, RabbitMQ, Postgres. Ctrl-C or SIGTERM asks for
+The order of the end: api, webhooks, projector, session-host, RabbitMQ, Postgres. Ctrl-C or SIGTERM asks for
 it; a second one kills what is still there. If this process itself is killed, the kernel tells the
 children (see children.py) and they end by themselves.
 """

@@ -9,7 +9,7 @@ from wa_api.settings import Settings as ApiSettings
 from wa_session_host.settings import Settings as HostSettings
 from wa_session_host.supervisor import DRAIN_SECONDS
 
-OURS = {"migrate-api", "migrate-session-host", "api", "projector", "session-host"}
+OURS = {"migrate-api", "migrate-session-host", "api", "projector", "webhooks", "session-host"}
 SERVICES = compose_model()["services"]
 
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -80,6 +80,7 @@ def test_the_start_is_in_order() -> None:
         "migrate-session-host": {"postgres": healthy},
         "api": {"migrate-api": completed, "rabbitmq": healthy},
         "projector": {"migrate-api": completed, "rabbitmq": healthy},
+        "webhooks": {"migrate-api": completed},
         "session-host": {"migrate-session-host": completed, "rabbitmq": healthy},
     }
 

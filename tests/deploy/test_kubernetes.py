@@ -24,7 +24,7 @@ from wa_contracts.topology import PARTITIONS
 from wa_session_host.supervisor import DRAIN_SECONDS
 
 OLDEST, NEWEST = "1.31", "1.37"
-OURS = ("wa-api", "wa-projector", "wa-session-host", "wa-migrate")
+OURS = ("wa-api", "wa-projector", "wa-webhooks", "wa-session-host", "wa-migrate")
 
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
 
@@ -187,6 +187,7 @@ def test_each_service_knows_only_its_own_secrets() -> None:
     assert known == {
         "Deployment/wa-api api": {"wa-keys", "wa-postgres-api", "wa-rabbitmq-default-user"},
         "Deployment/wa-projector projector": {"wa-postgres-api", "wa-rabbitmq-default-user"},
+        "Deployment/wa-webhooks webhooks": {"wa-keys", "wa-postgres-api"},
         "StatefulSet/wa-session-host session-host": {
             "wa-postgres-session-host",
             "wa-postgres-devices",
@@ -328,11 +329,12 @@ def test_the_network_lets_through_what_the_ring_needs_and_no_more(name: str) -> 
     assert {app: _calls(name, labels, rabbitmq, 5672) for app, labels in ours.items()} == {
         **dict.fromkeys(OURS, True),
         "wa-migrate": False,
+        "wa-webhooks": False,
     }
     for caller in ours.values():
         for callee in ours.values():
             assert not any(_calls(name, caller, callee, port) for port in (3000, 8081, 9464))
-    # Out into the internet: session-host alone.
+    # Out into the internet: those who call WhatsApp, media and webhooks.
     for app, labels in ours.items():
         outside = [
             peer
@@ -340,7 +342,7 @@ def test_the_network_lets_through_what_the_ring_needs_and_no_more(name: str) -> 
             for peer in rule.get("to", [{"ipBlock": {"cidr": "anywhere"}}])
             if "ipBlock" in peer
         ]
-        assert bool(outside) is (app == "wa-session-host"), app
+        assert bool(outside) is (app in {"wa-session-host", "wa-webhooks"}), app
     assert list(_allowed(name, "Ingress", {})) == []
     assert list(_allowed(name, "Egress", {})) == list(
         one(name, "NetworkPolicy", "wa-names")["spec"]["egress"]
@@ -358,8 +360,8 @@ def test_the_network_lets_through_what_the_ring_needs_and_no_more(name: str) -> 
         "192.168.0.0/16",
     ],
 )
-def test_media_are_not_fetched_from_the_inside(address: str) -> None:
-    policy = one("production", "NetworkPolicy", "wa-session-host")
+def test_what_others_name_is_not_reached_on_the_inside(address: str) -> None:
+    policy = one("production", "NetworkPolicy", "wa-to-internet")
     (block,) = (
         peer["ipBlock"]
         for rule in policy["spec"]["egress"]

@@ -11,7 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from tests.deploy.manifests import ROOT, one
-from wa_api.metrics import ApiMetrics, ProjectorMetrics
+from wa_api.metrics import ApiMetrics, ProjectorMetrics, WebhookMetrics
 from wa_session_host.health import HostMetrics
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -26,6 +26,7 @@ def _exposed() -> set[str]:
     registry = CollectorRegistry()
     ApiMetrics(registry)
     ProjectorMetrics(registry)
+    WebhookMetrics(registry)
     registry.register(HostMetrics(lambda: ()))
     names: set[str] = set()
     for metric in registry.collect():

@@ -116,6 +116,12 @@ class Ring:
         own |= {**self._projector_environment, **environment}
         return self._start("projector", ("wa_api", "project"), own)
 
+    def start_webhooks(self, environment: Environment = _NOTHING) -> Child:
+        """Start a process that delivers webhooks; a ring has none by itself."""
+        port = str(self._port_of("webhooks"))
+        own = {"WEBHOOKS_METRICS_PORT": port, **environment}
+        return self._start("webhooks", ("wa_api", "deliver"), own)
+
     def start_rebuild(self, environment: Environment = _NOTHING) -> Child:
         """Start a rebuild of the projections; it ends by itself."""
         return self._start("rebuild", ("wa_api", "rebuild"), environment)
@@ -171,7 +177,7 @@ class Ring:
         """End all in order: apis, projector, hosts. Never fails because one has ended before."""
         await self._clients.aclose()
         self._admin = None
-        for prefix in ("rebuild", "api-", "projector", "host-"):
+        for prefix in ("rebuild", "webhooks", "api-", "projector", "host-"):
             async with asyncio.TaskGroup() as group:
                 for name, child in self.processes.items():
                     if name.startswith(prefix):

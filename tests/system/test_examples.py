@@ -1,4 +1,4 @@
-"""The examples for event consumers run as they stand, each installed as its reader installs it."""
+"""The examples run as they stand; those for consumers installed as their readers install them."""
 
 import asyncio
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.ports import free_port
 from tests.deadlines import eventually
 from tests.queues import is_consumed
 from tests.system.conftest import NewRing
@@ -159,7 +160,9 @@ class World:
 @pytest.fixture(scope="module")
 async def world(new_ring: NewRing) -> AsyncIterator[World]:
     """One ring for the module."""
-    ring = await new_ring(environment={"SIMULATED_LINKS_AFTER": "0.1"})
+    ring = await new_ring(
+        environment={"SIMULATED_LINKS_AFTER": "0.1", "WEBHOOK_ALLOWED_HOSTS": "127.0.0.1"}
+    )
     session = await ring.create_session("shop")
     await ring.wait_for_status(session["sessionId"], "working")
     yield World(ring, session)
@@ -204,6 +207,29 @@ async def test_the_library_reaches_into_the_past(world: World, python: Path) -> 
     async with running(late, environment) as reader:
         lines = await reader.prints(1)
     assert lines[0]["message"] == sent["messageId"]
+
+
+async def test_the_receiver_takes_what_is_signed_by_its_endpoint(world: World) -> None:
+    port = free_port()
+    asked = {"url": f"http://127.0.0.1:{port}/whatsapp", "events": ["message.sent"]}
+    endpoint = (await world.ring.admin.post("/api/webhooks", json=asked)).json()
+    address = f"/api/webhooks/{endpoint['id']}"
+    uvicorn = (sys.executable, "-m", "uvicorn", "receiver:app", "--no-access-log")
+    receiver = Example((*uvicorn, "--port", str(port)), EXAMPLES / "webhook_receiver")
+    world.ring.start_webhooks({"WEBHOOK_RETRY_FIRST_SECONDS": "0.2"})
+    async with running(receiver, {"WEBHOOK_SECRET": "whsec_c29tZWJvZHkgZWxzZSdz"}) as wrong:
+        sent = await world.send("hello")
+
+        async def refused() -> bool:
+            shown = (await world.ring.admin.get(address)).json()
+            return bool(shown["lastError"] == "It answered 401.")
+
+        await eventually(refused, within=20, what="a signature by another secret is refused")
+        assert wrong.lines == []
+    async with running(receiver, {"WEBHOOK_SECRET": endpoint["secret"]}) as right:
+        [line] = await right.prints(1)
+    assert (line["type"], line["session"]) == ("message.sent", world.session["sessionId"])
+    assert line["data"]["messageId"] == sent["messageId"]
 
 
 async def test_the_library_needs_little(python: Path) -> None:

@@ -15,6 +15,7 @@ from tests.system.conftest import NewRing
 from tests.system.event_consumer import consuming
 from tests.system.projected import SESSIONS, World, execute, fetch, following, rows_of
 from tests.system.ring import Ring
+from tests.webhooks.receiver import running_receiver
 from wa_api.database import Database
 from wa_api.retention import Retention
 from wa_contracts.runtime.fault_points import FaultPoint, ReplayPoint
@@ -61,6 +62,7 @@ async def world(
             "LEASE_SECONDS": "3",
             "SIMULATED_LINKS_AFTER": "0.1",
             "SESSION_RATE_PER_MINUTE": "100000",
+            "WEBHOOK_ALLOWED_HOSTS": "127.0.0.1",
         },
         host_environment={"FAULT_POINT_FILE": str(armed)},
     )
@@ -108,6 +110,31 @@ async def test_a_client_resumes_across_a_rebuild(world: World) -> None:
     async with following(world.ring, after=seen[-1]) as rest:
         await eventually(lambda: len(rest) >= len(expected), within=10, what="all that is later")
     assert rest == [position for (position,) in expected]
+
+
+async def test_webhooks_go_on_across_a_rebuild(world: World) -> None:
+    await world.quiet()
+    [(begin,)] = await fetch(world.ring.databases, "SELECT max(position) FROM feed")
+    fed = f"SELECT event ->> 'id', session_id::text FROM feed WHERE position > {begin} ORDER BY position"
+    async with running_receiver() as receiver:
+        asked = {"url": receiver.url("/here")}
+        answer = await world.ring.admin.post("/api/webhooks", json=asked)
+        assert answer.status_code == 201, answer.text
+        webhooks = world.ring.start_webhooks()
+        got = receiver.received["/here"]
+        await world.send_many(range(2050, 2055))
+        await eventually(lambda: len(got) >= 10, within=20, what="some events")
+        await world.rebuild()
+        await world.send_many(range(2055, 2060))
+        events = await fetch(world.ring.databases, fed)
+        await eventually(lambda: len(got) >= len(events), within=20, what="all events")
+        await webhooks.stop(within=10)
+        await world.ring.admin.delete(answer.headers["Location"])
+    came = [request.webhook_id for request in got]
+    assert sorted(came) == sorted(event_id for event_id, _ in events)
+    for session in world.sessions:
+        of_one = [event_id for event_id, id_ in events if id_ == session["sessionId"]]
+        assert [event_id for event_id in came if event_id in of_one] == of_one
 
 
 async def test_the_feed_misses_nothing_when_a_rebuild_overtakes_the_projector(

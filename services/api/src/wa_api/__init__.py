@@ -1,1 +1,1 @@
-"""The api: HTTP in front of the ring, and the projector behind it."""
+"""The api: HTTP in front of the ring, the projector behind it, and webhooks."""

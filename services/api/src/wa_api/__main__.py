@@ -1,4 +1,4 @@
-"""`python -m wa_api serve|project|migrate|rebuild`."""
+"""`python -m wa_api serve|project|deliver|migrate|rebuild`."""
 
 import sys
 

@@ -35,6 +35,7 @@ from wa_api.routes import (
     send,
     sessions,
     sign_in,
+    webhooks,
 )
 from wa_api.security_headers import SecurityHeaders
 
@@ -50,6 +51,7 @@ _ROUTERS = (
     qr.router,
     events.router,
     dead_letters.router,
+    webhooks.router,
     health.router,
     sign_in.router,
     dashboard.router,

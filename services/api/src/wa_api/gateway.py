@@ -23,6 +23,8 @@ from wa_api.session_lifecycle import SessionLifecycle
 from wa_api.settings import Settings
 from wa_api.sign_in import SignIn
 from wa_api.views import Views
+from wa_api.webhooks.deliveries import Deliveries
+from wa_api.webhooks.endpoints import Endpoints
 from wa_contracts.runtime.broker import BrokerLink
 
 
@@ -50,6 +52,8 @@ class Gateway:
     feed: Feed
     feed_tail: FeedTail
     dead_letters: DeadLetters
+    webhooks: Endpoints
+    webhook_deliveries: Deliveries
     live: Live
 
 

@@ -30,9 +30,18 @@ def load_keys(data_dir: Path, *, admin: SecretStr | None, encryption: SecretStr 
     """
     return Keys(
         admin=admin or _kept(data_dir / "admin.key"),
-        encryption=encryption or _kept(data_dir / "token-encryption.key"),
+        encryption=load_encryption_key(data_dir, given=encryption),
         admin_made_here=admin is None,
     )
+
+
+def load_encryption_key(data_dir: Path, *, given: SecretStr | None) -> SecretStr:
+    """The one key of a process that signs nobody in.
+
+    Raises:
+        OSError: as `load_keys`.
+    """
+    return given or _kept(data_dir / "token-encryption.key")
 
 
 def derive(secret: SecretStr, purpose: str) -> bytes:

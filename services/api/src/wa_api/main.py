@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from wa_api.app import build_app
 from wa_api.command_bus import CommandBus
@@ -26,12 +27,18 @@ from wa_api.feed_tail import FeedTail
 from wa_api.gateway import Gateway
 from wa_api.host_liveness import HostLiveness
 from wa_api.inbox import Inbox
-from wa_api.keys import Keys, derive, load_keys
+from wa_api.keys import Keys, derive, load_encryption_key, load_keys
 from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
 from wa_api.media_downloads import MediaDownloads, limit_pieces
 from wa_api.message_requests import MessageRequests
-from wa_api.metrics import ApiMetrics, FeedMetrics, ProjectorMetrics, metrics_served
+from wa_api.metrics import (
+    ApiMetrics,
+    FeedMetrics,
+    ProjectorMetrics,
+    WebhookMetrics,
+    metrics_served,
+)
 from wa_api.outcomes import Outcomes
 from wa_api.projection_writer import ProjectionWriter
 from wa_api.projector import Projector
@@ -46,6 +53,10 @@ from wa_api.settings import Settings, load_settings
 from wa_api.shadow_tables import CannotRebuild, alone, clear, prepare, shadow_url
 from wa_api.sign_in import SignIn
 from wa_api.views import Views
+from wa_api.webhooks.deliveries import Deliveries
+from wa_api.webhooks.endpoints import Endpoints
+from wa_api.webhooks.signing import SecretBox
+from wa_api.webhooks.wiring import build_dispatcher
 from wa_contracts.ids import new_id
 from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.runtime.logs import configure_logs
@@ -54,6 +65,8 @@ from wa_contracts.runtime.migrations import migrate
 log = structlog.get_logger()
 
 FIRST_ATTEMPT_SECONDS = 15.0
+WEBHOOKS = "webhook secrets"
+"""What their key is derived for."""
 BROKEN_OFF = "The rebuild was broken off. Nothing is changed."
 DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it again."
 
@@ -61,13 +74,14 @@ DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it aga
 def main(arguments: Sequence[str]) -> int:
     """Run one command of `python -m wa_api`; the exit status."""
     parser = argparse.ArgumentParser(prog="wa_api")
-    parser.add_argument("command", choices=("serve", "project", "migrate", "rebuild"))
+    parser.add_argument("command", choices=("serve", "project", "deliver", "migrate", "rebuild"))
     command = parser.parse_args(arguments).command
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     work: dict[str, Any] = {
         "serve": _serve,
         "project": _project,
+        "deliver": _deliver,
         "migrate": _migrate,
         "rebuild": _rebuild,
     }
@@ -86,6 +100,11 @@ async def _migrate(settings: Settings) -> None:
 
 async def _project(settings: Settings) -> None:
     await run_projector(settings, _signalled())
+
+
+async def _deliver(settings: Settings) -> None:
+    key = load_encryption_key(settings.data_dir, given=settings.token_encryption_key)
+    await run_deliverer(settings, key, _signalled())
 
 
 async def _rebuild(settings: Settings) -> None:
@@ -128,6 +147,21 @@ async def run_projector(settings: Settings, stop: asyncio.Event) -> None:
         async with _running(*(link.run() for link in links), *works):
             await stop.wait()
     log.info("projector_stopped")
+
+
+async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asyncio.Event) -> None:
+    """Deliver webhooks until `stop` is set; attempts under way are made again by the next one."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.api_database_url.get_secret_value())
+        await stack.enter_async_context(database)
+        registry = CollectorRegistry()
+        secrets = SecretBox(derive(encryption_key, WEBHOOKS))
+        dispatcher = build_dispatcher(settings, database, secrets, WebhookMetrics(registry))
+        port = settings.webhooks_metrics_port
+        stack.enter_context(metrics_served(registry, _first_address(settings.host), port))
+        async with _running(dispatcher.run()):
+            await stop.wait()
+    log.info("deliverer_stopped")
 
 
 async def run_rebuild(settings: Settings, stop: asyncio.Event) -> None:
@@ -244,6 +278,12 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
         feed=feed,
         feed_tail=FeedTail(feed, live),
         dead_letters=DeadLetters(database, publish_link),
+        webhooks=Endpoints(
+            database,
+            SecretBox(derive(keys.encryption, WEBHOOKS)),
+            overlap=timedelta(seconds=settings.webhook_secret_overlap_seconds),
+        ),
+        webhook_deliveries=Deliveries(database),
         live=live,
     )
 

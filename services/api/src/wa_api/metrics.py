@@ -80,6 +80,41 @@ class ProjectorMetrics:
         )
 
 
+class WebhookMetrics:
+    """What the delivering process counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.deliveries = Counter(
+            "wa_webhook_deliveries_total",
+            "Deliveries by how they ended: delivered, given_up",
+            ["outcome"],
+            registry=registry,
+        )
+        self.attempts = Histogram(
+            "wa_webhook_attempt_seconds",
+            "Duration of attempts to deliver, by result: succeeded, failed",
+            ["result"],
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.backlog = Gauge(
+            "wa_webhook_backlog", "Deliveries that wait, paused endpoints' too", registry=registry
+        )
+        self.paused_endpoints = Gauge(
+            "wa_webhook_paused_endpoints", "Endpoints that get nothing for now", registry=registry
+        )
+        self.failing_endpoints = Gauge(
+            "wa_webhook_failing_endpoints",
+            "Endpoints whose last attempt failed, paused ones left out",
+            registry=registry,
+        )
+        self.delivering = Gauge(
+            "wa_webhook_delivering",
+            "1 if this process delivers, 0 if it stands by",
+            registry=registry,
+        )
+
+
 @contextmanager
 def metrics_served(registry: CollectorRegistry, host: str, port: int) -> Iterator[None]:
     """Answer `/metrics` from a thread during the block.

@@ -6,6 +6,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from wa_api.webhooks.described import webhooks_of
+from wa_contracts.asyncapi import asyncapi_document
+
 _GENERATED_422 = "Validation Error"
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 
@@ -34,7 +37,17 @@ def _document(app: FastAPI, version: str) -> dict[str, Any]:
             del operation["responses"]["422"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schema.get("components", {}).get("schemas", {}).pop(unused, None)
+    _add_webhooks(schema)
     return schema
+
+
+def _add_webhooks(schema: dict[str, Any]) -> None:
+    """What is sent to endpoints, with the schemas of the events as the AsyncAPI document has them."""
+    events = asyncapi_document()
+    schema["webhooks"] = webhooks_of(events)
+    schemas = schema["components"]["schemas"]
+    for name, described in events["components"]["schemas"].items():
+        schemas.setdefault(name, described)
 
 
 def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

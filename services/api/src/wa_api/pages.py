@@ -14,6 +14,7 @@ from wa_api import status_reasons, status_words
 from wa_api.auth import is_signed_in
 from wa_api.gateway import Gateway
 from wa_api.sign_in import COOKIE
+from wa_api.webhooks import words
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -64,6 +65,9 @@ def _environment() -> Environment:
         linkable=status_words.LINKABLE,
         messageable=status_words.MESSAGEABLE,
         out_of_reach=status_reasons.OUT_OF_REACH,
+        endpoint_words=words.endpoint_words,
+        delivery_words=words.delivery_words,
+        host_and_path=words.host_and_path,
     )
     return environment
 

@@ -20,6 +20,8 @@ _STATUS: Mapping[str, int] = {
     "message_not_found": 404,
     "dead_letter_not_found": 404,
     "media_not_found": 404,
+    "webhook_not_found": 404,
+    "delivery_not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "pairing_unavailable": 409,
@@ -27,6 +29,7 @@ _STATUS: Mapping[str, int] = {
     "not_resendable": 409,
     "message_cancelled": 409,
     "media_gone": 410,
+    "event_gone": 410,
     "body_too_large": 413,
     "media_too_large": 413,
     "unsupported_media_type": 415,
@@ -121,7 +124,7 @@ def unauthorized(sentence: str = "A valid Bearer token is required.") -> Problem
 
 
 def not_found(what: str) -> Problem:
-    """404 for a session, message or dead letter: nothing there, or nothing that this caller may see."""
+    """404 for a session, message, dead letter, webhook or delivery: nothing there, or nothing that this caller may see."""
     return Problem(f"{what}_not_found", f"There is no such {what.replace('_', ' ')}.")
 
 

@@ -14,7 +14,7 @@ class Settings(BaseSettings):
 
     `host` is a comma-separated list of addresses to listen on; `localhost` stands for both
     127.0.0.1 and ::1. `media_allowed_hosts` are host names or addresses, comma-separated, that media may
-    come from although they are private. `trusted_proxies` are addresses or networks, comma-separated,
+    come from although they are private; `webhook_allowed_hosts` are those that webhooks may go to. `trusted_proxies` are addresses or networks, comma-separated,
     whose X-Forwarded-Proto and X-Forwarded-For are believed. Durations are in the unit that the name
     ends with.
     """
@@ -32,6 +32,17 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     media_root: Path | None = None
     media_allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    webhooks_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9467
+    webhook_allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    webhook_connect_seconds: Annotated[float, Field(gt=0)] = 5.0
+    webhook_answer_seconds: Annotated[float, Field(gt=0)] = 15.0
+    webhook_retry_first_seconds: Annotated[float, Field(gt=0)] = 5.0
+    webhook_retry_longest_seconds: Annotated[float, Field(gt=0)] = 3_600.0
+    webhook_retry_seconds: Annotated[float, Field(gt=0)] = 86_400.0
+    webhook_backlog_limit: Annotated[int, Field(ge=1)] = 10_000
+    webhook_concurrency: Annotated[int, Field(ge=1)] = 200
+    webhook_endpoint_concurrency: Annotated[int, Field(ge=1)] = 4
+    webhook_secret_overlap_seconds: Annotated[float, Field(ge=0)] = 86_400.0
     trusted_proxies: str = "127.0.0.1,::1"
     send_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
     session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
@@ -40,7 +51,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
-    @field_validator("media_allowed_hosts", mode="before")
+    @field_validator("media_allowed_hosts", "webhook_allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -6,10 +6,8 @@ URL's host is one that the operator named.
 """
 
 import asyncio
-import ipaddress
-import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
@@ -17,9 +15,9 @@ from typing import IO
 from urllib.parse import unquote, urljoin, urlsplit
 
 import aiohttp
-from aiohttp import AddrInfoType
 
 from wa_contracts.commands import MessageType
+from wa_contracts.runtime.public_address import caused_by_refusal, socket_factory
 from wa_session_host.content_type import mime_type_of
 from wa_session_host.domain.message import Content
 from wa_session_host.engine.port import MediaFile
@@ -39,10 +37,6 @@ class MediaError(Exception):
         """`code` for programs, `message` for people."""
         super().__init__(message)
         self.code = code
-
-
-class _AddressRefused(OSError):
-    pass
 
 
 class MediaFetcher:
@@ -122,7 +116,10 @@ class MediaFetcher:
         if address.username is not None or address.password is not None:
             raise MediaError("media_refused", "A media URL must not carry a user name or password.")
         connector = aiohttp.TCPConnector(
-            socket_factory=self._socket_factory(address.hostname), use_dns_cache=False
+            socket_factory=socket_factory(
+                private_too=address.hostname.lower() in self._allowed_hosts
+            ),
+            use_dns_cache=False,
         )
         try:
             async with (
@@ -140,7 +137,7 @@ class MediaFetcher:
                     )
                 return await self._save(response), None
         except aiohttp.ClientError as error:
-            if _caused_by_refusal(error):
+            if caused_by_refusal(error):
                 raise MediaError(
                     "media_refused",
                     "The media URL leads to a private or special address. "
@@ -149,17 +146,6 @@ class MediaFetcher:
             raise MediaError("media_unavailable", "The media's server is not reachable.") from error
         except ValueError as error:
             raise MediaError("media_refused", "The media URL is not valid.") from error
-
-    def _socket_factory(self, host: str) -> Callable[[AddrInfoType], socket.socket]:
-        allowed = host.lower() in self._allowed_hosts
-
-        def open_socket(info: AddrInfoType) -> socket.socket:
-            family, kind, protocol, _, address = info
-            if not allowed and not is_public(str(address[0])):
-                raise _AddressRefused(f"refused address {address[0]}")
-            return socket.socket(family, kind, protocol)
-
-        return open_socket
 
     async def _save(self, response: aiohttp.ClientResponse) -> Path:
         if (response.content_length or 0) > self._max_bytes:
@@ -188,27 +174,6 @@ class MediaFetcher:
         return MediaError(
             "media_too_large", f"The media is larger than MEDIA_MAX_BYTES ({self._max_bytes})."
         )
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, embedded IPv4 addresses included."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is not None:
-            return is_public(str(inner))
-        if ip in ipaddress.ip_network("64:ff9b::/96"):
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    return ip.is_global and not ip.is_multicast
-
-
-def _caused_by_refusal(error: BaseException) -> bool:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, _AddressRefused) or "refused address" in str(seen):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def _name_in(url: str) -> str | None:

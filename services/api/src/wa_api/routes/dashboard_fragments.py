@@ -30,6 +30,8 @@ HEARTBEAT_SECONDS = 10.0
 LEAST_SECONDS_BETWEEN_RINGS = 0.2
 RETRY_MILLISECONDS = 1000
 MESSAGES_SHOWN = 25
+ENDPOINTS_SHOWN = 50
+DELIVERIES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ async def particulars_of(gateway: Gateway, session: Session, request: Request) -
         to=asked.get("to", "").replace("\x00", "").lstrip("+") or None,
     )
     after = place_of(asked.get("cursor") or None)
+    endpoints = await gateway.webhooks.page(None, ENDPOINTS_SHOWN, for_session=session.session_id)
     return {
         "messages": await gateway.views.messages(wanted, after, MESSAGES_SHOWN),
         "message_filter": wanted,
@@ -152,6 +155,10 @@ async def particulars_of(gateway: Gateway, session: Session, request: Request) -
         "lost_at": await views.lost_at(session),
         "history": await views.history(session.session_id),
         "charts": charts_of(await views.last_day(session.session_id)),
+        "endpoints": endpoints.items,
+        "deliveries": await gateway.webhook_deliveries.latest_of_session(
+            session.session_id, DELIVERIES_SHOWN
+        ),
     }
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from fnmatch import fnmatchcase
 from typing import Annotated
 from uuid import UUID
 
@@ -12,11 +11,11 @@ from fastapi.responses import StreamingResponse
 
 from wa_api.auth import ReaderOf
 from wa_api.database import DatabaseUnavailable
+from wa_api.event_patterns import UnknownEvent, events_meant
 from wa_api.feed import FeedFilter
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.problems import invalid_field
 from wa_api.routes.documented import errors
-from wa_contracts.codec import EVENT_TYPES
 
 log = structlog.get_logger()
 router = APIRouter(tags=["events"])
@@ -59,13 +58,10 @@ async def follow_events(
 
 def _types(given: Sequence[str]) -> frozenset[str] | None:
     """The events that these names and patterns mean; None means any."""
-    found: set[str] = set()
-    for name in given:
-        meant = {event for event in EVENT_TYPES if fnmatchcase(event, name)}
-        if not meant:
-            raise invalid_field("type", f"'type' must be one of {', '.join(EVENT_TYPES)}.")
-        found |= meant
-    return frozenset(found) if given else None
+    try:
+        return events_meant(given) or None
+    except UnknownEvent as error:
+        raise invalid_field("type", f"'type' {error}.") from error
 
 
 def _last_seen(last_event_id: str | None) -> int | None:

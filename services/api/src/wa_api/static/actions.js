@@ -7,6 +7,7 @@ import { keepMenu, openMenu } from "./menu.js";
 import { openTestMessage } from "./test_message.js";
 import { toast } from "./toast.js";
 import { copyToken, revealToken, rotateToken } from "./tokens.js";
+import { WEBHOOK_ACTIONS } from "./webhooks.js";
 
 let changed = () => {};
 
@@ -24,6 +25,7 @@ const ACTIONS = {
   delete: remove,
   "cancel-message": (_, button) => message(button, "cancel", "The message is cancelled."),
   "resend-message": resend,
+  ...WEBHOOK_ACTIONS,
 };
 
 export function keepActions(onChange) {

@@ -9,6 +9,7 @@ import { keepTabs } from "./tabs.js";
 import { keepTestMessage } from "./test_message.js";
 import { keepTimes } from "./times.js";
 import { homeToasts } from "./toast.js";
+import { keepWebhooks } from "./webhooks.js";
 
 const PAGES = { sessions: keepSessions, session: keepSession, away: keepLooking };
 
@@ -22,6 +23,7 @@ if (refresh) {
   keepActions(refresh);
   keepConnect(refresh);
   keepTestMessage();
+  keepWebhooks(refresh);
 }
 
 function keepTheme() {

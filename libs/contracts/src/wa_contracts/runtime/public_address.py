@@ -1,0 +1,54 @@
+"""Which addresses a request that somebody else chose may reach, checked on the connection itself.
+
+Whatever a name resolved to, a socket to a private, loopback, link-local or otherwise special
+address is never opened. For HTTP clients that take a socket factory (aiohttp's connector).
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+AddressInfo: TypeAlias = tuple[Any, ...]
+"""What `getaddrinfo` gives: family, kind, protocol, canonical name, address."""
+
+
+class AddressRefused(OSError):
+    """The socket was not opened: its address is not of the public internet."""
+
+
+def socket_factory(*, private_too: bool) -> Callable[[AddressInfo], socket.socket]:
+    """Opens sockets to public addresses only, or to any.
+
+    The factory raises AddressRefused.
+    """
+
+    def open_socket(info: AddressInfo) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not private_too and not is_public(str(address[0])):
+            raise AddressRefused(f"refused address {address[0]}")
+        return socket.socket(family, kind, protocol)
+
+    return open_socket
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the public internet, embedded IPv4 addresses included."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is not None:
+            return is_public(str(inner))
+        if ip in ipaddress.ip_network("64:ff9b::/96"):
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+    return ip.is_global and not ip.is_multicast
+
+
+def caused_by_refusal(error: BaseException) -> bool:
+    """Whether an HTTP client's error comes from a refused address, however it was wrapped."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, AddressRefused) or "refused address" in str(seen):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

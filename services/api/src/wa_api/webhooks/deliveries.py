@@ -1,0 +1,155 @@
+"""What was delivered to an endpoint, what waits, and what was given up, as the operator sees it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from wa_api.database import Database
+from wa_api.paging import Page, Place
+from wa_api.webhooks.backlog import TEST
+from wa_api.webhooks.lead import notify_changed
+from wa_api.webhooks.retrying import GivenUpReason
+from wa_contracts.ids import new_id
+
+
+class DeliveryStatus(StrEnum):
+    """`waiting`: for its turn, its next attempt, or its paused endpoint."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+class DeliveryShown(BaseModel):
+    """One event for one endpoint. `event_id` is the header `webhook-id`.
+
+    `response_status`, `duration_ms` and `error` are those of the last attempt.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        title="Delivery",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
+
+    id: UUID
+    endpoint_id: UUID
+    event_id: UUID
+    type: str
+    session_id: UUID | None
+    status: DeliveryStatus
+    reason: GivenUpReason | None
+    attempts: int
+    response_status: int | None
+    duration_ms: int | None
+    error: str | None
+    created_at: datetime
+    tried_at: datetime | None
+    next_try_at: datetime | None
+    ended_at: datetime | None
+
+
+class EventForgotten(Exception):
+    """A redelivery of an event that is older than the retention."""
+
+
+class Deliveries:
+    """The table of deliveries. Methods raise DatabaseUnavailable; nothing is changed then."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, endpoint_id: UUID, status: DeliveryStatus | None, after: Place | None, limit: int
+    ) -> Page[DeliveryShown]:
+        """Of one endpoint, the newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _PAGE[status],
+                endpoint_id,
+                after and after.created_at,
+                after and after.id,
+                limit + 1,
+            )
+        items = [DeliveryShown(**dict(row)) for row in rows[:limit]]
+        more = len(rows) > limit
+        cursor = Place(items[-1].created_at, items[-1].id).cursor() if more else None
+        return Page(items=items, next_cursor=cursor)
+
+    async def latest_of_session(self, session_id: UUID, limit: int) -> Sequence[DeliveryShown]:
+        """Of a session's events, to whichever endpoints there are, the newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_LATEST, session_id, limit)
+        return [DeliveryShown(**dict(row)) for row in rows]
+
+    async def test(self, endpoint_id: UUID, session_id: UUID | None) -> DeliveryShown:
+        """Try the endpoint once with an event of its own, `webhook.test`, even if it is paused."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(
+                _TEST, new_id(), endpoint_id, session_id, new_id(), TEST
+            )
+            await notify_changed(connection, endpoint_id)
+        assert row is not None
+        return DeliveryShown(**dict(row))
+
+    async def redeliver(self, endpoint_id: UUID, delivery_id: UUID) -> DeliveryShown | None:
+        """Send one once more, beside the order of the others; one that waits goes out as it would.
+
+        None: there is no such delivery.
+
+        Raises:
+            EventForgotten: it cannot be had any more.
+        """
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_FIND, delivery_id, endpoint_id)
+            if row is None:
+                return None
+            if row["is_forgotten"]:
+                raise EventForgotten
+            await connection.execute(_AGAIN, delivery_id)
+            await notify_changed(connection, endpoint_id)
+            again = await connection.fetchrow(_ONE, delivery_id)
+        assert again is not None
+        return DeliveryShown(**dict(again))
+
+
+_COLUMNS = ", ".join(DeliveryShown.model_fields)
+_ONE = f"SELECT {_COLUMNS} FROM webhook_deliveries WHERE id = $1"
+
+
+def _page(status: DeliveryStatus | None) -> str:
+    """The status stands in the text, so that the index that is made for it is found."""
+    return f"""
+        SELECT {_COLUMNS} FROM webhook_deliveries
+        WHERE endpoint_id = $1 {f"AND status = '{status}'" if status else ""}
+            AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+        ORDER BY created_at DESC, id DESC LIMIT $4
+    """
+
+
+_PAGE = {status: _page(status) for status in (None, *DeliveryStatus)}
+_LATEST = f"""
+    SELECT {", ".join(f"d.{name}" for name in DeliveryShown.model_fields)}
+    FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
+    WHERE d.session_id = $1 AND e.deleted_at IS NULL ORDER BY d.created_at DESC LIMIT $2
+"""
+_TEST = f"""
+    INSERT INTO webhook_deliveries (id, endpoint_id, session_id, event_id, type, lane, status)
+    VALUES ($1, $2, $3, $4, $5, $1, 'waiting') RETURNING {_COLUMNS}
+"""
+_FIND = """
+    SELECT d.position IS NOT NULL AND f.position IS NULL AS is_forgotten
+    FROM webhook_deliveries d LEFT JOIN feed f USING (position)
+    WHERE d.id = $1 AND d.endpoint_id = $2
+"""
+_AGAIN = """
+    UPDATE webhook_deliveries SET status = 'waiting', reason = NULL, lane = id, ended_at = NULL,
+        first_tried_at = NULL, next_try_at = NULL
+    WHERE id = $1 AND status <> 'waiting'
+"""

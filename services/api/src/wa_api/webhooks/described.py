@@ -1,0 +1,49 @@
+"""What is sent to endpoints, as the `webhooks` of an OpenAPI document: made of the AsyncAPI one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Document = Mapping[str, Any]
+
+_HEADERS = {
+    "webhook-id": "The event's id, the same at each attempt: know duplicates by it.",
+    "webhook-timestamp": "When this attempt was signed, in seconds since 1970.",
+    "webhook-signature": "`v1,` and a signature in base64; two of them while a secret is rotated.",
+}
+_ANSWERS = {
+    "2XX": {"description": "It arrived. All else, redirects too, is tried again for 24 hours."},
+    "410": {"description": "The endpoint is gone: it is paused at once."},
+}
+
+
+def webhooks_of(events: Document) -> dict[str, Any]:
+    """One entry for each event of an AsyncAPI document. Its schemas are referred to by name."""
+    return {
+        message["name"]: {"post": _operation(message)}
+        for message in events["components"]["messages"].values()
+    }
+
+
+def _operation(message: Document) -> dict[str, Any]:
+    content = {
+        "schema": message["payload"],
+        "example": message["examples"][0]["payload"],
+    }
+    return {
+        "tags": ["webhooks"],
+        "operationId": f"webhook-{message['name']}",
+        "summary": message["title"],
+        "description": message["summary"],
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "description": description,
+                "schema": {"type": "string"},
+            }
+            for name, description in _HEADERS.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": _ANSWERS,
+    }

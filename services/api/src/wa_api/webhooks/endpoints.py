@@ -1,0 +1,214 @@
+"""Where events are to be delivered, as the operator keeps it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+import asyncpg
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from wa_api.database import Database
+from wa_api.event_patterns import events_meant
+from wa_api.paging import Page, Place
+from wa_api.webhooks.lead import notify_changed
+from wa_api.webhooks.retrying import PauseReason
+from wa_api.webhooks.signing import SecretBox, new_secret
+from wa_contracts.ids import new_id
+
+
+class EndpointStatus(StrEnum):
+    """`paused`: what comes waits; see the reason. `ended`: its session was deleted."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class Endpoint(BaseModel):
+    """One address that gets events. `session_id` and `events` are None where all are meant.
+
+    `backlog` counts the deliveries that wait. `former_secret_until` says until when deliveries are
+    signed by the secret before the last rotation, too.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
+    )
+
+    id: UUID
+    url: str
+    events: Sequence[str] | None
+    session_id: UUID | None
+    status: EndpointStatus
+    status_reason: PauseReason | None
+    paused_at: datetime | None
+    failing_since: datetime | None
+    last_error: str | None
+    backlog: int
+    former_secret_until: datetime | None
+    created_at: datetime
+
+
+class EndpointWithSecret(Endpoint):
+    """With its secret, which is shown this once."""
+
+    secret: str
+
+
+class NoSuchSession(Exception):
+    """An endpoint was to be made for a session that is not there."""
+
+
+class Endpoints:
+    """The table of endpoints. Methods raise DatabaseUnavailable; nothing is changed then."""
+
+    def __init__(self, database: Database, secrets: SecretBox, *, overlap: timedelta) -> None:
+        """`overlap` is for how long a former secret signs after a rotation."""
+        self._database = database
+        self._secrets = secrets
+        self._overlap = overlap
+
+    async def create(
+        self, url: str, events: Sequence[str] | None, session_id: UUID | None
+    ) -> EndpointWithSecret:
+        """It gets what is projected from now on.
+
+        Raises:
+            UnknownEvent: a pattern means no event.
+            NoSuchSession: there is none with this id.
+        """
+        types = sorted(events_meant(events)) if events is not None else None
+        endpoint_id, secret = new_id(), new_secret()
+        sealed = self._secrets.seal(endpoint_id, secret)
+        async with self._database.transaction() as connection:
+            if not await connection.fetchval(
+                _CREATE, endpoint_id, url, session_id, events, types, sealed
+            ):
+                raise NoSuchSession
+            await notify_changed(connection, endpoint_id)
+            row = await connection.fetchrow(_ONE, endpoint_id)
+        return EndpointWithSecret(**dict(_there(row)), secret=secret)
+
+    async def page(
+        self, after: Place | None, limit: int, *, for_session: UUID | None = None
+    ) -> Page[Endpoint]:
+        """The newest first; all, or those that get a session's events."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _PAGE, after and after.created_at, after and after.id, limit + 1, for_session
+            )
+        items = [Endpoint(**dict(row)) for row in rows[:limit]]
+        more = len(rows) > limit
+        cursor = Place(items[-1].created_at, items[-1].id).cursor() if more else None
+        return Page(items=items, next_cursor=cursor)
+
+    async def one(self, endpoint_id: UUID) -> Endpoint | None:
+        """One; None if there is none."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_ONE, endpoint_id)
+        return Endpoint(**dict(row)) if row else None
+
+    async def redirect(self, endpoint_id: UUID, url: str) -> None:
+        """Deliver to another address from now on, what waits too."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_REDIRECT, endpoint_id, url)
+            await notify_changed(connection, endpoint_id)
+
+    async def choose(self, endpoint_id: UUID, events: Sequence[str] | None) -> None:
+        """Deliver these events from now on; what waits already goes out.
+
+        Raises:
+            UnknownEvent: a pattern means no event.
+        """
+        types = sorted(events_meant(events)) if events is not None else None
+        async with self._database.connection() as connection:
+            await connection.execute(_CHOOSE, endpoint_id, events, types)
+
+    async def pause(self, endpoint_id: UUID) -> None:
+        """Send nothing until it is resumed; what comes waits."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_PAUSE, endpoint_id, PauseReason.OPERATOR)
+            await notify_changed(connection, endpoint_id)
+
+    async def resume(self, endpoint_id: UUID) -> None:
+        """Send what waits, at once, with all the time for retries that a new delivery has."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_RESUME, endpoint_id)
+            await connection.execute(_TRY_ANEW, endpoint_id)
+            await notify_changed(connection, endpoint_id)
+
+    async def rotate_secret(self, endpoint_id: UUID) -> EndpointWithSecret | None:
+        """A new secret; the one before it signs too for a while. None if there is no such endpoint."""
+        secret = new_secret()
+        sealed = self._secrets.seal(endpoint_id, secret)
+        async with self._database.transaction() as connection:
+            await connection.execute(_ROTATE, endpoint_id, sealed, self._overlap)
+            await notify_changed(connection, endpoint_id)
+            row = await connection.fetchrow(_ONE, endpoint_id)
+        return EndpointWithSecret(**dict(row), secret=secret) if row else None
+
+    async def delete(self, endpoint_id: UUID) -> bool:
+        """It and its deliveries are gone, what waits too. False: there is no such endpoint."""
+        async with self._database.transaction() as connection:
+            found = await connection.fetchval(_DELETE, endpoint_id)
+            await notify_changed(connection, endpoint_id)
+        return found is not None
+
+
+def _there(row: asyncpg.Record | None) -> asyncpg.Record:
+    assert row is not None
+    return row
+
+
+_CREATE = """
+    INSERT INTO webhook_endpoints
+        (id, url, session_id, events, types, secret_cipher, from_position)
+    SELECT $1, $2, $3, $4, $5, $6, greatest(
+        (SELECT coalesce(max(position), 0) FROM feed), (SELECT position FROM webhook_fan_out))
+    WHERE $3::uuid IS NULL OR EXISTS (
+        SELECT FROM credentials WHERE session_id = $3 AND revoked_at IS NULL)
+    RETURNING true
+"""
+_SHOWN = """
+    SELECT id, url, events, session_id,
+        CASE WHEN paused_at IS NOT NULL THEN 'paused'
+            WHEN session_deleted_at IS NOT NULL THEN 'ended' ELSE 'active' END AS status,
+        paused_reason AS status_reason, paused_at, failing_since, last_error,
+        CASE WHEN former_secret_until > now() THEN former_secret_until END AS former_secret_until,
+        created_at,
+        (SELECT count(*) FROM webhook_deliveries d
+         WHERE d.endpoint_id = e.id AND d.status = 'waiting') AS backlog
+    FROM webhook_endpoints e WHERE deleted_at IS NULL
+"""
+_ONE = f"{_SHOWN} AND id = $1"
+_PAGE = f"""
+    {_SHOWN} AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
+        AND ($4::uuid IS NULL OR session_id IS NULL OR session_id = $4)
+    ORDER BY created_at DESC, id DESC LIMIT $3
+"""
+_REDIRECT = "UPDATE webhook_endpoints SET url = $2 WHERE id = $1"
+_CHOOSE = "UPDATE webhook_endpoints SET events = $2, types = $3 WHERE id = $1"
+_PAUSE = """
+    UPDATE webhook_endpoints SET paused_at = now(), paused_reason = $2
+    WHERE id = $1 AND paused_at IS NULL
+"""
+_RESUME = """
+    UPDATE webhook_endpoints SET paused_at = NULL, paused_reason = NULL, failing_since = NULL,
+        last_error = NULL
+    WHERE id = $1 AND paused_at IS NOT NULL
+"""
+_TRY_ANEW = """
+    UPDATE webhook_deliveries SET first_tried_at = NULL, next_try_at = NULL
+    WHERE endpoint_id = $1 AND status = 'waiting' AND first_tried_at IS NOT NULL
+"""
+_ROTATE = """
+    UPDATE webhook_endpoints SET secret_cipher = $2, former_secret_cipher = secret_cipher,
+        former_secret_until = now() + $3
+    WHERE id = $1 AND deleted_at IS NULL
+"""
+_DELETE = """
+    UPDATE webhook_endpoints SET deleted_at = now() WHERE id = $1 AND deleted_at IS NULL
+    RETURNING true
+"""
