@@ -35,7 +35,8 @@ check: $(READY) ## Format, lint, types, import rules, what deploy/ would deploy,
 	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m deploy.local.provenance
-	@$(BIN)/python -m pytest --quiet tests/deploy tests/contracts/test_published_contract.py tests/contracts/test_golden.py
+	@$(BIN)/python -m pytest --quiet tests/deploy tests/contracts/test_published_contract.py \
+	  tests/contracts/test_asyncapi_specification.py tests/contracts/test_golden.py
 
 lock: ## Renew requirements.lock, then the images' locks from it
 	@PYTHON="$(PYTHON)" deploy/local/setup.sh --only-uv

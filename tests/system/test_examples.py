@@ -1,10 +1,8 @@
 """The examples run as they stand; those for consumers installed as their readers install them."""
 
 import asyncio
-import hashlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,13 +15,13 @@ import pytest
 
 from deploy.local.ports import free_port
 from tests.deadlines import eventually
+from tests.npm import installed
 from tests.queues import is_consumed
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-CACHE = ROOT / ".cache" / "examples"
 NEEDED = {"wa-contracts", "pydantic", "uuid-utils", "aio-pika"}
 NO_INDEX = "could not be installed. Is a package index reachable from here? It said:"
 
@@ -58,17 +56,7 @@ async def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def node() -> Path:
     """A folder with the example for Node and what it needs, kept from run to run."""
-    example = EXAMPLES / "node"
-    lock = (example / "package-lock.json").read_bytes()
-    folder = CACHE / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in example.iterdir():
-        if path.is_file():
-            shutil.copy(path, folder)
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        npm = ("npm", "ci", "--no-audit", "--no-fund", "--cache", str(CACHE / "npm"))
-        await output_of(*npm, cwd=folder)
-    return folder
+    return await asyncio.to_thread(installed, EXAMPLES / "node")
 
 
 @dataclass(frozen=True)
