@@ -93,6 +93,10 @@ async def test_a_host_that_ends_hands_idle_sessions_over_at_once_and_a_busy_one_
     await eventually(lambda: world.received("in flight"), within=10, what="it is in flight")
     ending = asyncio.create_task(ring.end("host-1"))
     await cluster.moved(set(idle), before, within=3)
+    until = time.monotonic() + LEASE_SECONDS  # no sign of life is good for longer
+    while time.monotonic() < until:
+        assert before[busy] == (await cluster.connected_at())[busy], "it works, until its ack"
+        await asyncio.sleep(0.2)
     assert not ending.done()
     phone.release_acks()
     answer = await sending

@@ -12,6 +12,7 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.operator import Operator
 from tests.deadlines import eventually
+from tests.system.cluster import fair_shares
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import EventConsumer, consuming
 from tests.system.linking import link
@@ -71,6 +72,7 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
             environment={"LEASE_SECONDS": "3", "MEDIA_MAX_BYTES": str(LIMIT)},
             host_environment=whatsapp.engine_environment(),
         )
+        await fair_shares(ring, 2)  # a session that moves has no media for a moment
         async with consuming(ring.broker) as consumer:
             phone = whatsapp.phone(OURS)
             session = await link(ring, phone)
@@ -202,6 +204,8 @@ async def test_after_a_fail_over_the_new_owner_brings_it(world: World) -> None:
     assert answer.status_code == 200, answer.text
     assert answer.content == data
     await world.ring.restart(owner)
+    await fair_shares(world.ring, 2)
+    await world.ring.wait_for_status(world.id, "working", timeout=20)
 
 
 async def test_a_session_that_does_not_work_brings_nothing(world: World) -> None:

@@ -211,6 +211,7 @@ class Partition:
         """End sends in flight with their ack, then the engines, then publish what is left."""
         owners = list(self.sessions.values())
         await asyncio.gather(*(owner.runner.drain() for owner in owners))
+        self.announced = False  # its sessions work until here, however long a send takes
         await asyncio.gather(*(owner.leave() for owner in owners))
         await self.relay.flushed()
 

@@ -280,7 +280,7 @@ class Supervisor:
         announced = [
             held.partition
             for held in self._held.values()
-            if held.partition.announced and not held.leaving and time.monotonic() < self._deadline
+            if held.partition.announced and time.monotonic() < self._deadline
         ]
         return Heartbeat(
             host=self._host,
