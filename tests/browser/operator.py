@@ -2,8 +2,10 @@
 
 import io
 import re
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import zxingcpp
@@ -29,9 +31,12 @@ class Operator:
         self.url = url
         self.complaints: list[str] = []
         self._expected: list[re.Pattern[str]] = []
+        self._notes: deque[str] = deque(maxlen=60)
         page.on("console", lambda said: self._hear(said.type, said.text))
         page.on("pageerror", lambda error: self._complain(f"page error: {error}"))
         page.on("request", self._notice)
+        page.on("response", lambda answer: self._note(f"{answer.status} {answer.url}"))
+        page.on("requestfailed", lambda asked: self._note(f"failed {asked.url} {asked.failure}"))
 
     @classmethod
     @asynccontextmanager
@@ -39,12 +44,17 @@ class Operator:
         """A fresh browser profile. Nothing of it may complain by the end of the block."""
         context = await browser.new_context(base_url=url, **{"viewport": WIDE, **options})
         await _allow_clipboard(context, url)
+        operator = cls(await context.new_page(), url)
         try:
-            operator = cls(await context.new_page(), url)
             yield operator
             assert operator.complaints == []
         finally:
             await context.close()
+            operator.tell()
+
+    def tell(self) -> None:
+        """Print what was asked and answered lately: pytest shows it beneath a test that failed."""
+        print("\n".join(self._notes))
 
     def expect_complaints(self, pattern: str) -> None:
         """From now on such complaints belong to the test."""
@@ -105,7 +115,12 @@ class Operator:
         if kind in {"error", "warning"}:
             self._complain(f"{kind}: {text}")
 
+    def _note(self, text: str) -> None:
+        at = datetime.now(UTC).strftime("%H:%M:%S.%f")[:-3]
+        self._notes.append(f"{at} {text.replace(self.url, '')}")
+
     def _notice(self, request: Request) -> None:
+        self._note(f"{request.method} {request.url}")
         if not request.url.startswith((f"{self.url}/", "data:", "blob:")):
             self._complain(f"request to another host: {request.url}")
 

@@ -92,6 +92,15 @@ async def test_by_a_pairing_code(operator: Operator, whatsapp: StandIn) -> None:
     await operator.shows("Support", "Working")
     await expect(operator.row("Support")).to_contain_text("+447911123456")
 
+    phone.refuse_login(402, code=101, expire=7200)
+    await phone.drop()
+    await operator.shows("Support", "Restricted", within=20)
+    await operator.status_of("Support").focus()
+    tip = operator.row("Support").get_by_role("tooltip")
+    await expect(tip).to_contain_text(re.compile("wrote to too many people.* It ends in 2 hours"))
+    await operator.row("Support").get_by_role("link").click()
+    await expect(operator.page.locator(".reason")).to_contain_text("It ends in 2 hours")
+
 
 async def test_closing_the_dialog_leaves_nothing_behind(operator: Operator, ring: Ring) -> None:
     await operator.begin_to_connect("never linked")

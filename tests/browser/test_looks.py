@@ -4,12 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
-import asyncpg
 import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.looks import SCREENSHOTS, examine
 from tests.browser.operator import WIDE, Operator
+from tests.browser.states import put_into_state
+from tests.proxy import proxy_to
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 
@@ -79,18 +80,6 @@ async def test_sessions(operator: Operator) -> None:
     await examine(page, "nothing-found")
 
 
-async def put_into_state(ring: Ring, name: str, status: str, reason: str) -> None:
-    """Let the page show a session like that, whatever its engine does."""
-    connection = await asyncpg.connect(ring.databases.api)
-    try:
-        await connection.execute(
-            "UPDATE sessions SET status = $2, status_reason = $3, qr = NULL WHERE name = $1",
-            *(name, status, reason),
-        )
-    finally:
-        await connection.close()
-
-
 async def test_linking(operator: Operator, ring: Ring) -> None:
     page = operator.page
     await page.get_by_role("button", name="Connect New Session").click()
@@ -120,6 +109,11 @@ async def test_a_session_and_an_absent_one(operator: Operator) -> None:
     await expect(page.locator("#live-state")).to_have_text("Listening")
     await examine(page, "session", full=True)
     renew_picture("session-light-wide.png", "session.png")
+    unknown = page.get_by_role("row").filter(has_text="Unknown")
+    await unknown.get_by_role("button", name="Resend the message").click()
+    await expect(page.get_by_role("dialog", name="Send it once more?")).to_be_visible()
+    await examine(page, "resend")
+    await page.keyboard.press("Escape")
     operator.expect_complaints("status of 404")
     await page.goto("/sessions/00000000-0000-7000-8000-000000000000")
     await examine(page, "no-such-session")
@@ -142,3 +136,28 @@ async def test_empty_and_out_of_reach(browser: Browser, new_ring: NewRing) -> No
         await ring.end("api-0")
         await expect(operator.page.locator("#connection")).to_be_visible()
         await examine(operator.page, "out-of-reach")
+
+
+async def test_two_hosts_and_a_database_that_is_away(browser: Browser, new_ring: NewRing) -> None:
+    ring = await new_ring(hosts=2, apis=0, host_environment={"SIMULATED_LINKS_AFTER": "0.1"})
+    async with proxy_to(ring.databases.api) as (proxy, url):
+        number = await ring.add_api({"API_DATABASE_URL": url})
+        session = await ring.create_session("Sales")
+        await ring.wait_for_status(session["sessionId"], "working")
+        async with Operator.at(browser, ring.url(number)) as operator:
+            await operator.sign_in(ring.admin_key)
+            await expect(operator.page.get_by_label("Hosts").get_by_role("listitem")).to_have_count(
+                2
+            )
+            await examine(operator.page, "two-hosts")
+            operator.expect_complaints("Failed to load resource")
+            proxy.accepting = False
+            proxy.cut()
+            await expect(operator.table).to_contain_text("The database is away.")
+            await examine(operator.page, "database-away")
+            await operator.page.goto(f"/sessions/{session['sessionId']}")
+            heading = operator.page.get_by_role("heading", name="The database is away")
+            await expect(heading).to_be_visible()
+            await examine(operator.page, "session-database-away")
+            proxy.heal()
+            await expect(operator.page.get_by_role("heading", name="Sales")).to_be_visible()

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.operator import Operator
+from tests.browser.states import put_into_state
 from tests.deadlines import eventually
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
@@ -190,6 +191,7 @@ async def test_search_and_filter_narrow_the_table_and_stay_in_the_address(
 ) -> None:
     session = await working(ring, "needle")
     await working(ring, "straw")
+    await expect(operator.row("straw")).to_be_visible()
     await operator.page.get_by_role("searchbox").fill("need")
     await expect(operator.row("straw")).to_have_count(0)
     await expect(operator.row("needle")).to_be_visible()
@@ -204,6 +206,20 @@ async def test_search_and_filter_narrow_the_table_and_stay_in_the_address(
     await operator.page.get_by_role("link", name=re.compile("Stopped")).click()
     await expect(operator.row("needle")).to_be_visible()
     await expect(operator.row("straw")).to_have_count(0)
+
+
+async def test_who_stands_on_a_filter_stays_there_when_one_before_it_goes(
+    operator: Operator, ring: Ring
+) -> None:
+    session = await working(ring, "leaver")
+    await put_into_state(ring, "leaver", "restricted", "blocked_by_users")
+    goes = operator.page.get_by_role("link", name=re.compile("Restricted"))
+    await expect(goes).to_be_visible()
+    stays = operator.page.get_by_role("link", name=re.compile("Stopped"))
+    await stays.focus()
+    await ring.admin.delete(f"/api/sessions/{session['sessionId']}")
+    await expect(goes).to_have_count(0)
+    await expect(stays).to_be_focused()
 
 
 async def test_a_sessions_page_shows_messages_history_and_events_as_they_happen(

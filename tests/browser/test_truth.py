@@ -1,24 +1,28 @@
 """The page stays true: codes run out, the api restarts, the only host dies."""
 
+import time
+
 import pytest
 from playwright.async_api import Browser, Error, expect
 
 from tests.browser.operator import Operator, decoded
 from tests.deadlines import eventually
+from tests.proxy import Proxy, proxy_to
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 
 LEASE_SECONDS = 10
+SOON_MS = 5_000
 
 
 @pytest.fixture(scope="module")
 async def ring(new_ring: NewRing) -> Ring:
-    """Two QR codes of two seconds each, which nobody scans."""
+    """Two QR codes of six seconds each, which nobody scans."""
     return await new_ring(
         environment={"LEASE_SECONDS": str(LEASE_SECONDS)},
         host_environment={
             "SIMULATED_LINKS_AFTER": "3600",
-            "SIMULATED_QR_SECONDS": "4",
+            "SIMULATED_QR_SECONDS": "6",
             "SIMULATED_QR_CODES": "2",
         },
     )
@@ -45,8 +49,8 @@ async def test_codes_are_renewed_and_after_the_last_a_new_one_is_one_click(
             seen.add(await shown())
         return len(seen) == 2
 
-    await eventually(both, within=12, what="a second code in place of the first")
-    await expect(operator.dialog).to_contain_text("The QR code expired")
+    await eventually(both, within=20, what="a second code in place of the first")
+    await expect(operator.dialog).to_contain_text("The QR code expired", timeout=15_000)
     await operator.dialog.get_by_role("button", name="Get a new code").click()
     await expect(picture).to_be_visible()
     code = await eventually(shown, within=8, what="the new code")
@@ -92,3 +96,44 @@ async def test_the_only_host_killed_the_page_stops_saying_working_within_the_lea
         tip = operator.row("alive").get_by_role("tooltip")
         await expect(tip).to_contain_text("no sign of life")
         await expect(operator.page.get_by_label("Health")).to_contain_text("No session-host")
+
+
+async def test_the_overview_soon_tells_what_is_away_and_what_is_back(
+    browser: Browser, ring: Ring
+) -> None:
+    """2 s at most on a calm machine (docs/guarantees.md); a database that hangs included."""
+    async with (
+        proxy_to(ring.databases.api) as (database, database_url),
+        proxy_to(ring.broker) as (broker, broker_url),
+    ):
+        number = await ring.add_api({"API_DATABASE_URL": database_url, "AMQP_URL": broker_url})
+        async with Operator.at(browser, ring.url(number)) as operator:
+            await operator.sign_in(ring.admin_key)
+            health = operator.page.get_by_label("Health")
+
+            async def shows(text: str) -> None:
+                began = time.monotonic()
+                await expect(health).to_contain_text(text, timeout=SOON_MS)
+                print(f"{text!r} after {time.monotonic() - began:.2f} s")
+
+            for strike in (_hangs, _is_gone):
+                await shows("Database available")
+                strike(database)
+                await shows("Database away")
+                await expect(operator.table).to_contain_text("The database is away.")
+                database.heal()
+                await shows("Database available")
+                await expect(operator.table).not_to_contain_text("The database is away.")
+            _is_gone(broker)
+            await shows("Broker away")
+            broker.heal()
+            await shows("Broker available")
+
+
+def _hangs(proxy: Proxy) -> None:
+    proxy.half_open = True
+
+
+def _is_gone(proxy: Proxy) -> None:
+    proxy.accepting = False
+    proxy.cut()

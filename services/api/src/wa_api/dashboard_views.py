@@ -29,17 +29,25 @@ class SessionsWanted:
 
 
 @dataclass(frozen=True)
+class Span:
+    """How long a state has lasted or will: since when it is tried again, when a restriction ends."""
+
+    lost_at: datetime | None = None
+    restricted_until: datetime | None = None
+
+
+@dataclass(frozen=True)
 class SessionsPage:
     """A page of the table, the number of all rows that fit, and all sessions by status.
 
-    `lost_at` says since when those that are disconnected try again.
+    `spans` are known of those that are disconnected or restricted.
     """
 
     sessions: Sequence[Session]
     wanted: SessionsWanted
     fitting: int
     counts: Mapping[SessionStatus, int]
-    lost_at: Mapping[UUID, datetime]
+    spans: Mapping[UUID, Span]
 
     @property
     def total(self) -> int:
@@ -101,19 +109,19 @@ class DashboardViews:
                 _PAGE, live, wanted.status, search, PAGE_SIZE, (page - 1) * PAGE_SIZE
             )
             sessions = [Session.model_validate(dict(row)) for row in rows]
-            lost_at = await _lost_at(connection, sessions)
+            spans = await _spans(connection, sessions)
         return SessionsPage(
             sessions=sessions,
             wanted=SessionsWanted(wanted.search, wanted.status, page),
             fitting=fitting,
             counts={SessionStatus(row["status"]): row["count"] for row in counted},
-            lost_at=lost_at,
+            spans=spans,
         )
 
-    async def lost_at(self, session: Session) -> datetime | None:
-        """Since when a session that is disconnected tries again; None for others."""
+    async def span(self, session: Session) -> Span | None:
+        """Of a session that is disconnected or restricted, if known."""
         async with self._database.connection() as connection:
-            return (await _lost_at(connection, [session])).get(session.session_id)
+            return (await _spans(connection, [session])).get(session.session_id)
 
     async def messages_a_minute(self) -> int:
         """How many messages WhatsApp acknowledged during the last minute."""
@@ -153,17 +161,22 @@ class DashboardViews:
         ]
 
 
-async def _lost_at(connection: Connection, sessions: Sequence[Session]) -> Mapping[UUID, datetime]:
-    """By the first of their losses in a row. Nobody tells when a host fell silent."""
+async def _spans(connection: Connection, sessions: Sequence[Session]) -> Mapping[UUID, Span]:
+    """Nobody tells when a host fell silent."""
     lost = [
         session.session_id
         for session in sessions
         if session.status is SessionStatus.DISCONNECTED and session.status_reason != HOST_SILENT
     ]
-    if not lost:
-        return {}
-    rows = await connection.fetch(_LOST_AT, lost)
-    return {row["session_id"]: datetime.fromisoformat(row["lost_at"]) for row in rows}
+    restricted = [s.session_id for s in sessions if s.status is SessionStatus.RESTRICTED]
+    found: dict[UUID, Span] = {}
+    for row in await connection.fetch(_LOST_AT, lost) if lost else ():
+        found[row["session_id"]] = Span(lost_at=datetime.fromisoformat(row["lost_at"]))
+    for row in await connection.fetch(_RESTRICTED_UNTIL, restricted) if restricted else ():
+        if row["until"] is not None:
+            until = datetime.fromisoformat(row["until"])
+            found[row["session_id"]] = Span(restricted_until=until)
+    return found
 
 
 def _past(row: asyncpg.Record) -> PastEvent:
@@ -188,6 +201,7 @@ _LAST_MINUTE = """
     SELECT count(*) FROM messages
     WHERE created_at > now() - interval '1 day' AND sent_at > now() - interval '1 minute'
 """
+# By the first of their losses in a row.
 _LOST_AT = """
     SELECT session_id, min(event ->> 'occurredAt') AS lost_at FROM feed
     WHERE session_id = ANY($1::uuid[]) AND type = 'session.disconnected'
@@ -196,6 +210,11 @@ _LOST_AT = """
                                  AND earlier.type LIKE 'session.%'
                                  AND earlier.type <> 'session.disconnected'), 0)
     GROUP BY session_id
+"""
+_RESTRICTED_UNTIL = """
+    SELECT DISTINCT ON (session_id) session_id, event -> 'data' ->> 'until' AS until FROM feed
+    WHERE session_id = ANY($1::uuid[]) AND type = 'session.restricted'
+    ORDER BY session_id, position DESC
 """
 _BY_PARTITION = "SELECT partition, count(*) FROM sessions GROUP BY partition"
 _HISTORY = """

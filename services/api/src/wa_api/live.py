@@ -1,12 +1,14 @@
 """Tells those who watch that the projections changed: one listening connection per process."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import asyncpg
 import structlog
+
+from wa_api.database import DatabaseUnavailable
 
 log = structlog.get_logger()
 
@@ -14,6 +16,11 @@ CHANNEL = "wa_api_feed"
 """Notified by the projector after each batch; the payload is the feed's newest position."""
 
 RETRY_SECONDS = 1.0
+PROBE_EVERY_SECONDS = 0.5
+ANSWER_SECONDS = 1.0
+"""What takes longer to answer than that is as good as away: a database that hangs closes nothing."""
+
+Found = TypeVar("Found")
 
 
 class Watch:
@@ -46,9 +53,36 @@ class Live:
         self._watches: set[Watch] = set()
         self.rings = 0
         """How often the feed changed, or may have."""
-        self.listening = False
-        """Whether the database tells of changes now."""
+        self._lost = asyncio.Event()
+        self._lost.set()
+        self._attempted = asyncio.Event()
         self._draining = False
+
+    async def attempted(self, seconds: float) -> None:
+        """Wait until the first attempt to listen has come to an end, at most so long."""
+        await _wait(self._attempted, seconds)
+
+    @property
+    def listening(self) -> bool:
+        """Whether the database answers, and tells of changes, now."""
+        return not self._lost.is_set()
+
+    async def unless_lost(self, reading: Coroutine[Any, Any, Found]) -> Found:
+        """What is read, if the database answers: one that hangs would keep readers for seconds.
+
+        Raises:
+            DatabaseUnavailable: it does not, or ceased to. What is read then ends by itself.
+        """
+        task, lost = asyncio.create_task(reading), asyncio.create_task(self._lost.wait())
+        task.add_done_callback(_retrieved)
+        try:
+            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise DatabaseUnavailable("silent")
+        finally:
+            lost.cancel()
+            task.cancel()
 
     @contextmanager
     def watch(self) -> Iterator[Watch]:
@@ -80,21 +114,25 @@ class Live:
                 if not announced:
                     log.warning("waiting_for_database", reason=type(error).__name__)
                 announced = True
+            self._attempted.set()
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
-        connection = await asyncpg.connect(self._url, timeout=5)
+        connection = await asyncpg.connect(self._url, timeout=5, command_timeout=5)
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
             await connection.add_listener(CHANNEL, self._notified)
-            self.listening = True
+            self._lost.clear()
+            self._attempted.set()
             log.info("live_connected")
             self._ring_all()
-            await lost.wait()
+            while await _answers(connection) and not lost.is_set():
+                await _wait(lost, PROBE_EVERY_SECONDS)
         finally:
-            self.listening = False
             connection.terminate()
+            self._lost.set()
+            self._ring_all()
 
     def _notified(self, *_: Any) -> None:
         self._ring_all()
@@ -103,3 +141,32 @@ class Live:
         self.rings += 1
         for watch in self._watches:
             watch.ring()
+
+
+def _retrieved(task: asyncio.Task[Any]) -> None:
+    """Whoever waited for it may have gone."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """For the event, at most so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+async def _answers(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    """Whether it does, in time. Not by asyncpg's time-out: that asks the server to cancel, and waits."""
+    probe = asyncio.ensure_future(connection.fetchval("SELECT 1"))
+    try:
+        await asyncio.wait({probe}, timeout=ANSWER_SECONDS)
+    finally:
+        is_late = not probe.done()
+        if is_late:
+            connection.terminate()
+        await asyncio.wait({probe})
+        is_refused = probe.exception() is not None
+    return not is_late and not is_refused

@@ -203,7 +203,7 @@ async def run_api(
     """Serve HTTP until `stop` is set, then answer what waits and end.
 
     `on_ready` is called with the port once requests are taken: after the first attempts to reach the
-    broker, whatever came of them, so that the first request of a healthy start finds it.
+    broker and the database, whatever came of them, so that the first request of a healthy start finds it.
 
     Raises:
         CannotListen: the address cannot be had.
@@ -223,6 +223,7 @@ async def run_api(
         async with _running(*(link.run() for link in links), gateway.live.run()):
             for link in links:
                 await link.attempted(FIRST_ATTEMPT_SECONDS)
+            await gateway.live.attempted(FIRST_ATTEMPT_SECONDS)
             async with _running(_drain_when(stop, gateway, server)):
                 await server.serve(sockets=list(sockets))
     log.info("api_stopped")

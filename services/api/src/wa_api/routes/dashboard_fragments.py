@@ -1,7 +1,7 @@
 """Parts of the dashboard's pages as they are now, and the bell that says when to ask for them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from wa_api.auth import Admin
 from wa_api.dashboard_charts import charts_of
-from wa_api.dashboard_views import SessionsPage, SessionsWanted
+from wa_api.dashboard_views import DashboardViews, SessionsPage, SessionsWanted
 from wa_api.database import DatabaseUnavailable
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.pages import fragment
@@ -24,7 +24,7 @@ from wa_contracts.session_events import SessionStatus
 
 router = APIRouter(prefix="/dashboard", include_in_schema=False, dependencies=[Admin])
 
-LOOK_EVERY_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 0.5
 """How often a host's silence is looked for: no event tells of it."""
 HEARTBEAT_SECONDS = 10.0
 LEAST_SECONDS_BETWEEN_RINGS = 0.2
@@ -40,7 +40,7 @@ class Overview:
 
     broker: bool
     database: bool
-    hosts: dict[str, int] | None
+    hosts: Mapping[str, int] | None
     messages_a_minute: int | None
 
 
@@ -117,23 +117,25 @@ def wanted_of(request: Request) -> SessionsWanted:
 async def table_of(gateway: Gateway, request: Request) -> dict[str, Any]:
     """What the table of sessions shows. Without the database it says so, instead of what was."""
     wanted = wanted_of(request)
-    listing: SessionsPage | None
-    try:
-        listing = await gateway.dashboard_views.sessions(wanted)
-    except DatabaseUnavailable:
-        listing = None
-    return {"listing": listing, "wanted": wanted, "overview": await _overview_of(gateway)}
-
-
-async def _overview_of(gateway: Gateway) -> Overview:
-    """As it is now, whatever is away."""
     broker = gateway.publish_link.usable_channel is not None
     try:
-        hosts = dict(await gateway.dashboard_views.sessions_by_host())
-        messages = await gateway.dashboard_views.messages_a_minute()
+        read = _read(gateway.dashboard_views, wanted)
+        listing, hosts, messages = await gateway.live.unless_lost(read)
     except DatabaseUnavailable:
-        return Overview(broker=broker, database=False, hosts=None, messages_a_minute=None)
-    return Overview(broker=broker, database=True, hosts=hosts, messages_a_minute=messages)
+        overview = Overview(broker=broker, database=False, hosts=None, messages_a_minute=None)
+        return {"listing": None, "wanted": wanted, "overview": overview}
+    overview = Overview(broker=broker, database=True, hosts=hosts, messages_a_minute=messages)
+    return {"listing": listing, "wanted": wanted, "overview": overview}
+
+
+async def _read(
+    views: DashboardViews, wanted: SessionsWanted
+) -> tuple[SessionsPage, Mapping[str, int], int]:
+    return (
+        await views.sessions(wanted),
+        await views.sessions_by_host(),
+        await views.messages_a_minute(),
+    )
 
 
 async def particulars_of(gateway: Gateway, session: Session, request: Request) -> dict[str, Any]:
@@ -152,7 +154,7 @@ async def particulars_of(gateway: Gateway, session: Session, request: Request) -
         "message_filter": wanted,
         "is_first_page": after is None,
         "message_counts": await views.message_counts(session.session_id),
-        "lost_at": await views.lost_at(session),
+        "span": await views.span(session),
         "history": await views.history(session.session_id),
         "charts": charts_of(await views.last_day(session.session_id)),
         "endpoints": endpoints.items,

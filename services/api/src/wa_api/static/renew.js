@@ -38,17 +38,22 @@ function renewChildren(old, fresh, added) {
       old.insertBefore(wanted, place);
       if (wanted.nodeType === Node.ELEMENT_NODE) added(wanted);
     } else {
+      // The space that a removed one leaves behind goes first, for the same reason.
+      while (match !== place && place?.nodeType === Node.TEXT_NODE) place = without(place);
       if (match === place) place = place.nextSibling;
       else old.insertBefore(match, place);
       known.delete(match.id);
       renew(match, wanted, added);
     }
   }
-  while (place !== null) {
-    const next = place.nextSibling;
-    place.remove();
-    place = next;
-  }
+  while (place !== null) place = without(place);
+}
+
+// Removes a node; the one after it.
+function without(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 // The present child that a wanted one renews: the same id, or the same kind in the same place.

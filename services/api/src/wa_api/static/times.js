@@ -16,7 +16,7 @@ export function relative(moment, now = Date.now()) {
 }
 
 export function showTimes(root) {
-  for (const element of root.querySelectorAll("time[data-since]")) element.textContent = lasting(new Date(element.dateTime));
+  showSpans(root);
   for (const element of root.querySelectorAll("time[data-when]")) {
     const moment = new Date(element.dateTime);
     const lines = [["relative", relative(moment)], ["absolute", absolute.format(moment)]];
@@ -31,6 +31,16 @@ export function showTimes(root) {
   }
 }
 
+// How long something has lasted, or lasts yet.
+function showSpans(root) {
+  for (const element of root.querySelectorAll("time[data-since]")) element.textContent = lasting(new Date(element.dateTime));
+  for (const element of root.querySelectorAll("time[data-until]")) element.textContent = coming(new Date(element.dateTime));
+}
+
+function coming(moment) {
+  return moment - Date.now() < 10_000 ? "in a moment" : relative(moment);
+}
+
 // "for 40 s", in the unit that says most.
 function lasting(moment) {
   const seconds = Math.max(0, Math.round((Date.now() - moment) / 1000));
@@ -42,7 +52,7 @@ function lasting(moment) {
 export function keepTimes() {
   showTimes(document);
   setInterval(() => {
-    for (const element of document.querySelectorAll("time[data-since]")) element.textContent = lasting(new Date(element.dateTime));
+    showSpans(document);
     for (const line of document.querySelectorAll("time[data-when] > .relative")) {
       const text = relative(new Date(line.parentElement.dateTime));
       if (line.textContent !== text) line.textContent = text;
