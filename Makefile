@@ -12,7 +12,7 @@ LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   $(foreach member,wa-contracts wa-api wa-session-host,--no-emit-package $(member))
 
-.PHONY: help setup run demo test check soak lock doctor clean
+.PHONY: help setup run demo test check soak bench lock doctor clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ lock: ## Renew requirements.lock, then the images' locks from it
 soak: $(READY) ## 10,000 messages through two hosts while strikes fall (ARGS="--seed 2 --messages 3000")
 	@$(LOCAL) tools
 	@$(BIN)/python -m tests.faults.soak $(ARGS)
+
+bench: $(READY) ## Measure the product beside its bare parts (ARGS="sends --short" for some of it)
+	@$(LOCAL) tools
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 doctor: $(READY) ## Say what this machine has and lacks
 	@$(LOCAL) doctor

@@ -110,6 +110,7 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
             Script(
                 links_after=settings.simulated_links_after,
                 qr_lives=settings.simulated_qr_seconds,
+                receipts=settings.simulated_receipts,
                 qr_codes=settings.simulated_qr_codes,
                 server=SimulatedServer(settings.simulated_server)
                 if settings.simulated_server

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     simulated_server: str | None = None
     simulated_qr_seconds: float = Field(default=20, gt=0)
     simulated_qr_codes: int = Field(default=6, gt=0)
+    simulated_receipts: bool = True
 
     @field_validator("media_allowed_hosts", mode="before")
     @classmethod

@@ -1,0 +1,99 @@
+"""What is measured: servers of the run's own, and the product on them."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from deploy.local import databases, servers
+from deploy.local.children import Child, Orders
+from deploy.local.ports import free_port
+from deploy.local.services import python_module
+from tests.deadlines import eventually
+from tests.system.ring import Ring
+
+SIMULATED = {
+    "SIMULATED_LINKS_AFTER": "0.05",
+    "SIMULATED_RECEIPTS": "false",
+    "SESSION_RATE_PER_MINUTE": "100000000",
+    "SESSION_QUEUE_LIMIT": "100000000",
+    "LOG_LEVEL": "WARNING",
+}
+"""Zero delay, and no limit that would be measured in place of the product."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Postgres (durable, as in production) and RabbitMQ. `pids` are theirs, by name."""
+
+    directory: Path
+    postgres: str
+    broker: str
+    pids: Mapping[str, int]
+    short: bool
+    _numbers: "count[int]"
+
+    @asynccontextmanager
+    async def ring(self, **arguments: Any) -> AsyncIterator[Ring]:
+        """The product, on a fresh database."""
+        number = next(self._numbers)
+        name = f"bench{number}"
+        stored = await databases.provide(self.postgres, name, f"{name}_devices")
+        made: dict[str, Any] = {"environment": SIMULATED, **arguments}
+        ring = Ring(directory=self.directory / name, databases=stored, broker=self.broker, **made)
+        try:
+            await ring.start()
+            yield ring
+        finally:
+            await ring.stop()
+
+    @asynccontextmanager
+    async def bare_ring(self) -> AsyncIterator[str]:
+        """The bare ring's address."""
+        port = free_port()
+        environment = {"PATH": os.environ["PATH"], "AMQP_URL": self.broker}
+        children = [
+            Child.start(
+                Orders(
+                    f"bare-{part}",
+                    python_module("tests.bench.bare_ring", part, "--port", str(port)),
+                    environment,
+                    self.directory / f"bare-{part}.log",
+                )
+            )
+            for part in ("front", "back")
+        ]
+        url = f"http://127.0.0.1:{port}"
+        try:
+            async with httpx.AsyncClient(timeout=5) as client:
+
+                async def answers() -> bool:
+                    try:
+                        return (await client.post(f"{url}/send", content=b"{}")).is_success
+                    except httpx.TransportError:
+                        return False
+
+                await eventually(answers, within=30, every=0.1, what="the bare ring answers")
+            yield url
+        finally:
+            for child in children:
+                await child.kill()
+
+
+@asynccontextmanager
+async def started_servers(directory: Path, *, short: bool) -> AsyncIterator[Servers]:
+    """Start both, end both."""
+    async with AsyncExitStack() as stack:
+        postgres = servers.postgres_server(directory / "postgres")
+        stack.push_async_callback(postgres.stop)
+        rabbitmq = servers.rabbitmq_server(directory / "rabbitmq")
+        stack.push_async_callback(rabbitmq.stop)
+        await asyncio.gather(postgres.start(), rabbitmq.start())
+        pids = {"Postgres": postgres.pids[0], "RabbitMQ": rabbitmq.pids[0]}
+        yield Servers(directory, postgres.url, rabbitmq.url, pids, short, count(1))

@@ -1,0 +1,94 @@
+"""Clients that send, and what it cost."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import aiohttp
+import psutil
+
+
+@dataclass(frozen=True)
+class Caller:
+    """One client: what it posts, again and again."""
+
+    url: str
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run: answers, seconds in all, and each answer's seconds."""
+
+    seconds: float
+    latencies: Sequence[float]
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second."""
+        return len(self.latencies) / self.seconds
+
+    @property
+    def median(self) -> float:
+        """Seconds from a request to its answer."""
+        return median(self.latencies)
+
+
+async def run(callers: Sequence[Caller], requests: int) -> Run:
+    """Let the clients share so many requests, each with one under way at a time.
+
+    AssertionError if an answer has another status.
+    """
+    latencies: list[float] = []
+    left = requests
+
+    async def call(client: aiohttp.ClientSession, caller: Caller) -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            began = time.perf_counter()
+            async with client.post(caller.url, json=caller.body, headers=caller.headers) as answer:
+                text = await answer.read()
+                assert answer.status == caller.status, (answer.status, text)
+            latencies.append(time.perf_counter() - began)
+
+    connector = aiohttp.TCPConnector(limit=len(callers))
+    async with aiohttp.ClientSession(connector=connector) as client:
+        began = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for caller in callers:
+                group.create_task(call(client, caller))
+        return Run(time.perf_counter() - began, latencies)
+
+
+class Processor:
+    """How much processor time processes use, with their children; by the name of each."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = pids
+        self._before = self._now()
+
+    def since(self) -> dict[str, float]:
+        """Seconds since this was made."""
+        now = self._now()
+        return {name: now[name] - self._before[name] for name in now}
+
+    def _now(self) -> dict[str, float]:
+        return {name: _seconds(pid) for name, pid in self._pids.items()}
+
+
+def _seconds(pid: int) -> float:
+    process = psutil.Process(pid)
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        try:
+            used = one.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += used.user + used.system
+    return total
