@@ -36,15 +36,19 @@ class Kubelet:
         """Liveness probes that failed, each a step towards a restart."""
 
     async def replace(self, name: str) -> None:
-        """End a process within its grace period, start it again, wait until it is ready.
+        """End a ready process within its grace period, start it again, wait until it is ready.
 
         Raises:
             AssertionError: it had to be killed, or did not end with 0.
         """
+        await self._ready(name)
         grace = _template(name)["spec"]["terminationGracePeriodSeconds"]
         assert await self._ring.end(name, within=grace), f"{name} had to be killed"
         assert self._ring.processes[name].exit_code == 0, self._ring.log(name)[-2000:]
         await self._ring.restart(name)
+        await self._ready(name)
+
+    async def _ready(self, name: str) -> None:
         await eventually(
             lambda: self._passes(name, "readinessProbe"), within=20, what=f"{name} is ready"
         )
