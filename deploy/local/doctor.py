@@ -1,12 +1,21 @@
 """What this machine has and lacks, in one table: `make doctor`."""
 
+import os
 import platform
+import shutil
 import subprocess
 import sys
+
+import psutil
 
 from deploy.local import containers, debian, erlang, postgres, tools
 from deploy.local.configuration import Configuration
 from deploy.local.ports import is_free
+
+_GB_DISK, _GB_MEMORY = 1, 0.7
+LEAST_DISK_BYTES = int(_GB_DISK * 1e9)
+LEAST_MEMORY_BYTES = int(_GB_MEMORY * 1e9)
+"""What an empty stack takes: servers and services together 0.6 GB of memory (docs/operations.md)."""
 
 _Finding = tuple[bool | None, str, str]
 
@@ -21,12 +30,16 @@ def examine(settings: Configuration) -> int:
         _rabbitmq(settings, engine=engine),
         libmagic(),
         _port(settings),
+        _disk(settings),
+        _memory(),
     ]
     findings += [(None, name, found) for name, found in tools.found().items()]
     for fine, name, fact in findings:
         mark = {True: "ok", False: "MISSING", None: "tests"}[fine]
         print(f"  {mark:<8} {name:<17} {fact}")
-    return 0 if all(fine is not False for fine, _, _ in findings) else 1
+    missing = [name for fine, name, _ in findings if fine is False]
+    print(f"\nSee to {', '.join(missing)} first." if missing else "\n`make run` can work here.")
+    return 1 if missing else 0
 
 
 def _postgres(settings: Configuration, *, engine: bool) -> _Finding:
@@ -69,6 +82,28 @@ def libmagic() -> _Finding:
     if told.returncode != 0 or not told.stdout.startswith("application/pdf"):
         return False, "libmagic", (told.stderr or told.stdout).strip()[-200:]
     return True, "libmagic", f"pylibmagic {told.stdout.split()[1]}"
+
+
+def _disk(settings: Configuration) -> _Finding:
+    """Where the data go, or will go: the nearest folder that is there."""
+    there = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
+    if not os.access(there, os.W_OK):
+        return (
+            False,
+            "Data directory",
+            f"{there} cannot be written to: choose another with DATA_DIR",
+        )
+    free = shutil.disk_usage(there).free
+    enough = free >= LEAST_DISK_BYTES
+    fact = f"{settings.data_dir}, {free / 1e9:.1f} GB free"
+    return enough, "Data directory", fact if enough else f"{fact}: {_GB_DISK} GB are needed"
+
+
+def _memory() -> _Finding:
+    free = psutil.virtual_memory().available
+    enough = free >= LEAST_MEMORY_BYTES
+    fact = f"{free / 1e9:.1f} GB available"
+    return enough, "Memory", fact if enough else f"{fact}: {_GB_MEMORY} GB are needed"
 
 
 def _port(settings: Configuration) -> _Finding:

@@ -17,12 +17,13 @@ _GENERATED = ("ADMIN_KEY", "TOKEN_ENCRYPTION_KEY")
 
 @dataclass(frozen=True)
 class Service:
-    """One process that is kept alive."""
+    """One process that is kept alive. `shows` is where it shows its metrics, if it does."""
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     stop_within: float = 10
+    shows: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,14 @@ def program(configuration: Configuration, environment: Mapping[str, str]) -> Pro
     api = {"PORT": str(configuration.port), "METRICS_PORT": port("METRICS_PORT", 9464)}
 
     def service(
-        name: str, command: Sequence[str], own: Mapping[str, str], within: float = 10
+        name: str,
+        command: Sequence[str],
+        own: Mapping[str, str],
+        within: float = 10,
+        metrics: str = "",
     ) -> Service:
-        return Service(name, python_module(*command), {**environment, **own}, within)
+        shows = f"http://127.0.0.1:{own[metrics]}/metrics" if metrics else ""
+        return Service(name, python_module(*command), {**environment, **own}, within, shows)
 
     return Program(
         migrations=(
@@ -65,10 +71,10 @@ def program(configuration: Configuration, environment: Mapping[str, str]) -> Pro
             service("api migrate", ("wa_api", "migrate"), api),
         ),
         services=(
-            service("session-host", ("wa_session_host", "run"), host, within=15),
-            service("projector", ("wa_api", "project"), projector),
-            service("webhooks", ("wa_api", "deliver"), webhooks),
-            service("api", ("wa_api", "serve"), api),
+            service("session-host", ("wa_session_host", "run"), host, 15, "HEALTH_PORT"),
+            service("projector", ("wa_api", "project"), projector, 10, "PROJECTOR_METRICS_PORT"),
+            service("webhooks", ("wa_api", "deliver"), webhooks, 10, "WEBHOOKS_METRICS_PORT"),
+            service("api", ("wa_api", "serve"), api, 10, "METRICS_PORT"),
         ),
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from deploy.local.configuration import Configuration, Misconfigured
 from deploy.local.ports import free_port
 
 Migrate = Callable[[databases.Databases], Awaitable[None]]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,10 @@ class Stack:
     `DATA_DIR/stack.env`. One process at a time may use a data directory.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, say: Say | None = None) -> None:
+        """`say` hears of each server that is up."""
         self._configuration = configuration
+        self._say = say or _silently
         self._directory = configuration.data_dir
         self.record = ProcessRecord(self._directory / "processes.json")
         self.postgres: servers.PostgresServer | None = None
@@ -90,8 +94,10 @@ class Stack:
         self.postgres = servers.postgres_server(
             self._directory / "postgres", port=self._port("API_DATABASE_URL", 5433)
         )
+        began = time.monotonic()
         await self.postgres.start()
         self._record(self.postgres.pids)
+        self._say(f"Postgres is up after {time.monotonic() - began:.1f} s.")
         return await databases.provide(self.postgres.url)
 
     async def _start_broker(self) -> str:
@@ -100,8 +106,10 @@ class Stack:
         self.rabbitmq = servers.rabbitmq_server(
             self._directory / "rabbitmq", port=self._port("AMQP_URL", 5673)
         )
+        began = time.monotonic()
         await self.rabbitmq.start()
         self._record(self.rabbitmq.pids)
+        self._say(f"RabbitMQ is up after {time.monotonic() - began:.1f} s.")
         return self.rabbitmq.url
 
     def _record(self, pids: tuple[int, ...]) -> None:
@@ -131,6 +139,10 @@ class Stack:
         lock.write(str(os.getpid()))
         lock.flush()
         return lock
+
+
+def _silently(_: str) -> None:
+    pass
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -65,7 +65,7 @@ class Supervisor:
         self._port_is_free()
         with self._signals():
             try:
-                async with Stack(self._configuration) as stack:
+                async with Stack(self._configuration, _say) as stack:
                     if stack.leftovers:
                         _say(f"Ended {stack.leftovers} processes that an earlier run left behind.")
                     _say("Starting Postgres and RabbitMQ …")
@@ -86,6 +86,7 @@ class Supervisor:
             group.create_task(self._keep_server("Postgres", stack.postgres, stack))
             group.create_task(self._keep_server("RabbitMQ", stack.rabbitmq, stack))
             group.create_task(self._tails.follow())
+            _say(f"Starting {', '.join(s.name for s in self._program.services)} …")
             for service in self._program.services:
                 log = start_log(self._configuration.logs, service.name)
                 self._tails.add(service.name, log)
@@ -100,6 +101,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             for migration in self._program.migrations:
                 group.create_task(self._to_its_end(migration, databases.environment()))
+        _say("The databases are migrated.")
 
     async def _to_its_end(self, migration: Service, urls: Mapping[str, str]) -> None:
         """Until it succeeds where the database is a named one, which may be away for now."""
@@ -181,16 +183,20 @@ class Supervisor:
                 await asyncio.sleep(0.05)
 
     def _show(self, stack: Stack, urls: Urls, seconds: float) -> None:
+        """One table of what runs where, then what people look for: the address and the login."""
         own = {True: "started here", False: "as named in the environment"}
-        rows = {
-            "Dashboard": self.address,
-            "Engine": self._configuration.engine,
-            "Postgres": f"{_place(urls.databases.api)}, {own[stack.postgres is not None]}",
-            "RabbitMQ": f"{_place(urls.broker)}, {own[stack.rabbitmq is not None]}",
-            "Data, logs": f"{self._configuration.data_dir}, {self._configuration.logs}",
-            "Took": f"{seconds:.1f} s",
-        }
-        print("\n" + "\n".join(f"  {name:<11} {value}" for name, value in rows.items()) + "\n")
+        logs = self._configuration.logs
+        rows = [
+            ("dashboard", self.address, f"engine {self._configuration.engine}"),
+            *((s.name, s.shows, f"log {logs / s.name}.log") for s in self._program.services),
+            ("Postgres", _place(urls.databases.api), own[stack.postgres is not None]),
+            ("RabbitMQ", _place(urls.broker), own[stack.rabbitmq is not None]),
+            ("data", str(self._configuration.data_dir), f"started in {seconds:.1f} s"),
+        ]
+        wide = max(len(where) for _, where, _ in rows)
+        print(
+            "\n" + "\n".join(f"  {what:<13} {at:<{wide}}  {how}" for what, at, how in rows) + "\n"
+        )
         print(f"Ready: {self.address}", flush=True)
         if self._keys.admin_generated:
             print(f"Log in: {self.address}login?key={self._keys.admin}", flush=True)

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from tests.deploy.manifests import ROOT, one
 from wa_api.metrics import ApiMetrics, ProjectorMetrics, WebhookMetrics
-from wa_session_host.health import HostMetrics
+from wa_session_host.health import PartitionMetrics, WorkerMetrics
+from wa_session_host.metrics import HostMetrics
 
 MONITORING = ROOT / "deploy/monitoring"
 GROUPS = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
@@ -27,7 +28,9 @@ def _exposed() -> set[str]:
     ApiMetrics(registry)
     ProjectorMetrics(registry)
     WebhookMetrics(registry)
-    registry.register(HostMetrics(lambda: ()))
+    HostMetrics(registry)
+    registry.register(PartitionMetrics(lambda: ()))
+    registry.register(WorkerMetrics(lambda: ()))
     names: set[str] = set()
     for metric in registry.collect():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
 from tests.host.owner import Owner, now, queued
@@ -19,6 +20,7 @@ from wa_session_host.engine.simulated import Script, SimulatedEngine
 from wa_session_host.event_store import EventStore
 from wa_session_host.folding import message_state
 from wa_session_host.media import MediaFetcher
+from wa_session_host.metrics import HostMetrics
 from wa_session_host.runner import OpenMessage, Runner
 
 SESSION = SessionId(UUID(int=1))
@@ -34,7 +36,14 @@ async def runner(owner: Owner, tmp_path: Path) -> AsyncIterator[Runner]:
     """A running queue, whose session does not work yet."""
     media = MediaFetcher(media_root=tmp_path, spool=tmp_path, max_bytes=1000, allowed_hosts=())
     made = Runner(
-        SESSION, 1, writer=owner.writer, media=media, clock=now, on_outcome=nothing, on_deaf=nothing
+        SESSION,
+        1,
+        writer=owner.writer,
+        media=media,
+        clock=now,
+        metrics=HostMetrics(CollectorRegistry()),
+        on_outcome=nothing,
+        on_deaf=nothing,
     )
     running = asyncio.create_task(made.run())
     yield made

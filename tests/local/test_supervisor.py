@@ -96,6 +96,14 @@ async def test_ctrl_c_ends_everything_stubborn_children_included(
     await run.ready()
     names = {process.name() for process in run.family()}
     assert {"postgres", "beam.smp", "epmd"} <= names
+    steps = [
+        *("Starting Postgres and RabbitMQ", "Postgres is up", "The databases are migrated."),
+        *("Starting session-host, api", "  dashboard ", "  RabbitMQ ", "Ready: "),
+    ]
+    at = [run.output.index(step) for step in steps]
+    assert at == sorted(at), run.output
+    for name in ("session-host", "api"):
+        assert f"log {tmp_path}/data/logs/{name}.log" in run.output
     run.process.send_signal(signal.SIGINT)
     assert await run.ended(within=30) == 0
     assert run.survivors() == []

@@ -183,6 +183,11 @@ class Ring:
                     if name.startswith(prefix):
                         group.create_task(child.stop(within=15))
 
+    @property
+    def environment(self) -> Environment:
+        """What every process gets, for programs that are to run beside them."""
+        return self._environment
+
     def url(self, api: int = 0) -> str:
         """Where an api listens, without a slash at the end."""
         return f"http://127.0.0.1:{self._ports[f'api-{api}']}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres, OwnRabbitMQ
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import reading_the_log
+from tests.system.pods import Kubelet
 from tests.system.ring import Ring
 
 TO = "919876543210"
@@ -132,6 +134,29 @@ async def assert_true_answers(ring: Ring, session: dict[str, Any], load: Load) -
         assert again.status_code == 200, again.text
 
 
+async def assert_people_are_told(ring: Ring, away: str) -> None:
+    """With that dependency away the page reaches people, and readiness names it, alone."""
+    people = ring.client(None)
+    page = await people.get("/")
+    assert page.status_code == 200
+    assert "API Documentation" in page.text
+    inside = await people.get("/login", params={"key": ring.admin_key}, follow_redirects=True)
+    assert inside.status_code == 200
+    shown = re.findall(r"(Broker|Database) (available|away)", inside.text)
+    assert [name.lower() for name, is_ in shown if is_ == "away"] == [away]
+    host = ring.processes["host-0"].orders.env["HEALTH_PORT"]
+
+    async def named() -> bool:
+        for address in (f"{ring.url()}/readyz", f"http://127.0.0.1:{host}/readyz"):
+            answer = await people.get(address)
+            assert answer.status_code == 200
+            shown = {name: answer.json()[name] for name in ("broker", "database")}
+            assert [name for name, is_ in shown.items() if is_ == "unavailable"] == [away], address
+        return True
+
+    await eventually(named, within=5, what=f"readiness names the {away}")
+
+
 async def says(ring: Ring, process: str, words: str) -> None:
     """Wait until the process has logged these words."""
     await eventually(lambda: words in ring.log(process), within=10, what=f"{process}: {words}")
@@ -166,18 +191,20 @@ async def test_the_broker_is_away_at_the_start_and_later(
     await server.start()
     session = await created(ring)
 
-    load = Load(ring, session["token"])
-    async with asyncio.TaskGroup() as group:
+    load, kubelet = Load(ring, session["token"]), Kubelet(ring)
+    async with kubelet.watching(), asyncio.TaskGroup() as group:
         group.create_task(load.run())
         await load.answered(200, within=5)
         await server.stop()
         await load.answered(503, within=5)
         await load.only(503, OUTAGE_SECONDS)
+        await assert_people_are_told(ring, "broker")
         seen = await ring.wait_for_status(session["sessionId"], "disconnected")
         assert seen["statusReason"] == "host_silent"
         await server.start()
         await load.answered(200, within=15)
         load.end()
+    assert kubelet.restarted == []
     await assert_true_answers(ring, session, load)
     await ring.wait_for_status(session["sessionId"], "working")
     assert (await ring.admin.get("/readyz")).json()["broker"] == "available"
@@ -208,17 +235,19 @@ async def test_the_database_is_away_at_the_start_and_later(
     assert (await ring.admin.get("/readyz")).json()["database"] == "unavailable"
     await server.start()
     session = await created(ring)
-    load = Load(ring, session["token"])
-    async with asyncio.TaskGroup() as group:
+    load, kubelet = Load(ring, session["token"]), Kubelet(ring)
+    async with kubelet.watching(), asyncio.TaskGroup() as group:
         group.create_task(load.run())
         await load.answered(200, within=5)
         for away in (server.stop, server.kill):
             await away()
             await load.answered(503, within=10)
             await load.only(503, OUTAGE_SECONDS)
+            await assert_people_are_told(ring, "database")
             await server.start()
             await load.answered(200, within=20)
         load.end()
+    assert kubelet.restarted == []
     await assert_true_answers(ring, session, load)
     await server.stop()
     await says(ring, "host-0", "lease_expired")

@@ -6,8 +6,8 @@ Needs the `consumer` extra: `pip install './libs/contracts[consumer]'`.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
+from opentelemetry import context, propagate, trace
+from opentelemetry.trace import SpanKind
 
 from wa_contracts.codec import EVENT_TYPES, Undecodable, decode_event
 from wa_contracts.consumer_queue import declare_queue, mark_past_unread, past_mark
@@ -147,7 +149,8 @@ class Subscription:
                     continue
                 self._present = message
                 self._pass(event)
-                yield event
+                with _traced(message, event):
+                    yield event
                 if self._present is message:
                     await message.ack()
                     self._present = None
@@ -264,6 +267,9 @@ def subscribe(
     otherwise. An event that came before, by its `session_sequence`, is passed over. The connection
     comes back by itself, for ever.
 
+    Where the program has set up OpenTelemetry, the loop's body runs in a span of the trace in which
+    the event was published (not for events of the past).
+
     Raises:
         ValueError: there is no event of such a name, or `since` has no time zone.
     """
@@ -274,3 +280,29 @@ def _offset(message: AbstractIncomingMessage) -> int:
     offset = message.headers.get("x-stream-offset", 0)
     assert isinstance(offset, int)
     return offset
+
+
+@contextmanager
+def _traced(message: AbstractIncomingMessage, event: Envelope) -> Iterator[None]:
+    """Make a span of the event's trace the present one until the next event is asked for.
+
+    What was present before is put back rather than the token given back: a generator that is
+    closed by the garbage collector ends in another context, where its token is worth nothing.
+    """
+    before = context.get_current()
+    span = trace.get_tracer(__name__).start_span(
+        f"{event.type} process",
+        propagate.extract(message.headers, before),
+        SpanKind.CONSUMER,
+        {
+            "messaging.system": "rabbitmq",
+            "messaging.message.id": str(event.id),
+            "wa.session_id": str(event.session_id),
+        },
+    )
+    context.attach(trace.set_span_in_context(span, before))
+    try:
+        yield
+    finally:
+        context.attach(before)
+        span.end()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.context import Context, get_current
 from pydantic_core import from_json
 
 from wa_api.database import DatabaseUnavailable
@@ -20,6 +21,7 @@ from wa_contracts.codec import Undecodable, decode_bundle, read_event
 from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.runtime.traces import shared_step
 
 log = structlog.get_logger()
 
@@ -32,9 +34,12 @@ _MARKERS = {FENCE, PARTITION_REPLAYED}
 
 @dataclass(frozen=True)
 class _Delivery:
+    """`context` is the trace that the message came in, if there is one."""
+
     message: AbstractIncomingMessage
     arrivals: Sequence[Arrival] = ()
     fault: str | None = None
+    context: Context = field(default_factory=get_current)
 
 
 def _nothing(_: object) -> None:
@@ -122,7 +127,8 @@ class EventIntake:
     async def _written(self, batch: list[_Delivery]) -> list[_Delivery]:
         """Write the batch; one that cannot be stored is found by writing one by one."""
         try:
-            await self._write([arrival for delivery in batch for arrival in delivery.arrivals])
+            with shared_step("project", (delivery.context for delivery in batch)):
+                await self._write([arrival for delivery in batch for arrival in delivery.arrivals])
         except asyncpg.PostgresError as error:
             log.warning("batch_refused", size=len(batch), reason=type(error).__name__)
             return [await self._written_alone(delivery) for delivery in batch]

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 import uvloop
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
@@ -61,12 +62,21 @@ from wa_contracts.ids import new_id
 from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.migrations import migrate
+from wa_contracts.runtime.traces import configure_traces
 
 log = structlog.get_logger()
 
 FIRST_ATTEMPT_SECONDS = 15.0
 WEBHOOKS = "webhook secrets"
 """What their key is derived for."""
+SERVICES = {
+    "serve": "wa-api",
+    "project": "wa-projector",
+    "deliver": "wa-webhooks",
+    "migrate": "wa-api-migrate",
+    "rebuild": "wa-api-rebuild",
+}
+"""What traces call the process that each command runs."""
 BROKEN_OFF = "The rebuild was broken off. Nothing is changed."
 DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it again."
 
@@ -74,10 +84,11 @@ DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it aga
 def main(arguments: Sequence[str]) -> int:
     """Run one command of `python -m wa_api`; the exit status."""
     parser = argparse.ArgumentParser(prog="wa_api")
-    parser.add_argument("command", choices=("serve", "project", "deliver", "migrate", "rebuild"))
+    parser.add_argument("command", choices=SERVICES)
     command = parser.parse_args(arguments).command
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
+    configure_traces(SERVICES[command], settings.otel_exporter_otlp_endpoint)
     work: dict[str, Any] = {
         "serve": _serve,
         "project": _project,
@@ -217,6 +228,8 @@ async def run_api(
         links = (gateway.publish_link, gateway.inbox_link, gateway.media_link)
         registry = CollectorRegistry()
         app = build_app(gateway, _api_metrics(registry, gateway))
+        if settings.otel_exporter_otlp_endpoint:
+            _trace_requests(app)
         address = _first_address(settings.host)
         stack.enter_context(metrics_served(registry, address, settings.metrics_port))
         server = Server(app, lambda: on_ready(port), trusted_proxies=settings.trusted_proxies)
@@ -227,6 +240,12 @@ async def run_api(
             async with _running(_drain_when(stop, gateway, server)):
                 await server.serve(sockets=list(sockets))
     log.info("api_stopped")
+
+
+def _trace_requests(app: FastAPI) -> None:
+    from wa_api.request_traces import trace_requests  # noqa: PLC0415 - costs nothing when off
+
+    trace_requests(app)
 
 
 async def _drain_when(stop: asyncio.Event, gateway: Gateway, server: Server) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from structlog.contextvars import bound_contextvars
+
 from wa_api.command_bus import CommandBus, ConfirmLost
 from wa_api.database import DatabaseUnavailable
 from wa_api.outcomes import Interruption, Outcomes, Wait
@@ -20,6 +22,7 @@ from wa_contracts.message_events import (
     MessageSent,
 )
 from wa_contracts.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
+from wa_contracts.runtime.traces import step
 
 CONFLICT_WAIT_SECONDS = 2.0
 """How long an asynchronous send with a key waits to hear of a conflict or an earlier answer."""
@@ -99,7 +102,12 @@ class Sending:
         command = self._command(session_id, request, options)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
-        with self._outcomes.expect(command.message_id, command.id) as wait:
+        ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
+        with (
+            bound_contextvars(**ids),
+            step("send", ids),
+            self._outcomes.expect(command.message_id, command.id) as wait,
+        ):
             try:
                 written = await self._bus.publish(command, deadline=deadline)
             except ConfirmLost:

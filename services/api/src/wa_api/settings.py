@@ -15,7 +15,8 @@ class Settings(BaseSettings):
     `host` is a comma-separated list of addresses to listen on; `localhost` stands for both
     127.0.0.1 and ::1. `media_allowed_hosts` are host names or addresses, comma-separated, that media may
     come from although they are private; `webhook_allowed_hosts` are those that webhooks may go to. `trusted_proxies` are addresses or networks, comma-separated,
-    whose X-Forwarded-Proto and X-Forwarded-For are believed. Durations are in the unit that the name
+    whose X-Forwarded-Proto and X-Forwarded-For are believed. Traces go to `otel_exporter_otlp_endpoint`,
+    over HTTP; without it none are made. Durations are in the unit that the name
     ends with.
     """
 
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
     session_queue_limit: Annotated[int, Field(ge=1)] = 10_000
     retention_days: Annotated[int, Field(ge=2)] = 30
+    otel_exporter_otlp_endpoint: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 

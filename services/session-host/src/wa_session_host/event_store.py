@@ -11,7 +11,7 @@ from wa_session_host.stored_event import FencingToken, StoredEvent
 
 COLUMNS = """position, partition, session_id, session_sequence, stream, stream_version, id, type,
     version, occurred_at, correlation_id, causation_id, data::text AS data_json,
-    private::text AS content_json, reply_to"""
+    private::text AS content_json, reply_to, traceparent"""
 
 STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 ORDER BY stream_version"
 

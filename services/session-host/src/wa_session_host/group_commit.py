@@ -8,8 +8,10 @@ from uuid import UUID
 
 import asyncpg
 import structlog
+from opentelemetry.context import Context, get_current
 
 from wa_contracts.ids import EventId, SessionId, new_id
+from wa_contracts.runtime.traces import shared_step, traceparent
 from wa_session_host.stored_event import (
     INTERNAL_EVENTS,
     Append,
@@ -42,15 +44,17 @@ WITH held AS MATERIALIZED (
     FOR SHARE
 )
 INSERT INTO events (partition, session_id, session_sequence, stream, stream_version, id, type,
-                    version, occurred_at, correlation_id, causation_id, data, private, reply_to)
+                    version, occurred_at, correlation_id, causation_id, data, private, reply_to,
+                    traceparent)
 SELECT e.partition, e.session_id, e.session_sequence, e.stream, e.stream_version, e.id, e.type,
        e.version, e.occurred_at, e.correlation_id, e.causation_id, e.data::jsonb,
-       e.private::jsonb, e.reply_to
+       e.private::jsonb, e.reply_to, e.traceparent
 FROM unnest($4::smallint[], $5::uuid[], $6::bigint[], $7::text[], $8::int[], $9::uuid[],
             $10::text[], $11::smallint[], $12::timestamptz[], $13::uuid[], $14::uuid[],
-            $15::text[], $16::text[], $17::text[]) WITH ORDINALITY
+            $15::text[], $16::text[], $17::text[], $18::text[]) WITH ORDINALITY
      AS e (partition, session_id, session_sequence, stream, stream_version, id, type, version,
-           occurred_at, correlation_id, causation_id, data, private, reply_to, ordinality)
+           occurred_at, correlation_id, causation_id, data, private, reply_to, traceparent,
+           ordinality)
 JOIN held USING (partition)
 ORDER BY e.ordinality
 RETURNING id, position
@@ -66,6 +70,7 @@ Stored = asyncio.Future[list[StoredEvent]]
 class _Pending:
     append: Append
     future: Stored
+    context: Context
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class _Prepared:
 class GroupCommitWriter:
     """Appends to streams; what gathered while the last commit ran becomes one statement.
 
+    An append belongs to the trace in which it was called for, and so do its events from then on.
     There is no timer. An append that fails among others is tried alone, so that it harms no other.
     When the database is away the same rows are tried again until they are in or the lease is gone;
     rows that a commit with a lost answer had stored are found again by their ids.
@@ -119,7 +125,7 @@ class GroupCommitWriter:
         partition are stored in the order of these calls, and their futures end in that order.
         """
         future: Stored = asyncio.get_running_loop().create_future()
-        self._pending.append(_Pending(append, future))
+        self._pending.append(_Pending(append, future, get_current()))
         self._wake.set()
         return future
 
@@ -133,9 +139,10 @@ class GroupCommitWriter:
                 await self._write(batch)
 
     async def _write(self, batch: list[_Pending]) -> None:
-        prepared = [_Prepared(pending, self._prepare(pending.append)) for pending in batch]
+        prepared = [_Prepared(pending, self._prepare(pending)) for pending in batch]
         try:
-            positions = await self._insert_until_known(prepared)
+            with shared_step("store", (pending.context for pending in batch)):
+                positions = await self._insert_until_known(prepared)
         except asyncpg.PostgresError as error:
             for one in prepared:
                 self._take_back(one)
@@ -201,10 +208,12 @@ class GroupCommitWriter:
             [row.data_json for row in rows],
             [row.content_json for row in rows],
             [row.reply_to for row in rows],
+            [row.traceparent for row in rows],
         )
         return {row["id"]: row["position"] for row in found}
 
-    def _prepare(self, append: Append) -> list[StoredEvent]:
+    def _prepare(self, pending: _Pending) -> list[StoredEvent]:
+        append, trace = pending.append, traceparent(pending.context)
         now = self._clock()
         rows = []
         for index, event in enumerate(append.events):
@@ -226,6 +235,7 @@ class GroupCommitWriter:
                     data_json=event.model_dump_json(),
                     content_json=content.model_dump_json() if content else None,
                     reply_to=append.reply_to,
+                    traceparent=trace,
                 )
             )
         return rows

@@ -13,10 +13,12 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from wa_contracts.session_events import SessionStatus
 from wa_session_host.partition import Partition
+from wa_session_host.worker_memory import proportional_bytes
 
 
-class HostMetrics(Collector):
+class PartitionMetrics(Collector):
     """Counts taken from the partitions when they are asked for."""
 
     def __init__(self, partitions: Callable[[], Sequence[Partition]]) -> None:
@@ -29,9 +31,10 @@ class HostMetrics(Collector):
             "wa_sessions", "Sessions owned by this host.", labels=["status"]
         )
         owners = [o for p in self._partitions() for o in p.sessions.values()]
-        statuses = [str(owner.status) for owner in owners if owner.status is not None]
-        for status in sorted(set(statuses)):
-            sessions.add_metric([status], statuses.count(status))
+        statuses = [owner.status for owner in owners]
+        # Zeros too: to an autoscaler a host without a sample is one that did not answer.
+        for status in SessionStatus:
+            sessions.add_metric([str(status)], statuses.count(status))
         return [
             sessions,
             GaugeMetricFamily(
@@ -47,6 +50,37 @@ class HostMetrics(Collector):
             GaugeMetricFamily(
                 "wa_partitions_held", "Partitions held.", value=len(self._partitions())
             ),
+            GaugeMetricFamily(
+                "wa_relay_lag_seconds",
+                "Age of the oldest stored event that is not confirmed as published.",
+                value=max((_lag_seconds(p) for p in self._partitions()), default=0.0),
+            ),
+        ]
+
+
+def _lag_seconds(partition: Partition) -> float:
+    oldest = partition.relay.oldest_at
+    return 0.0 if oldest is None else (partition.ports.clock() - oldest).total_seconds()
+
+
+class WorkerMetrics(Collector):
+    """The worker processes of the sessions' engines; none with the simulated engine."""
+
+    def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
+        """`pids` gives those that run now."""
+        self._pids = pids
+
+    def collect(self) -> list[Metric]:
+        """How many there are and what they take: some 0.1 ms a worker to find out."""
+        pids = self._pids()
+        memory = proportional_bytes(pids)
+        return [
+            GaugeMetricFamily("wa_workers", "Worker processes that run.", value=len(pids)),
+            GaugeMetricFamily(
+                "wa_worker_memory_bytes",
+                "Memory of all workers, what they share divided among them.",
+                value=memory,
+            ),
         ]
 
 
@@ -57,9 +91,24 @@ class Health:
         """Ready means: started, whatever its dependencies do."""
         self._partitions = partitions
         self._started = time.monotonic()
-        self._registry = CollectorRegistry()
-        self._registry.register(HostMetrics(partitions))
-        ProcessCollector(registry=self._registry)
+        self._reaches: dict[str, Callable[[], bool]] = {
+            "broker": lambda: False,
+            "database": lambda: False,
+        }
+        self.registry = CollectorRegistry()
+        """What `/metrics` shows."""
+        self.registry.register(PartitionMetrics(partitions))
+        ProcessCollector(registry=self.registry)
+
+    def watch_workers(self, pids: Callable[[], Sequence[int]]) -> None:
+        """Show these worker processes too."""
+        self.registry.register(WorkerMetrics(pids))
+
+    def watch_dependencies(
+        self, *, broker: Callable[[], bool], database: Callable[[], bool]
+    ) -> None:
+        """Ask these whether broker and database are reached. Until then, they are waited for."""
+        self._reaches = {"broker": broker, "database": database}
 
     async def start(self, host: str, port: int) -> web.AppRunner:
         """Serve; the runner's `cleanup` ends it."""
@@ -84,6 +133,10 @@ class Health:
         return web.json_response(
             {
                 "ready": True,
+                **{
+                    name: "available" if reaches() else "unavailable"
+                    for name, reaches in self._reaches.items()
+                },
                 "partitions": len(held),
                 "announced": sum(partition.announced for partition in held),
                 "sessions": sum(len(partition.sessions) for partition in held),
@@ -93,5 +146,5 @@ class Health:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+            body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

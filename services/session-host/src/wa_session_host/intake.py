@@ -1,10 +1,14 @@
 """The intake of one partition: commands become durable intents, then they are acknowledged."""
 
 import asyncio
+from contextvars import Context, copy_context
+from uuid import UUID
 
 import asyncpg
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.trace import SpanKind
+from structlog.contextvars import bound_contextvars
 
 from wa_contracts.codec import Undecodable, decode_command
 from wa_contracts.commands import (
@@ -21,6 +25,7 @@ from wa_contracts.commands import (
 from wa_contracts.replies import ErrorDetail, Reply
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.runtime.traces import step
 from wa_session_host.group_commit import DATABASE_AWAY
 from wa_session_host.media_commands import MediaCommands
 from wa_session_host.message_commands import MessageCommands
@@ -44,13 +49,13 @@ class Intake:
         self._sessions = SessionCommands(partition)
         self._replays = Replays(partition.ports.store, partition.ports.outbox)
         self._media = MediaCommands(partition)
-        self._deliveries: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._deliveries: asyncio.Queue[tuple[AbstractIncomingMessage, Context]] = asyncio.Queue()
         self._unacked: set[AbstractIncomingMessage] = set()
 
     async def take(self, delivery: AbstractIncomingMessage) -> None:
-        """The consumer's callback: puts the delivery in line."""
+        """The consumer's callback: puts the delivery in line, with the trace that it came in."""
         self._unacked.add(delivery)
-        self._deliveries.put_nowait(delivery)
+        self._deliveries.put_nowait((delivery, copy_context()))
 
     async def run(self) -> None:
         """Handle deliveries until cancelled.
@@ -59,8 +64,8 @@ class Intake:
         """
         async with asyncio.TaskGroup() as group:
             while True:
-                delivery = await self._deliveries.get()
-                group.create_task(self._handle(delivery))
+                delivery, came_in = await self._deliveries.get()
+                group.create_task(self._handle(delivery), context=came_in)
 
     async def give_back(self) -> None:
         """Return what is not acknowledged to the queue, for the next owner."""
@@ -79,6 +84,11 @@ class Intake:
             log.warning("command_undecodable", error=str(error))
             await self._settle(delivery, dead=True)
             return
+        ids = _ids(command)
+        with bound_contextvars(**ids), step(command.type, ids, SpanKind.CONSUMER):
+            await self._handle_command(delivery, command)
+
+    async def _handle_command(self, delivery: AbstractIncomingMessage, command: AnyCommand) -> None:
         if isinstance(command, FetchMedia):
             await self._settle(delivery)  # takes long, and nobody else may begin it anew
         try:
@@ -89,6 +99,8 @@ class Intake:
             log.exception("command_failed", command=command.type, error=repr(error))
             await self._settle(delivery, dead=True)
             return
+        lag = self._ports.clock() - command.issued_at
+        self._ports.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
         await self._settle(delivery)
         if isinstance(command, SendMessage):
             reach(FaultPoint.COMMAND_ACKED)
@@ -141,3 +153,9 @@ class Intake:
                 await self._sessions.pair(command)
             case _:
                 await self._sessions.change(command)
+
+
+def _ids(command: AnyCommand) -> dict[str, str]:
+    """What log lines and the trace say of a command."""
+    named = {name: getattr(command, name, None) for name in ("session_id", "message_id")}
+    return {name: str(value) for name, value in named.items() if isinstance(value, UUID)}

@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractChannel
 from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.migrations import migrate
+from wa_contracts.runtime.traces import configure_traces
 from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.engine.process import WorkerEngines
 from wa_session_host.engine.simulated import Script, SimulatedEngines
@@ -24,6 +25,7 @@ from wa_session_host.health import Health
 from wa_session_host.leases import Leases
 from wa_session_host.media import MediaFetcher
 from wa_session_host.media_delivery import MediaDelivery
+from wa_session_host.metrics import HostMetrics
 from wa_session_host.outbox import Outbox
 from wa_session_host.partition import Ports
 from wa_session_host.retention import Retention
@@ -41,6 +43,7 @@ def main(arguments: list[str]) -> int:
     """Run a command; the exit status."""
     settings = Settings()
     configure_logs(settings.log_level, settings.log_format)
+    configure_traces("wa-session-host", settings.otel_exporter_otlp_endpoint)
     match arguments:
         case ["run"]:
             uvloop.run(_run_until_signalled(settings))
@@ -73,6 +76,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         publishing, consuming, handing_over = await stack.enter_async_context(_broker(settings))
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
+        health.watch_workers(lambda: engines.worker_pids)
         await engines.prepare()
         clock = DatabaseClock()
         supervisor = Supervisor(
@@ -93,12 +97,17 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                 media_delivery=MediaDelivery(
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
                 ),
+                metrics=HostMetrics(health.registry),
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
             stop=stop,
         )
         supervisor_ready.append(supervisor)
+        health.watch_dependencies(
+            broker=lambda: publishing.usable_channel is not None,
+            database=lambda: supervisor.reaches_database,
+        )
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
         await supervisor.run()
     log.info("session_host_stopped", host=settings.host_id)

@@ -234,5 +234,7 @@ def _open_message(
         queued_position=stored[0].position,
         correlation_id=stored[-1].correlation_id,
         causation_id=stored[-1].id,
+        traceparent=stored[-1].traceparent,
+        queued_at=stored[0].occurred_at,
         waiters=[content.reply_to] if content.reply_to else [],
     )

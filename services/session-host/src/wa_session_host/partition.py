@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,15 +11,18 @@ import asyncpg
 import structlog
 
 from wa_contracts.ids import SessionId
+from wa_contracts.message_events import MessageQueued
+from wa_contracts.runtime.traces import within
 from wa_session_host.domain import message as message_domain
 from wa_session_host.domain import session as session_domain
 from wa_session_host.engine.port import Engines
-from wa_session_host.event_store import EventStore, Mark
+from wa_session_host.event_store import ENDS, EventStore, Mark
 from wa_session_host.folding import message_state, session_state
 from wa_session_host.group_commit import DATABASE_AWAY, GroupCommitWriter
 from wa_session_host.leases import Claim
 from wa_session_host.media import MediaFetcher
 from wa_session_host.media_delivery import MediaDelivery
+from wa_session_host.metrics import HostMetrics
 from wa_session_host.outbox import Outbox
 from wa_session_host.relay import Relay
 from wa_session_host.retention import Retention
@@ -28,6 +32,7 @@ from wa_session_host.stored_event import Append, StoredEvent
 
 log = structlog.get_logger()
 
+OUTCOMES = {MessageQueued.TYPE, *ENDS}
 RELAY_PAGE = 1000
 EXPIRE_EVERY_SECONDS = 1.0
 REMOVE_EVERY_SECONDS = 3600.0
@@ -48,6 +53,7 @@ class Ports:
     queue_limit: int
     login_seconds: float
     media_delivery: MediaDelivery
+    metrics: HostMetrics
 
 
 class Partition:
@@ -69,7 +75,7 @@ class Partition:
         """Bring the partition's sessions and open messages into memory, and begin to write."""
         ports = self.ports
         sequences = await ports.store.sequences(self.number)
-        ports.writer.open_partition(self.number, self.token, sequences, self.relay.offer)
+        ports.writer.open_partition(self.number, self.token, sequences, self._stored)
         for events in _by_stream(await ports.store.session_streams(self.number)):
             self._add(events[0].session_id, session_state(events), events[-1].stream_version)
         after = self.relay.relayed_position
@@ -78,6 +84,13 @@ class Partition:
             after = page[-1].position
         for events in _by_stream(await ports.store.open_messages(self.number, self._open_position)):
             self._restore(events)
+
+    def _stored(self, events: list[StoredEvent]) -> None:
+        """What the writer stored goes to the relay; outcomes are counted, as facts."""
+        for stored in events:
+            if stored.type in OUTCOMES:
+                self.ports.metrics.messages.labels(stored.type.removeprefix("message.")).inc()
+        self.relay.offer(events)
 
     def _restore(self, events: list[StoredEvent]) -> None:
         """Queue an open message again; one that was with an engine is to be ended."""
@@ -93,6 +106,8 @@ class Partition:
             queued_position=queued.position,
             correlation_id=events[-1].correlation_id,
             causation_id=events[-1].id,
+            traceparent=queued.traceparent,
+            queued_at=queued.occurred_at,
             waiters=[state.facts.content.reply_to] if state.facts.content.reply_to else [],
         )
         if isinstance(state, message_domain.Sending):
@@ -142,22 +157,22 @@ class Partition:
 
     async def _end_unknown(self, session_id: SessionId, message: OpenMessage) -> None:
         """The former owner ended within this send: nobody can know what became of it."""
-        await self.ports.writer.append(
-            Append(
-                partition=self.number,
-                session_id=session_id,
-                stream=message.stream,
-                expected_version=message.version,
-                events=(
-                    message_domain.outcome_unknown(
-                        message.facts, "The gateway was interrupted while sending."
-                    ),
-                ),
-                correlation_id=message.correlation_id,
-                causation_id=message.causation_id,
-                reply_to=" ".join(message.waiters) or None,
-            )
+        unknown = message_domain.outcome_unknown(
+            message.facts, "The gateway was interrupted while sending."
         )
+        with within(message.traceparent):
+            await self.ports.writer.append(
+                Append(
+                    partition=self.number,
+                    session_id=session_id,
+                    stream=message.stream,
+                    expected_version=message.version,
+                    events=(unknown,),
+                    correlation_id=message.correlation_id,
+                    causation_id=message.causation_id,
+                    reply_to=" ".join(message.waiters) or None,
+                )
+            )
 
     def owner(self, session_id: SessionId) -> SessionOwner | None:
         """The owner of a session that exists and was not deleted."""
@@ -170,7 +185,8 @@ class Partition:
         if owner is None:
             owner = self._add(session_id, session_domain.Unborn(), 0)
             assert self._tasks is not None
-            self._tasks.create_task(owner.run())
+            # Not in the context of the command that opened it: its life is no part of that trace.
+            self._tasks.create_task(owner.run(), context=Context())
         return owner
 
     def _add(
@@ -187,6 +203,7 @@ class Partition:
             engines=ports.engines,
             media=ports.media,
             clock=ports.clock,
+            metrics=ports.metrics,
             login_seconds=ports.login_seconds,
             keep=ports.retention.keep,
         )

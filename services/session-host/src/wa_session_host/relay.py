@@ -8,11 +8,13 @@ again: a consumer may see an event twice, never miss one.
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
 from wa_contracts.message_events import MessageSent
 from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.runtime.traces import within
 from wa_contracts.session_events import QRIssued
 from wa_session_host.outbox import NotConfirmed, Outbox
 from wa_session_host.stored_event import StoredEvent
@@ -53,6 +55,13 @@ class Relay:
         """How many events are stored but not confirmed as published."""
         return len(self._waiting) + len(self._in_flight)
 
+    @property
+    def oldest_at(self) -> datetime | None:
+        """When the oldest event was stored that is not confirmed as published."""
+        if self._in_flight:
+            return self._in_flight[0].stored.occurred_at
+        return self._waiting[0].occurred_at if self._waiting else None
+
     async def flushed(self) -> None:
         """Wait until everything offered is confirmed."""
         await self._emptied.wait()
@@ -78,7 +87,8 @@ class Relay:
         if stored.session_sequence is None:
             return True
         try:
-            await self._outbox.publish_event(stored)
+            with within(stored.traceparent):
+                await self._outbox.publish_event(stored)
             if stored.type == MessageSent.TYPE:
                 reach(FaultPoint.EVENT_PUBLISHED)
         except NotConfirmed as error:

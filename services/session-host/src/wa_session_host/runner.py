@@ -9,12 +9,15 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import SpanKind
+from structlog.contextvars import bound_contextvars
 
 from wa_contracts.ids import MessageId, SessionId
-from wa_contracts.message_events import MessageOutcomeUnknown
+from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown, MessageSent
 from wa_contracts.recipient import mask_number
 from wa_contracts.replies import ErrorDetail
 from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.runtime.traces import step, within
 from wa_contracts.session_events import Event
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Facts, Queued, Sending
@@ -28,6 +31,7 @@ from wa_session_host.engine.port import (
 )
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaError, MediaFetcher
+from wa_session_host.metrics import HostMetrics
 from wa_session_host.stored_event import Append, StoredEvent
 
 log = structlog.get_logger()
@@ -47,6 +51,8 @@ class OpenMessage:
     queued_position: int
     correlation_id: UUID
     causation_id: UUID
+    traceparent: str | None = None
+    queued_at: datetime | None = None
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
 
@@ -76,6 +82,7 @@ class Runner:
         writer: GroupCommitWriter,
         media: MediaFetcher,
         clock: Callable[[], datetime],
+        metrics: HostMetrics,
         on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
         on_deaf: Callable[[], Awaitable[None]],
     ) -> None:
@@ -85,6 +92,7 @@ class Runner:
         self._writer = writer
         self._media = media
         self._clock = clock
+        self._metrics = metrics
         self._on_outcome = on_outcome
         self._on_deaf = on_deaf
         self._queue: deque[OpenMessage] = deque()
@@ -211,7 +219,7 @@ class Runner:
                 await self._changed.wait()
             self._current = self._queue.popleft()
             try:
-                await self._deliver(self._current)
+                await self._deliver_traced(self._current)
             finally:
                 self._current = None
                 self._changed.set()
@@ -222,6 +230,11 @@ class Runner:
         if not self._queue or self._has_begun:
             return self._has_begun
         return not self._draining and (self._engine or self._refusal) is not None
+
+    async def _deliver_traced(self, message: OpenMessage) -> None:
+        ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
+        with bound_contextvars(**ids), within(message.traceparent), step("deliver", ids):
+            await self._deliver(message)
 
     async def _deliver(self, message: OpenMessage) -> None:
         facts = message.facts
@@ -252,13 +265,20 @@ class Runner:
             await self._append(message, outcome)
         else:
             await self._end(message, outcome)
+        if isinstance(outcome, MessageSent) and message.queued_at is not None:
+            took = self._clock() - message.queued_at
+            self._metrics.accept_to_ack.observe(took.total_seconds())
         reach(FaultPoint.OUTCOME_STORED)
         await self._on_outcome(message, outcome)
         match outcome:
             case domain.MessageSendDeferred():
                 await self._defer(message, outcome.reason)
             case MessageOutcomeUnknown():
+                log.warning("send_ended", outcome=outcome.TYPE)
                 await self._count_unacknowledged()
+            case MessageFailed():
+                log.info("send_ended", outcome=outcome.TYPE, code=outcome.error.code)
+                self._unacknowledged = 0
             case _:
                 self._unacknowledged = 0
 
@@ -267,7 +287,9 @@ class Runner:
     ) -> Event:
         reach(FaultPoint.SEND_STARTED)
         try:
-            acknowledged = await engine.send(outgoing)
+            with step("WhatsApp send", kind=SpanKind.CLIENT) as span:
+                acknowledged = await engine.send(outgoing)
+                span.set_attribute("wa.whatsapp_id", acknowledged.message_id)
             reach(FaultPoint.ENGINE_CALLED)
         except NotSent as error:
             return domain.MessageSendDeferred(reason=str(error))
@@ -302,7 +324,8 @@ class Runner:
         self._queue.remove(message)
         self._leaving.append(message)
         try:
-            await self._end(message, event)
+            with within(message.traceparent):
+                await self._end(message, event)
         finally:
             self._leaving.remove(message)
 

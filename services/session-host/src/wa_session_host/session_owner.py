@@ -27,6 +27,7 @@ from wa_session_host.engine.port import DownloadFailed, Engine, Engines, Pairing
 from wa_session_host.event_store import EventStore
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaFetcher
+from wa_session_host.metrics import HostMetrics
 from wa_session_host.receipts import Receipts
 from wa_session_host.runner import Runner
 from wa_session_host.stored_event import Append
@@ -62,6 +63,7 @@ class SessionOwner:
         engines: Engines,
         media: MediaFetcher,
         clock: Callable[[], datetime],
+        metrics: HostMetrics,
         login_seconds: float,
         keep: timedelta,
     ) -> None:
@@ -76,6 +78,7 @@ class SessionOwner:
         self._writer = writer
         self._engines = engines
         self._clock = clock
+        self._metrics = metrics
         self._login_seconds = login_seconds
         self._engine: Engine | None = None
         self._deciding = asyncio.Lock()
@@ -92,6 +95,7 @@ class SessionOwner:
             writer=writer,
             media=media,
             clock=clock,
+            metrics=metrics,
             on_outcome=self._receipts.ended,
             on_deaf=self._end_deaf_engine,
         )
@@ -232,10 +236,13 @@ class SessionOwner:
             self.state.condition, domain.Restricted
         ):
             await self._pause()
+        had_one = False
         while not self._leaving:
             await self._wanted.wait()
             self._restart_now.clear()
             self._engine = await self._engines.start(self.id, domain.link_of(self.state))
+            self._metrics.worker_restarts.inc(int(had_one))
+            had_one = True
             try:
                 async with asyncio.TaskGroup() as group:
                     watch = group.create_task(self._watch_login())

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """How many engines a host starts a second at most, when it takes many sessions over."""
     health_host: str = "127.0.0.1"
     health_port: int = 8081
+    otel_exporter_otlp_endpoint: str | None = None
+    """Where traces go, over HTTP; none are made without it."""
     log_level: str = "INFO"
     log_format: Literal["console", "json"] = "console"
     simulated_links_after: float | None = 2.0

@@ -50,7 +50,10 @@ class Append:
 
 @dataclass(frozen=True)
 class StoredEvent:
-    """An event as it is stored. `session_sequence` is None for internal events."""
+    """An event as it is stored. `session_sequence` is None for internal events.
+
+    `traceparent` names the trace in which it was appended, if there was one.
+    """
 
     position: int
     partition: int
@@ -67,6 +70,7 @@ class StoredEvent:
     data_json: str
     content_json: str | None = None
     reply_to: str | None = None
+    traceparent: str | None = None
 
     @property
     def event(self) -> Event:

@@ -64,6 +64,8 @@ class Supervisor:
         self._sharing: asyncio.Task[None] | None = None
         self._deadline = 0.0
         self._announced = asyncio.Event()
+        self.reaches_database = False
+        """Whether the last renewal of the leases, a second ago at most, came through."""
         self._stopping = stop
 
     @property
@@ -94,6 +96,8 @@ class Supervisor:
                 async with asyncio.timeout(self._lease_seconds / 2):
                     await self._renew_and_claim(group)
             except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+                self.reaches_database = False
+                self._ports.metrics.lease_renewals.labels("failed").inc()
                 log.warning("lease_not_renewed", error=repr(error))
             await asyncio.sleep(min(self._lease_seconds / 4, LOOK_EVERY_SECONDS))
 
@@ -102,7 +106,10 @@ class Supervisor:
             {number: held.partition.token for number, held in self._held.items()},
             staying=not self._stopping.is_set(),
         )
+        self.reaches_database = True
+        self._ports.metrics.lease_renewals.labels("renewed").inc()
         for number in set(self._held) - renewal.held:
+            self._ports.metrics.leases_lost.inc()
             log.warning("lease_lost", partition=number)
             await self._drop(number)
         self._deadline = renewal.deadline
@@ -138,6 +145,7 @@ class Supervisor:
             await asyncio.sleep(max(self._deadline - time.monotonic(), MARGIN_SECONDS))
             if self._held and time.monotonic() > self._deadline:
                 log.warning("lease_expired", partitions=len(self._held))
+                self._ports.metrics.leases_lost.inc(len(self._held))
                 await asyncio.gather(*(self._drop(number) for number in list(self._held)))
 
     def _start(self, claim: Claim, group: asyncio.TaskGroup) -> None:

@@ -1,11 +1,16 @@
-"""How logs look: structlog for our facts, the same form for what libraries say."""
+"""How logs look: structlog for our facts, the same form for what libraries say.
+
+A line that is written within a trace carries `trace_id` and `span_id`; one about a command or a
+message also `session_id` and `message_id`.
+"""
 
 import logging
 import sys
 from typing import Literal
 
 import structlog
-from structlog.typing import Processor
+from opentelemetry import trace
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure_logs(level: str, form: Literal["console", "json"]) -> None:
@@ -13,6 +18,7 @@ def configure_logs(level: str, form: Literal["console", "json"]) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        _add_trace,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
@@ -49,3 +55,11 @@ def configure_logs(level: str, form: Literal["console", "json"]) -> None:
     for name in ("aiormq", "aio_pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def _add_trace(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    span = trace.get_current_span().get_span_context()
+    if span.trace_flags.sampled:
+        line["trace_id"] = trace.format_trace_id(span.trace_id)
+        line["span_id"] = trace.format_span_id(span.span_id)
+    return line

@@ -123,6 +123,11 @@ class Engines(Protocol):
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> Engine:
         """Start a session's engine: with `link` it logs in, without it shows QR codes."""
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes in which engines run, where they do not run in the host's."""
+        raise NotImplementedError
+
     def extend(self, deadline: float) -> None:
         """The right to act lasts until `deadline` (monotonic clock, seconds).
 

@@ -299,6 +299,11 @@ class WorkerEngines:
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that run."""
+        return [e.pid for e in self._engines if e.pid is not None and not e.ended]
+
     def extend(self, deadline: float) -> None:
         """See `Engines.extend`."""
         self._deadline = deadline

@@ -275,6 +275,11 @@ class SimulatedEngines:
         """See `Engines.start`."""
         return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
 
+    @property
+    def worker_pids(self) -> list[int]:
+        """They have no processes of their own."""
+        return []
+
     def _may_act(self) -> bool:
         return time.monotonic() < self._deadline
 

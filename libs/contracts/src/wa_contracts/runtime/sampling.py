@@ -1,0 +1,48 @@
+"""Which traces are kept. Imports OpenTelemetry's SDK, so `traces` imports it only where they are on."""
+
+from collections.abc import Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import (
+    DEFAULT_OFF,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
+
+
+def of_requests(share: float) -> Sampler:
+    """Begin a trace with that share (0 to 1) of HTTP requests and with nothing else; end none early.
+
+    What a process does by the clock, such as renewing its leases, would be thousands of traces of
+    one span each.
+    """
+    return ParentBased(_Requests(share))
+
+
+class _Requests(Sampler):
+    def __init__(self, share: float) -> None:
+        self._of_requests = TraceIdRatioBased(share)
+
+    def should_sample(  # noqa: PLR0917 - as OpenTelemetry calls it
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """Decide about a span without a parent."""
+        sampler = self._of_requests if kind is SpanKind.SERVER else DEFAULT_OFF
+        return sampler.should_sample(
+            parent_context, trace_id, name, kind, attributes, links, trace_state
+        )
+
+    def get_description(self) -> str:
+        """What OpenTelemetry calls it."""
+        return f"Requests({self._of_requests.get_description()})"

@@ -1,0 +1,128 @@
+"""Traces by OpenTelemetry: one for each request, over every process and the event store.
+
+Off unless an OTLP endpoint is named; then nothing of the SDK is imported, and what stands here and
+in OpenTelemetry's API does nothing. The libraries' own instrumentations carry the context through
+HTTP, AMQP and Postgres; here is what they cannot know: where a process passes work on by a queue of
+its own, by a batch, or by a stored event.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MappingProxyType
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+SHARE_SETTING = "OTEL_TRACES_SAMPLER_ARG"
+TIMEOUT_SETTING = "OTEL_EXPORTER_OTLP_TIMEOUT"
+EXPORT_SECONDS = 3.0
+"""For so long the end of a process may wait for a collector that is away."""
+EXPORT_PATH = "/v1/traces"
+
+_W3C = TraceContextTextMapPropagator()
+_tracer = trace.get_tracer("whatsapp-sessions")
+
+
+def configure_traces(service: str, endpoint: str | None) -> bool:
+    """Send this process's spans to an OTLP endpoint (over HTTP) as those of `service`, if there is one.
+
+    Whether there is. To be called once, before the first connection to RabbitMQ or Postgres.
+    `endpoint` is without a path, as in OTEL_EXPORTER_OTLP_ENDPOINT; OpenTelemetry's other settings
+    hold too, OTEL_TRACES_SAMPLER apart: OTEL_TRACES_SAMPLER_ARG is the share of requests.
+    """
+    if not endpoint:
+        return False
+    # Not at the top: who names no endpoint has nothing of it in memory.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+    from opentelemetry.instrumentation.aio_pika import AioPikaInstrumentor  # noqa: PLC0415
+    from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    from wa_contracts.runtime.sampling import of_requests  # noqa: PLC0415
+
+    provider = TracerProvider(
+        sampler=of_requests(float(os.environ.get(SHARE_SETTING) or 1)),
+        resource=Resource.create({"service.name": service}),
+    )
+    exporter = OTLPSpanExporter(
+        endpoint=endpoint.rstrip("/") + EXPORT_PATH,
+        timeout=float(os.environ.get(TIMEOUT_SETTING) or EXPORT_SECONDS),
+    )
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    AioPikaInstrumentor().instrument()
+    AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
+    return True
+
+
+def traceparent(of: Context | None = None) -> str | None:
+    """The present trace (or that of another context) as it is stored; None where none is kept."""
+    if not trace.get_current_span(of).get_span_context().trace_flags.sampled:
+        return None
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, of)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def within(stored: str | None) -> Iterator[None]:
+    """Go on with a stored trace during the block; None goes on with what there is."""
+    if stored is None:
+        yield
+        return
+    token = context.attach(_W3C.extract({"traceparent": stored}, Context()))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def step(
+    name: str, ids: Mapping[str, str] = MappingProxyType({}), kind: SpanKind = SpanKind.INTERNAL
+) -> AbstractContextManager[Span]:
+    """A step of the present trace, which what is done in the block belongs to; nothing without one.
+
+    `ids` become attributes: `message_id` that of the name `wa.message_id`.
+    """
+    if not trace.get_current_span().get_span_context().trace_flags.sampled:
+        return nullcontext(trace.INVALID_SPAN)
+    attributes = {f"wa.{key}": value for key, value in ids.items()}
+    return _tracer.start_as_current_span(name, kind=kind, attributes=attributes)
+
+
+@contextmanager
+def shared_step(name: str, contexts: Iterable[Context]) -> Iterator[None]:
+    """One piece of work that is a step of several traces, such as the commit of a batch.
+
+    Each gets a span. What the block does in turn belongs to the first; the others link to it.
+    """
+    spans: list[Span] = []
+    for one in contexts:
+        if trace.get_current_span(one).get_span_context().trace_flags.sampled:
+            links = [Link(spans[0].get_span_context())] if spans else []
+            spans.append(_tracer.start_span(name, one, links=links))
+    if not spans:
+        yield
+        return
+    try:
+        with trace.use_span(spans[0], end_on_exit=False):
+            yield
+    except BaseException as error:
+        _mark_failed(spans[1:], error)
+        raise
+    finally:
+        for span in spans:
+            span.end()
+
+
+def _mark_failed(spans: Sequence[Span], error: BaseException) -> None:
+    for span in spans:
+        span.record_exception(error)
+        span.set_status(Status(StatusCode.ERROR, type(error).__name__))

@@ -1,0 +1,49 @@
+"""What a session-host counts as it happens, for Prometheus. `health` adds what stands at a scrape."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+
+
+class HostMetrics:
+    """Counters and histograms of one host."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.messages = Counter(
+            "wa_messages_total",
+            "Outgoing messages by what became of them: queued, sent, failed, unknown, cancelled",
+            ["outcome"],
+            registry=registry,
+        )
+        self.accept_to_ack = Histogram(
+            "wa_accept_to_ack_seconds",
+            "From the moment a message is durable until WhatsApp acknowledged it",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.intake_lag = Histogram(
+            "wa_intake_lag_seconds",
+            "From the moment the api issued a command until its owner has dealt with it",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.lease_renewals = Counter(
+            "wa_lease_renewals_total",
+            "Renewals of all of the host's leases: renewed, failed",
+            ["result"],
+            registry=registry,
+        )
+        self.leases_lost = Counter(
+            "wa_leases_lost_total",
+            "Partitions that were lost, not handed over",
+            registry=registry,
+        )
+        self.worker_restarts = Counter(
+            "wa_worker_restarts_total",
+            "Engines started anew for a session that had one on this host before",
+            registry=registry,
+        )
+        for outcome in ("queued", "sent", "failed", "unknown", "cancelled"):
+            self.messages.labels(outcome)
+        for result in ("renewed", "failed"):
+            self.lease_renewals.labels(result)
