@@ -1,7 +1,6 @@
 """Names and patterns by which people choose events."""
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 from wa_contracts.codec import EVENT_TYPES
 
@@ -18,8 +17,28 @@ def events_meant(patterns: Iterable[str]) -> frozenset[str]:
     """
     found: set[str] = set()
     for pattern in patterns:
-        meant = {event for event in EVENT_TYPES if fnmatchcase(event, pattern)}
+        meant = {event for event in EVENT_TYPES if _means(pattern, event)}
         if not meant:
             raise UnknownEvent(f"must be one of {', '.join(EVENT_TYPES)}")
         found |= meant
     return frozenset(found)
+
+
+def _means(pattern: str, event: str) -> bool:
+    """Whether the pattern, in which `*` stands for anything, is this event's name.
+
+    Not by `fnmatch`, which keeps every pattern that it ever saw.
+    """
+    first, *others = pattern.split("*")
+    if not others:
+        return pattern == event
+    *inner, last = others
+    if len(event) < len(first) + len(last) or not event.startswith(first):
+        return False
+    at, end = len(first), len(event) - len(last)
+    for piece in inner:
+        found = event.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return event.endswith(last)

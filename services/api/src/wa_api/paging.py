@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -41,13 +41,13 @@ def place_of(cursor: str | None) -> Place | None:
         return None
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        created_at, _, identity = base64.urlsafe_b64decode(padded).decode().partition(" ")
-        place = Place(datetime.fromisoformat(created_at), UUID(identity))
-    except (ValueError, binascii.Error) as error:
+        text, _, identity = base64.urlsafe_b64decode(padded).decode().partition(" ")
+        created_at = datetime.fromisoformat(text)
+        if created_at.tzinfo is None:
+            raise BadCursor
+        return Place(created_at.astimezone(UTC), UUID(identity))
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise BadCursor from error
-    if place.created_at.tzinfo is None:
-        raise BadCursor
-    return place
 
 
 class Page(BaseModel, Generic[Item]):

@@ -10,6 +10,7 @@ _DESCRIPTIONS = {
     403: "The CSRF token is missing or wrong.",
     404: "Not there; the code says what.",
     406: "None of the accepted media types can be had.",
+    408: "The request did not come in time.",
     409: "The state does not allow it; the code says which.",
     410: "It was there and is gone for good.",
     413: "The body or the media is too large.",

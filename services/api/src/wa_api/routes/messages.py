@@ -12,6 +12,7 @@ from wa_api.paging import Page, place_of
 from wa_api.problems import not_found
 from wa_api.routes.documented import errors
 from wa_api.routes.send import SendAnswer
+from wa_api.send_request import Text
 from wa_api.views import Message, MessageFilter
 from wa_contracts.replies import MessageStatus
 
@@ -27,8 +28,8 @@ async def list_messages(
     *,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
     status: MessageStatus | None = None,
-    to: str | None = None,
-    reference: str | None = None,
+    to: Text | None = None,
+    reference: Text | None = None,
     cursor: str | None = None,
     limit: Limit = 50,
 ) -> Page[Message]:

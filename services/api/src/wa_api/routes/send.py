@@ -1,5 +1,6 @@
 """`POST /api/messages/send`: the one call that programs make most."""
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Annotated, Literal, assert_never
@@ -11,6 +12,7 @@ from pydantic_core import to_json
 
 from wa_api import problems
 from wa_api.auth import TokenOf
+from wa_api.concurrency import TooMany
 from wa_api.credentials import TokenHolder
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.media_address import MediaRefused
@@ -23,6 +25,8 @@ from wa_contracts.ids import message_id_for_key
 router = APIRouter(tags=["messages"])
 
 DEFAULT_EXPIRY = timedelta(hours=24)
+PENALTY_SECONDS = 0.5
+"""Who is over the rate has to wait anyway; meanwhile the others are served."""
 REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -59,6 +63,7 @@ async def send_message(
     x_expires_in: Annotated[str | None, Header(description="Seconds; 24 hours if absent.")] = None,
 ) -> Response:
     """One message through the session that the token belongs to."""
+    await _check_rate(gateway, holder)
     body = await read_json(request, SendRequest)
     options = SendOptions(
         idempotency_key=_idempotency_key(idempotency_key),
@@ -67,7 +72,15 @@ async def send_message(
     )
     _check_media(gateway, body)
     await _check_session(gateway, holder, options)
-    return answer(await gateway.sending.send(holder.session_id, body, options))
+    try:
+        with gateway.send_waits.held(holder.session_id):
+            return answer(await gateway.sending.send(holder.session_id, body, options))
+    except TooMany as error:
+        raise problems.Problem(
+            "too_many_waits",
+            "Too many requests of this session wait for their outcome. "
+            "Send some with 'Prefer: respond-async'.",
+        ) from error
 
 
 def answer(result: SendResult) -> Response:
@@ -127,15 +140,20 @@ def _check_media(gateway: Gateway, body: SendRequest) -> None:
         raise problems.invalid_field("mediaUrl", str(error)) from error
 
 
-async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOptions) -> None:
-    """Refuse what the owner would refuse anyway, unless it may be the repeat of a known message."""
-    key = options.idempotency_key
+async def _check_rate(gateway: Gateway, holder: TokenHolder) -> None:
+    """Let so many requests a minute through; those above are answered late, so that a flood is slow."""
     if seconds := gateway.send_rate.take(holder.session_id):
+        await asyncio.sleep(PENALTY_SECONDS)
         raise problems.Problem(
             "rate_limited",
             "This session sends too much: it is over its messages per minute.",
             headers={"Retry-After": str(seconds)},
         )
+
+
+async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOptions) -> None:
+    """Refuse what the owner would refuse anyway, unless it may be the repeat of a known message."""
+    key = options.idempotency_key
     is_full = holder.queued >= gateway.settings.session_queue_limit
     refusal = problems.session_refuses(holder.status or "")
     if refusal is None and is_full:
