@@ -4,6 +4,11 @@ from collections.abc import Iterable
 
 from wa_contracts.codec import EVENT_TYPES
 
+CHOICES = (*EVENT_TYPES, "*", "session.*", "message.*")
+"""Names and the usual patterns, for schemas."""
+LONGEST = 64
+"""Characters of a pattern; a longer one means nothing."""
+
 
 class UnknownEvent(ValueError):
     """A name or pattern that means no event. The text says what there is."""
@@ -17,7 +22,9 @@ def events_meant(patterns: Iterable[str]) -> frozenset[str]:
     """
     found: set[str] = set()
     for pattern in patterns:
-        meant = {event for event in EVENT_TYPES if _means(pattern, event)}
+        meant = {
+            event for event in EVENT_TYPES if len(pattern) <= LONGEST and _means(pattern, event)
+        }
         if not meant:
             raise UnknownEvent(f"must be one of {', '.join(EVENT_TYPES)}")
         found |= meant

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from wa_api.problems import ErrorBody
 
 _DESCRIPTIONS = {
@@ -29,7 +31,11 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads its JSON body itself."""
+def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads its JSON body itself.
+
+    What the model refers to is beside it, under `$defs`, until the document is put together.
+    """
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}

@@ -8,12 +8,13 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
 from wa_api.auth import Reader, ReaderOf
 from wa_api.concurrency import TooMany
 from wa_api.database import DatabaseUnavailable
-from wa_api.event_patterns import UnknownEvent, events_meant
+from wa_api.event_patterns import CHOICES, UnknownEvent, events_meant
 from wa_api.feed import FeedFilter
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.problems import Problem, invalid_field
@@ -43,8 +44,16 @@ async def follow_events(
     gateway: TheGateway,
     reader: ReaderOf,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
-    type_: Annotated[Sequence[str], Query(alias="type", description=_TYPES)] = (),
-    last_event_id: Annotated[str | None, Header(description="Resume after this event.")] = None,
+    type_: Annotated[
+        Sequence[Annotated[str, Field(json_schema_extra={"enum": list(CHOICES)})]],
+        Query(alias="type", description=_TYPES),
+    ] = (),
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            description="Resume after this event.", json_schema_extra={"pattern": r"^[0-9]{0,18}$"}
+        ),
+    ] = None,
 ) -> StreamingResponse:
     """From now on, or after `Last-Event-ID`. A session's token sees its own events."""
     wanted = FeedFilter(reader.session_id or session_id, _types(type_))

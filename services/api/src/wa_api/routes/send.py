@@ -31,6 +31,20 @@ REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
+_LINKS = {
+    summary: {
+        "operationId": f"{name}_message_api_messages__key_{path}_{method}",
+        "parameters": {"key": "$response.body#/id"},
+    }
+    for summary, name, path, method in (
+        ("look up", "get", "", "get"),
+        ("cancel", "cancel", "_cancel", "post"),
+        ("resend", "resend", "_resend", "post"),
+    )
+}
+"""What can be done with the id of an answer."""
+
+
 class SendAnswer(BaseModel):
     """Sent (200) or queued (202). `messageId` is WhatsApp's own id, `id` ours."""
 
@@ -45,11 +59,15 @@ class SendAnswer(BaseModel):
     summary="Send a text, image, video or document",
     response_model=SendAnswer,
     responses={
-        200: {"description": "WhatsApp acknowledged the message."},
-        202: {"model": SendAnswer, "description": "Durable; see Location for what becomes of it."},
-        **errors(400, 401, 404, 409, 413, 415, 422, 429, 500, 503),
+        200: {"description": "WhatsApp acknowledged the message.", "links": _LINKS},
+        202: {
+            "model": SendAnswer,
+            "description": "Durable; see Location for what becomes of it.",
+            "links": _LINKS,
+        },
+        **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
     },
-    openapi_extra=json_body(SendRequest.model_json_schema()),
+    openapi_extra=json_body(SendRequest),
 )
 async def send_message(
     request: Request,
@@ -57,10 +75,20 @@ async def send_message(
     holder: TokenOf,
     *,
     idempotency_key: Annotated[
-        str | None, Header(description="1 to 255 visible characters.")
+        str | None,
+        Header(
+            description="1 to 255 visible characters.",
+            json_schema_extra={"pattern": f"^{_KEY.pattern}$"},
+        ),
     ] = None,
     prefer: Annotated[str | None, Header(description="`respond-async` for 202 at once.")] = None,
-    x_expires_in: Annotated[str | None, Header(description="Seconds; 24 hours if absent.")] = None,
+    x_expires_in: Annotated[
+        str | None,
+        Header(
+            description="Seconds, less than RETENTION_DAYS; 24 hours if absent.",
+            json_schema_extra={"type": "integer", "minimum": 1},
+        ),
+    ] = None,
 ) -> Response:
     """One message through the session that the token belongs to."""
     await _check_rate(gateway, holder)
