@@ -1,4 +1,4 @@
-"""What Schemathesis has to know beyond the document: a format of ours, and that headers are free."""
+"""What Schemathesis has to know beyond the document: a format, free headers, and which failures are right."""
 
 from datetime import UTC
 from typing import Any
@@ -20,3 +20,16 @@ schemathesis.openapi.format(
 def filter_case(context: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> bool:
     """Whether a case is of use: no server refuses a request because of a header unknown to it."""
     return "x-schemathesis-unknown-property" not in (case.headers or {})
+
+
+FAILURES_OF_OTHERS = {"not_on_whatsapp", "media_unavailable", "send_failed", "outcome_unknown"}
+"""What a send answers with 500 although nothing is wrong here; a repeat of it does so at once."""
+
+
+@schemathesis.check
+def no_failure_of_ours(
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: "schemathesis.Case[Any]"
+) -> None:
+    """In place of `not_a_server_error` for sends."""
+    if response.status_code >= 500:
+        assert response.json()["code"] in FAILURES_OF_OTHERS, response.text

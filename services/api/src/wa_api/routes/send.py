@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from wa_api import problems
-from wa_api.auth import TokenOf
+from wa_api.auth import TokenOf, bearer
 from wa_api.concurrency import TooMany
 from wa_api.credentials import TokenHolder
 from wa_api.gateway import Gateway, TheGateway
@@ -45,6 +45,21 @@ _LINKS = {
 """What can be done with the id of an answer."""
 
 
+def _over_the_rate(seconds: int) -> problems.Problem:
+    return problems.Problem(
+        "rate_limited",
+        "This session sends too much: it is over its messages per minute.",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+async def _slow_down(request: Request, gateway: TheGateway) -> None:
+    """Answer what is over its token's rate late and without the database, so that a flood is slow."""
+    if seconds := gateway.send_rate.wait_for(bearer(request)):
+        await asyncio.sleep(PENALTY_SECONDS)
+        raise _over_the_rate(seconds)
+
+
 class SendAnswer(BaseModel):
     """Sent (200) or queued (202). `messageId` is WhatsApp's own id, `id` ours."""
 
@@ -68,6 +83,7 @@ class SendAnswer(BaseModel):
         **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
     },
     openapi_extra=json_body(SendRequest),
+    dependencies=[Depends(_slow_down)],
 )
 async def send_message(
     request: Request,
@@ -91,7 +107,8 @@ async def send_message(
     ] = None,
 ) -> Response:
     """One message through the session that the token belongs to."""
-    await _check_rate(gateway, holder)
+    if seconds := gateway.send_rate.take(bearer(request)):
+        raise _over_the_rate(seconds)
     body = await read_json(request, SendRequest)
     options = SendOptions(
         idempotency_key=_idempotency_key(idempotency_key),
@@ -166,17 +183,6 @@ def _check_media(gateway: Gateway, body: SendRequest) -> None:
         gateway.media_rule.check(body.media_url)
     except MediaRefused as error:
         raise problems.invalid_field("mediaUrl", str(error)) from error
-
-
-async def _check_rate(gateway: Gateway, holder: TokenHolder) -> None:
-    """Let so many requests a minute through; those above are answered late, so that a flood is slow."""
-    if seconds := gateway.send_rate.take(holder.session_id):
-        await asyncio.sleep(PENALTY_SECONDS)
-        raise problems.Problem(
-            "rate_limited",
-            "This session sends too much: it is over its messages per minute.",
-            headers={"Retry-After": str(seconds)},
-        )
 
 
 async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOptions) -> None:
