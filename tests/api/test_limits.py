@@ -17,6 +17,7 @@ from wa_api.guarded_http import HEAD_LIMIT
 from wa_api.request_body import BODY_LIMIT
 from wa_api.routes import send
 from wa_api.settings import Settings
+from wa_api.shared_lookups import SharedLookups
 from wa_contracts.commands import Command, SendMessage
 
 TEXT = {"to": NUMBER, "type": "text", "message": "Hello"}
@@ -230,6 +231,42 @@ async def test_requests_that_wait(api: RunningApi, host: ScriptedHost, settings:
             await host.sent(command)
         assert [(await one).status_code for one in open_ones] == [200, 200]
         assert (await client.post("/api/messages/send", json=TEXT)).status_code == 200
+
+
+async def test_a_token_is_looked_up_for_all_who_ask_at_once() -> None:
+    begun: list[int] = []
+    answers = [asyncio.Event() for _ in range(3)]
+
+    async def look_up(key: object) -> int:
+        number = len(begun)
+        begun.append(number)
+        await answers[number].wait()
+        if number == 2:
+            raise KeyError(key)
+        return number
+
+    lookups = SharedLookups(look_up)
+
+    async def ask(many: int) -> list[asyncio.Task[int]]:
+        tasks = [asyncio.create_task(lookups.find("token")) for _ in range(many)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return tasks
+
+    first, later = await ask(1), await ask(50)
+    assert begun == [0]
+    later[7].cancel()
+    answers[0].set()
+    assert await first[0] == 0
+    await eventually(lambda: begun == [0, 1], within=5, what="the next look-up")
+    last = await ask(3)  # asked after it began: its answer may be older than the question
+    answers[1].set()
+    assert {await task for task in later if task is not later[7]} == {1}
+    answers[2].set()
+    for task in last:
+        with pytest.raises(KeyError):
+            await task
+    assert begun == [0, 1, 2]
 
 
 async def test_event_streams(api: RunningApi, host: ScriptedHost, settings: Settings) -> None:

@@ -25,7 +25,7 @@ from wa_contracts.ids import message_id_for_key
 router = APIRouter(tags=["messages"])
 
 DEFAULT_EXPIRY = timedelta(hours=24)
-PENALTY_SECONDS = 0.5
+PENALTY_SECONDS = 1.0
 """Who is over the rate has to wait anyway; meanwhile the others are served."""
 REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
