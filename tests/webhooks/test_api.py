@@ -129,7 +129,7 @@ async def test_a_session_has_its_own_and_those_of_all(
         ({"url": "ftp://example.com/"}, "url", "http or https"),
         ({"url": "http://user:secret@example.com/"}, "url", "user name"),
         ({"url": "http://example.com:99999/"}, "url", "valid"),
-        ({"url": "https:///path"}, "url", "http or https"),
+        ({"url": "https:///path"}, "url", "no host"),
         ({"url": "http://example.com/\u00fc"}, "url", "ASCII"),
         ({"url": "http://10.0.0.1/"}, "url", "private"),
         ({"url": "http://169.254.169.254/latest/"}, "url", "private"),

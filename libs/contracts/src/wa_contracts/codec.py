@@ -16,8 +16,14 @@ from wa_contracts.replay import PartitionReplayed, ReplayedEvent
 from wa_contracts.replies import Reply
 from wa_contracts.session_events import SESSION_EVENTS, Event
 from wa_contracts.upcasters import upcast
+from wa_contracts.wire import BIGGEST
 
 EVENT_TYPES: dict[str, type[Event]] = {e.TYPE: e for e in (*SESSION_EVENTS, *MESSAGE_EVENTS)}
+
+COMMAND_LIMIT = 1024 * 1024
+"""Bytes; four times the largest request."""
+EVENT_LIMIT = 16 * 1024 * 1024
+"""Bytes; twice the largest thing that an engine may say, and more than any bundle."""
 
 _COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand)
 
@@ -70,8 +76,9 @@ def decode_command(body: bytes) -> AnyCommand:
     """Read a command.
 
     Raises:
-        Undecodable: not JSON, unknown type, missing, unknown or invalid fields.
+        Undecodable: too large, not JSON, unknown type, missing, unknown or invalid fields.
     """
+    _check_size(body, COMMAND_LIMIT)
     try:
         return _COMMAND.validate_json(body)
     except ValidationError as error:
@@ -121,24 +128,38 @@ def decode_bundle(body: bytes) -> list[ReplayedEvent]:
         Undecodable: not a bundle.
     """
     try:
-        return [
-            ReplayedEvent(one["predecessor"], one["event"]) for one in from_json(body)["events"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Undecodable(f"not a bundle of events: {error!r}") from error
+        return [_replayed(one) for one in read_event_json(body)["events"]]
+    except (KeyError, TypeError) as error:
+        raise Undecodable(f"not a bundle of events: {type(error).__name__}") from error
+
+
+def _replayed(raw: Any) -> ReplayedEvent:
+    predecessor = raw["predecessor"]
+    if type(predecessor) is not int or not 0 <= predecessor <= BIGGEST:
+        raise Undecodable("not a bundle of events: a predecessor is no sequence")
+    return ReplayedEvent(predecessor, raw["event"])
 
 
 def decode_event(body: bytes) -> Envelope:
     """Read an event of any known type and version; older versions come out as the newest.
 
     Raises:
-        Undecodable: not JSON, unknown type, a version newer than known, or invalid fields.
+        Undecodable: too large, not JSON, unknown type, a version newer than known, or invalid fields.
     """
+    return read_event(read_event_json(body))
+
+
+def read_event_json(body: bytes) -> Any:
+    """What a body says as JSON, for `read_event`.
+
+    Raises:
+        Undecodable: too large, or not JSON.
+    """
+    _check_size(body, EVENT_LIMIT)
     try:
-        raw = from_json(body)
+        return from_json(body)
     except ValueError as error:
         raise Undecodable(f"not JSON: {error}") from error
-    return read_event(raw)
 
 
 def read_event(raw: Any) -> Envelope:
@@ -152,7 +173,7 @@ def read_event(raw: Any) -> Envelope:
     try:
         event = decode_event_data(raw["type"], raw["version"], raw["data"])
         return Envelope.model_validate(raw | {"data": event, "version": event.VERSION})
-    except KeyError as error:
+    except (KeyError, TypeError) as error:
         raise Undecodable(f"unknown event type or version: {error}") from error
     except ValidationError as error:
         raise Undecodable(_summary(error)) from error
@@ -180,6 +201,11 @@ def decode_event_json(event_type: str, version: int, data_json: str) -> Event:
     if version == model.VERSION:
         return model.model_validate_json(data_json)
     return decode_event_data(event_type, version, from_json(data_json))
+
+
+def _check_size(body: bytes, limit: int) -> None:
+    if len(body) > limit:
+        raise Undecodable(f"{len(body):,} bytes, more than {limit:,}")
 
 
 def _summary(error: ValidationError) -> str:

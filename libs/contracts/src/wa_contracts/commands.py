@@ -4,11 +4,11 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from wa_contracts.ids import CommandId, MessageId, SessionId
 from wa_contracts.recipient import Recipient
-from wa_contracts.wire import UtcDatetime, Wire
+from wa_contracts.wire import Key, UtcDatetime, Wire, storable
 
 
 class MessageType(StrEnum):
@@ -34,7 +34,7 @@ class Command(Wire):
     correlation_id: UUID
     issued_at: UtcDatetime
     expires_at: UtcDatetime
-    reply_to: str | None = None
+    reply_to: Key | None = None
 
 
 class SessionCommand(Command):
@@ -130,8 +130,8 @@ class ReplaySession(SessionCommand):
     """Publish a session's stored events again from a sequence on, in bundles, to one queue."""
 
     type: Literal["ReplaySession"] = "ReplaySession"
-    from_sequence: Annotated[int, Field(ge=1)]
-    queue: str
+    from_sequence: Annotated[int, Field(ge=1), AfterValidator(storable)]
+    queue: Key
 
 
 class ReplayPartition(Command):
@@ -142,8 +142,8 @@ class ReplayPartition(Command):
     """
 
     type: Literal["ReplayPartition"] = "ReplayPartition"
-    partition: Annotated[int, Field(ge=0)]
-    queue: str
+    partition: Annotated[int, Field(ge=0), AfterValidator(storable)]
+    queue: Key
 
 
 class FetchMedia(SessionCommand):
@@ -154,7 +154,7 @@ class FetchMedia(SessionCommand):
 
     type: Literal["FetchMedia"] = "FetchMedia"
     message_id: MessageId
-    queue: str
+    queue: Key
 
 
 AnyCommand = Annotated[

@@ -7,6 +7,10 @@ from pydantic import AfterValidator
 
 _NUMBER = re.compile(r"[1-9][0-9]{6,14}")
 _JID = re.compile(r"(?P<user>[0-9]{5,20}(?:-[0-9]{5,20})?)@(?P<server>s\.whatsapp\.net|lid|g\.us)")
+RECIPIENT_PATTERN = (
+    r"^([1-9][0-9]{6,14}(@s\.whatsapp\.net)?|[0-9]{5,20}(-[0-9]{5,20})?@(lid|g\.us))$"
+)
+"""What `parse_recipient` takes, for schemas."""
 _EXAMPLE = "Write country code and number in digits only, for example 919876543210."
 
 

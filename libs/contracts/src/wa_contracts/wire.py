@@ -6,12 +6,35 @@ from typing import Annotated
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+BIGGEST = 2**63 - 1
+"""The largest integer of the event store."""
+KEY_BYTES = 255
+"""The longest routing key and queue name of AMQP."""
+
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is no time of our calendar") from error
+
+
+def storable(value: int) -> int:
+    """An integer that the event store takes, for validators."""
+    if not -BIGGEST <= value <= BIGGEST:
+        raise ValueError("is too large")
+    return value
+
+
+def _as_key(value: str) -> str:
+    if len(value.encode()) > KEY_BYTES:
+        raise ValueError("is too long")
+    return value
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_utc)]
+Number = Annotated[int, AfterValidator(storable)]
+Key = Annotated[str, AfterValidator(_as_key)]
 
 
 class Wire(BaseModel):

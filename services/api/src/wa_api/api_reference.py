@@ -111,9 +111,8 @@ def fields_of(document: Mapping[str, Any], schema: Schema) -> Sequence[Field]:
     """The fields of an object, in the document's order."""
     schema = _resolved(document, schema)
     required = set(schema.get("required", ()))
-    local = {**document, "$defs": schema.get("$defs", {})}
     return [
-        _field(local, name, inner, inner, place="body", required=name in required)
+        _field(document, name, inner, inner, place="body", required=name in required)
         for name, inner in schema.get("properties", {}).items()
     ]
 

@@ -122,11 +122,18 @@ def _answer_http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> str:
     """The methods of all routes of this address: Starlette names those of the first only."""
     asked = {key: request.scope[key] for key in ("type", "method", "path", "root_path")}
-    methods = {
-        method
+    matching = [
+        route
         for router in _ROUTERS
         for route in router.routes
         if isinstance(route, APIRoute) and route.matches(dict(asked))[0] is not Match.NONE
+    ]
+    # `/api/messages/send` is an address of its own, though it looks like a message's.
+    fewest = min((len(route.param_convertors) for route in matching), default=0)
+    methods = {
+        method
+        for route in matching
+        if len(route.param_convertors) == fewest
         for method in route.methods or ()
     }
     return ", ".join(sorted(methods))

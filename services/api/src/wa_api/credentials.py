@@ -2,12 +2,14 @@
 
 import hashlib
 import secrets
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from wa_api.database import Connection, Database
+from wa_api.shared_lookups import SharedLookups
 from wa_contracts.ids import SessionId
 
 PREFIX = "wams_"
@@ -32,6 +34,7 @@ class Credentials:
     def __init__(self, database: Database, key: bytes) -> None:
         self._database = database
         self._cipher = AESGCM(key)
+        self._holders = SharedLookups(self._look_up)
 
     async def issue(self, connection: Connection, session_id: SessionId) -> SecretStr:
         """A first token for a new session, inside the caller's transaction."""
@@ -75,8 +78,11 @@ class Credentials:
         """
         if not token.startswith(PREFIX):
             return None
+        return await self._holders.find(_hash(token))
+
+    async def _look_up(self, token_hash: Hashable) -> TokenHolder | None:
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_HOLDER, _hash(token))
+            row = await connection.fetchrow(_HOLDER, token_hash)
         if row is None:
             return None
         return TokenHolder(SessionId(row["session_id"]), row["status"], row["queued"] or 0)

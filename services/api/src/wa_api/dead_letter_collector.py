@@ -61,7 +61,9 @@ class DeadLetterCollector:
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._metrics.dead_letters.inc()
-                log.error("dead_letter_kept", queue=letter.queue, reason=letter.reason)
+                log.error(
+                    "dead_letter_kept", queue=letter.queue, reason=letter.reason, cause=letter.cause
+                )
                 return
 
     async def _fail_send(self, body: bytes) -> None:

@@ -1,8 +1,9 @@
 """What could not be handled: kept in a table, shown to the operator, put back on request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import cast
 from uuid import UUID
 
 import asyncpg
@@ -14,12 +15,19 @@ from pydantic.alias_generators import to_camel
 from wa_api.command_bus import BrokerUnavailable
 from wa_api.database import Database
 from wa_api.paging import Page, Place
+from wa_contracts.codec import Undecodable, decode_command, decode_event
 from wa_contracts.ids import new_id
 from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.topology import COMMANDS, PROJECTOR
+
+LONGEST_CAUSE = 500
 
 
 class DeadLetter(BaseModel):
-    """One message that could not be handled. Its body is not shown: it may be private."""
+    """One message that could not be handled. Its body is not shown: it may be private.
+
+    `reason` is the broker's word, `cause` what is wrong with a message that cannot be read.
+    """
 
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
@@ -28,6 +36,7 @@ class DeadLetter(BaseModel):
     id: UUID
     queue: str
     reason: str
+    cause: str | None
     type: str | None
     size: int
     died_at: datetime
@@ -40,6 +49,7 @@ class Letter:
     id: UUID
     queue: str
     reason: str
+    cause: str | None
     type: str | None
     body: bytes
     died_at: datetime
@@ -47,16 +57,41 @@ class Letter:
 
 def read(message: AbstractIncomingMessage) -> Letter:
     """A dead-lettered message with the broker's own word on where, why and when it died."""
-    deaths: Any = message.headers.get("x-death") or [{}]
-    first = deaths[0]
+    first = _first_death(message)
+    queue = _word(first.get("queue", ""))
     return Letter(
         id=new_id(),
-        queue=str(first.get("queue", "")),
-        reason=str(first.get("reason", "unknown")),
-        type=message.type,
+        queue=queue,
+        reason=_word(first.get("reason", "unknown")),
+        cause=_cause(queue, message.body),
+        type=None if message.type is None else _word(message.type),
         body=message.body,
         died_at=_time(first.get("time")),
     )
+
+
+def _first_death(message: AbstractIncomingMessage) -> Mapping[str, object]:
+    """What the broker notes of it; nothing where somebody published it here."""
+    deaths = message.headers.get("x-death")
+    first: object = deaths[0] if isinstance(deaths, list) and deaths else None
+    return cast("Mapping[str, object]", first) if isinstance(first, dict) else {}
+
+
+def _word(value: object) -> str:
+    """As text that the database takes."""
+    return str(value).replace("\0", "\ufffd")
+
+
+def _cause(queue: str, body: bytes) -> str | None:
+    """What makes a message unreadable where it died, without its content."""
+    try:
+        if queue == PROJECTOR:
+            decode_event(body)
+        elif queue.startswith(COMMANDS):
+            decode_command(body)
+    except Undecodable as error:
+        return _word(error)[:LONGEST_CAUSE]
+    return None
 
 
 def _time(value: object) -> datetime:
@@ -83,6 +118,7 @@ class DeadLetters:
                 letter.id,
                 letter.queue,
                 letter.reason,
+                letter.cause,
                 letter.type,
                 letter.body,
                 letter.died_at,
@@ -140,11 +176,11 @@ class DeadLetters:
 
 
 _KEEP = """
-    INSERT INTO dead_letters (id, queue, reason, type, body, died_at)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO dead_letters (id, queue, reason, cause, type, body, died_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _PAGE = """
-    SELECT id, queue, reason, type, length(body) AS size, died_at FROM dead_letters
+    SELECT id, queue, reason, cause, type, length(body) AS size, died_at FROM dead_letters
     WHERE $1::timestamptz IS NULL OR (died_at, id) < ($1, $2::uuid)
     ORDER BY died_at DESC, id DESC LIMIT $3
 """

@@ -11,17 +11,17 @@ import asyncpg
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry.context import Context, get_current
-from pydantic_core import from_json
 
 from wa_api.database import DatabaseUnavailable
 from wa_api.metrics import ProjectorMetrics
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter, Written
-from wa_contracts.codec import Undecodable, decode_bundle, read_event
+from wa_contracts.codec import Undecodable, decode_bundle, read_event, read_event_json
 from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_contracts.runtime.traces import shared_step
+from wa_contracts.wire import BIGGEST
 
 log = structlog.get_logger()
 
@@ -198,10 +198,7 @@ def _events(message: AbstractIncomingMessage) -> Iterator[tuple[Any, int | None]
     if message.type == BUNDLE:
         yield from ((one.raw, one.predecessor) for one in decode_bundle(message.body))
         return
-    try:
-        yield from_json(message.body), None
-    except ValueError as error:
-        raise Undecodable(f"not JSON: {error}") from error
+    yield read_event_json(message.body), None
 
 
 def _place(raw: Any, predecessor: int | None) -> list[Arrival]:
@@ -210,7 +207,7 @@ def _place(raw: Any, predecessor: int | None) -> list[Arrival]:
         session_id, sequence = UUID(raw["sessionId"]), raw["sessionSequence"]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
-    if not isinstance(sequence, int):
+    if type(sequence) is not int or not 0 < sequence <= BIGGEST:
         return []
     before = sequence - 1 if predecessor is None else predecessor
     return [Arrival(session_id, sequence, before, None)]

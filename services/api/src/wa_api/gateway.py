@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from wa_api.concurrency import Concurrency
 from wa_api.credentials import Credentials
 from wa_api.dashboard_views import DashboardViews
 from wa_api.database import Database
@@ -42,6 +43,8 @@ class Gateway:
     sign_in: SignIn
     sending: Sending
     send_rate: RateLimit
+    send_waits: Concurrency
+    event_streams: Concurrency
     media_rule: MediaAddressRule
     message_requests: MessageRequests
     media_link: BrokerLink

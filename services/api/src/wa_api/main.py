@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from wa_api.app import build_app
 from wa_api.command_bus import CommandBus
+from wa_api.concurrency import Concurrency
 from wa_api.credentials import Credentials
 from wa_api.dashboard_views import DashboardViews
 from wa_api.database import Database
@@ -286,6 +287,8 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
             wait_seconds=settings.send_wait_seconds,
         ),
         send_rate=RateLimit(settings.session_rate_per_minute, time.monotonic),
+        send_waits=Concurrency(settings.session_wait_limit),
+        event_streams=Concurrency(settings.session_stream_limit),
         media_rule=MediaAddressRule(settings.media_directory, settings.media_allowed_hosts),
         media_link=media_link,
         media_downloads=MediaDownloads(requests, media_link),

@@ -6,9 +6,11 @@ The authoritative check is session-host's, on the connection itself.
 import re
 import socket
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+
+from wa_contracts.runtime.public_address import is_public
+from wa_contracts.runtime.web_address import NotAWebAddress, web_address
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -37,25 +39,18 @@ class MediaAddressRule:
 
     def _check_url(self, media_url: str) -> None:
         try:
-            url = urlsplit(media_url)
-            port = url.port
-        except ValueError as error:
-            raise MediaRefused("'mediaUrl' is not a valid URL.") from error
-        if url.scheme.lower() not in {"http", "https"}:
-            raise MediaRefused("'mediaUrl' must be an http or https URL, or a local path.")
-        if url.username is not None or url.password is not None:
-            raise MediaRefused("'mediaUrl' must not carry a user name or password.")
-        if not url.hostname:
-            raise MediaRefused("'mediaUrl' names no host.")
-        if not self._is_allowed(url, port) and _is_plainly_private(url.hostname):
+            address = web_address(media_url)
+        except NotAWebAddress as error:
+            also = ", or a local path" if "http or https" in str(error) else ""
+            raise MediaRefused(f"'mediaUrl' {error}{also}.") from error
+        if address.is_among(self.allowed_hosts):
+            return
+        if _is_plainly_private(address.host):
             raise MediaRefused(
                 "'mediaUrl' points to a private address, which is not reached from here."
             )
-
-    def _is_allowed(self, url: SplitResult, port: int | None) -> bool:
-        host = (url.hostname or "").lower()
-        port = port or (443 if url.scheme.lower() == "https" else 80)
-        return bool({host, f"{host}:{port}", f"[{host}]:{port}"} & self.allowed_hosts)
+        if address.is_port_of_others:
+            raise MediaRefused(f"'mediaUrl' names port {address.port}, which is not for the web.")
 
     def _check_path(self, media_url: str) -> None:
         root = self.root.resolve()
@@ -68,19 +63,19 @@ class MediaAddressRule:
 
 
 def _is_plainly_private(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
+    name = host.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
-    address = _literal(host)
-    return address is not None and (not address.is_global or address.is_multicast)
+    address = _literal(name)
+    return address is not None and not is_public(address)
 
 
-def _literal(host: str) -> IPv4Address | IPv6Address | None:
+def _literal(host: str) -> str | None:
     """The address that a host spells out, also as resolvers read `127.1` or `0x7f000001`."""
     try:
-        address = ip_address(host.partition("%")[0])
+        return str(ip_address(host.partition("%")[0]))
     except ValueError:
         try:
-            return IPv4Address(socket.inet_aton(host))
-        except OSError:
+            return socket.inet_ntoa(socket.inet_aton(host))
+        except (OSError, ValueError):
             return None
-    return getattr(address, "ipv4_mapped", None) or address

@@ -31,14 +31,28 @@ def _document(app: FastAPI, version: str) -> dict[str, Any]:
         description="Send WhatsApp messages through many numbers, and manage their sessions.",
         routes=app.routes,
     )
+    schemas = schema["components"]["schemas"]
     for operation in _operations(schema):
         answer = operation["responses"].get("422")
         if answer is not None and answer.get("description") == _GENERATED_422:
             del operation["responses"]["422"]
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = _never_null(parameter["schema"])
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            schemas.update(content["schema"].pop("$defs", {}))
     for unused in ("HTTPValidationError", "ValidationError"):
         schema.get("components", {}).get("schemas", {}).pop(unused, None)
     _add_webhooks(schema)
     return schema
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is there or not, but never null."""
+    options = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    if len(options) != 1:
+        return schema
+    rest = {key: value for key, value in schema.items() if key not in {"anyOf", "default"}}
+    return {**options[0], **rest}
 
 
 def _add_webhooks(schema: dict[str, Any]) -> None:

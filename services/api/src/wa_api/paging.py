@@ -4,14 +4,18 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Generic, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 Item = TypeVar("Item", bound=BaseModel)
+
+
+_OPAQUE = {"format": "cursor"}
 
 
 class BadCursor(ValueError):
@@ -41,13 +45,18 @@ def place_of(cursor: str | None) -> Place | None:
         return None
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        created_at, _, identity = base64.urlsafe_b64decode(padded).decode().partition(" ")
-        place = Place(datetime.fromisoformat(created_at), UUID(identity))
-    except (ValueError, binascii.Error) as error:
+        text, _, identity = base64.urlsafe_b64decode(padded).decode().partition(" ")
+        created_at = datetime.fromisoformat(text)
+        if created_at.tzinfo is None:
+            raise BadCursor
+        return Place(created_at.astimezone(UTC), UUID(identity))
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise BadCursor from error
-    if place.created_at.tzinfo is None:
-        raise BadCursor
-    return place
+
+
+Cursor = Annotated[
+    str | None, Query(description="`nextCursor` of the page before.", json_schema_extra=_OPAQUE)
+]
 
 
 class Page(BaseModel, Generic[Item]):

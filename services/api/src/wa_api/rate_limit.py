@@ -31,7 +31,9 @@ class RateLimit:
         return self._seconds_until_one(bucket)
 
     def wait_for(self, key: Hashable) -> int:
-        """As `take`, without taking."""
+        """As `take`, without taking, and without remembering a key that never took."""
+        if key not in self._buckets:
+            return 0
         bucket = self._filled(key)
         return 0 if bucket.left >= 1 else self._seconds_until_one(bucket)
 

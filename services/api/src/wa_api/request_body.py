@@ -1,5 +1,6 @@
 """Reads request bodies: no further than allowed, only JSON, with sentences for what is wrong."""
 
+import asyncio
 from typing import TypeVar
 
 from fastapi import Request
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from wa_api.problems import Problem, details_of, invalid_request
 
 BODY_LIMIT = 256 * 1024
+BODY_SECONDS = 30.0
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -16,16 +18,22 @@ async def read_body(request: Request) -> bytes:
     """The whole body.
 
     Raises:
-        Problem: 413 as soon as it is known to be too large.
+        Problem: 413 as soon as it is known to be too large; 408 if it does not come.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > BODY_LIMIT:
         raise _too_large()
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_LIMIT:
+                    raise _too_large()
+    except TimeoutError as error:
+        raise Problem(
+            "request_too_slow", f"The body was not there within {BODY_SECONDS:g} seconds."
+        ) from error
     return bytes(body)
 
 
@@ -33,7 +41,7 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     """The body as a value of this model.
 
     Raises:
-        Problem: 413, 415, or 400 with every wrong field.
+        Problem: 408, 413, 415, or 400 with every wrong field.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":

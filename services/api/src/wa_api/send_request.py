@@ -1,14 +1,21 @@
 """The body of a send, as clients write it."""
 
 import hashlib
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from wa_contracts.commands import MessageType
-from wa_contracts.recipient import Recipient
+from wa_contracts.recipient import RECIPIENT_PATTERN, Recipient
 
 TEXT_LIMIT = 65_536
 REFERENCE_LIMIT = 128
@@ -20,14 +27,38 @@ def _without_nul(value: str) -> str:
     return value
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[
+    str,
+    AfterValidator(_without_nul),
+    WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"}),
+]
+
+
+def _by_type(schema: dict[str, Any]) -> None:
+    """Say in the schema what `_complete` checks."""
+    needed = {"text": ["message"], "media": ["mediaUrl"]}
+    kinds = {"text": ["text"], "media": ["image", "video", "document"]}
+    schema["anyOf"] = [
+        {
+            "properties": {
+                "type": {"enum": kinds[kind]},
+                **{name: {"type": "string", "minLength": 1} for name in needed[kind]},
+            },
+            "required": needed[kind],
+        }
+        for kind in kinds
+    ]
 
 
 class SendRequest(BaseModel):
     """One message to send. Unknown fields are ignored."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", alias_generator=to_camel, validate_by_alias=True
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        json_schema_extra=_by_type,
     )
 
     to: Annotated[
@@ -35,6 +66,7 @@ class SendRequest(BaseModel):
         Field(
             description="Country code and number in digits only, or a full JID.",
             examples=["919876543210"],
+            json_schema_extra={"pattern": RECIPIENT_PATTERN},
         ),
     ]
     type: MessageType

@@ -8,6 +8,8 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from wa_api.guarded_http import GuardedHttp
+
 log = structlog.get_logger()
 
 BACKLOG = 2048
@@ -78,7 +80,8 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=GuardedHttp,
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     send_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
     session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
     session_queue_limit: Annotated[int, Field(ge=1)] = 10_000
+    session_wait_limit: Annotated[int, Field(ge=1)] = 1_000
+    session_stream_limit: Annotated[int, Field(ge=1)] = 100
     retention_days: Annotated[int, Field(ge=2)] = 30
     otel_exporter_otlp_endpoint: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

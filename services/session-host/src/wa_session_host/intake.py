@@ -4,7 +4,6 @@ import asyncio
 from contextvars import Context, copy_context
 from uuid import UUID
 
-import asyncpg
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry.trace import SpanKind
@@ -32,7 +31,7 @@ from wa_session_host.message_commands import MessageCommands
 from wa_session_host.partition import Partition
 from wa_session_host.replay import Replays
 from wa_session_host.session_commands import SessionCommands
-from wa_session_host.stored_event import LeaseLost, VersionConflict
+from wa_session_host.stored_event import LeaseLost
 
 log = structlog.get_logger()
 
@@ -95,7 +94,7 @@ class Intake:
             await self._act_once_the_store_answers(command)
         except LeaseLost:
             return  # given back, or given to the next owner by the broker
-        except (VersionConflict, asyncpg.PostgresError) as error:
+        except Exception as error:
             log.exception("command_failed", command=command.type, error=repr(error))
             await self._settle(delivery, dead=True)
             return

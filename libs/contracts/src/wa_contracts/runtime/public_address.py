@@ -13,6 +13,16 @@ AddressInfo: TypeAlias = tuple[Any, ...]
 """What `getaddrinfo` gives: family, kind, protocol, canonical name, address."""
 
 
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that was ever given out; the rest is special (site-local, IPv4-compatible, …)."""
+_NEVER = (
+    ipaddress.ip_network("168.63.129.16/32"),  # a cloud's own server, beside its 169.254.169.254
+    ipaddress.ip_network("192.0.0.0/24"),  # protocols' own, and another cloud's server
+    ipaddress.ip_network("3fff::/20"),  # documentation; Python 3.11 does not know it yet
+)
+
+
 class AddressRefused(OSError):
     """The socket was not opened: its address is not of the public internet."""
 
@@ -39,9 +49,11 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return is_public(str(inner))
-        if ip in ipaddress.ip_network("64:ff9b::/96"):
+        if ip in _NAT64:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    return ip.is_global and not ip.is_multicast
+        if ip not in _GLOBAL_UNICAST:
+            return False
+    return ip.is_global and not ip.is_multicast and not any(ip in one for one in _NEVER)
 
 
 def caused_by_refusal(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from wa_api.auth import Admin
 from wa_api.dead_letters import DeadLetter
 from wa_api.gateway import TheGateway
-from wa_api.paging import Page, place_of
+from wa_api.paging import Cursor, Page, place_of
 from wa_api.problems import not_found
 from wa_api.routes.documented import errors
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
 )
 async def list_dead_letters(
     gateway: TheGateway,
-    cursor: str | None = None,
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeadLetter]:
     """Commands and events that could not be handled, with the broker's reason."""
@@ -34,7 +34,7 @@ async def list_dead_letters(
     "/{letter_id}/retry",
     summary="Put a dead letter back into its queue",
     status_code=202,
-    responses=errors(401, 403, 404, 503),
+    responses=errors(400, 401, 403, 404, 503),
     dependencies=[Admin],
 )
 async def retry_dead_letter(letter_id: UUID, gateway: TheGateway) -> Response:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from wa_api.problems import ErrorBody
 
 _DESCRIPTIONS = {
@@ -10,6 +12,7 @@ _DESCRIPTIONS = {
     403: "The CSRF token is missing or wrong.",
     404: "Not there; the code says what.",
     406: "None of the accepted media types can be had.",
+    408: "The request did not come in time.",
     409: "The state does not allow it; the code says which.",
     410: "It was there and is gone for good.",
     413: "The body or the media is too large.",
@@ -28,7 +31,11 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads its JSON body itself."""
+def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads its JSON body itself.
+
+    What the model refers to is beside it, under `$defs`, until the document is put together.
+    """
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     content = {"application/json": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}

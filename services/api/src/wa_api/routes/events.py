@@ -8,13 +8,16 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from pydantic import Field
+from starlette.types import Receive, Scope, Send
 
-from wa_api.auth import ReaderOf
+from wa_api.auth import Reader, ReaderOf
+from wa_api.concurrency import TooMany
 from wa_api.database import DatabaseUnavailable
-from wa_api.event_patterns import UnknownEvent, events_meant
+from wa_api.event_patterns import CHOICES, UnknownEvent, events_meant
 from wa_api.feed import FeedFilter
 from wa_api.gateway import Gateway, TheGateway
-from wa_api.problems import invalid_field
+from wa_api.problems import Problem, invalid_field
 from wa_api.routes.documented import errors
 
 log = structlog.get_logger()
@@ -34,26 +37,61 @@ _TYPES = "Names such as `message.sent`, or `message.*`; may be given more than o
             "description": "Each event's id is its position; its data is the envelope.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **errors(400, 401, 503),
+        **errors(400, 401, 429, 503),
     },
 )
 async def follow_events(
     gateway: TheGateway,
     reader: ReaderOf,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
-    type_: Annotated[Sequence[str], Query(alias="type", description=_TYPES)] = (),
-    last_event_id: Annotated[str | None, Header(description="Resume after this event.")] = None,
+    type_: Annotated[
+        Sequence[Annotated[str, Field(json_schema_extra={"enum": list(CHOICES)})]],
+        Query(alias="type", description=_TYPES),
+    ] = (),
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            description="Resume after this event.", json_schema_extra={"pattern": r"^[0-9]{0,18}$"}
+        ),
+    ] = None,
 ) -> StreamingResponse:
     """From now on, or after `Last-Event-ID`. A session's token sees its own events."""
     wanted = FeedFilter(reader.session_id or session_id, _types(type_))
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
     position = await gateway.feed_tail.start(_last_seen(last_event_id))
-    return StreamingResponse(
-        _stream(gateway, wanted, position),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    return _EventStream(gateway, reader, _stream(gateway, wanted, position))
+
+
+class _EventStream(StreamingResponse):
+    """One of the few that a token may have open; given back at its end, whichever end that is."""
+
+    def __init__(self, gateway: Gateway, reader: Reader, content: AsyncIterator[bytes]) -> None:
+        self._streams = gateway.event_streams
+        self._session_id = reader.session_id
+        if self._session_id is not None:
+            self._take()
+        super().__init__(
+            content,
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    def _take(self) -> None:
+        try:
+            self._streams.take(self._session_id)
+        except TooMany as error:
+            raise Problem(
+                "too_many_streams", "This token has too many event streams open: close some."
+            ) from error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `Response`."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._session_id is not None:
+                self._streams.give_back(self._session_id)
 
 
 def _types(given: Sequence[str]) -> frozenset[str] | None:

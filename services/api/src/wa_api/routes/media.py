@@ -12,6 +12,7 @@ from wa_api.gateway import Gateway, TheGateway
 from wa_api.media_downloads import Download
 from wa_api.problems import Problem, not_found
 from wa_api.routes.documented import errors
+from wa_api.send_request import Text
 from wa_api.views import Message
 from wa_contracts.session_events import SessionStatus
 
@@ -56,10 +57,10 @@ class MediaResponse(StreamingResponse):
             "description": "The file, decrypted, with its sender's MIME type and file name.",
             "content": {_UNKNOWN_TYPE: {"schema": {"type": "string", "format": "binary"}}},
         },
-        **errors(401, 404, 409, 410, 413, 500, 503),
+        **errors(400, 401, 404, 409, 410, 413, 500, 503),
     },
 )
-async def get_media(key: str, gateway: TheGateway, reader: ReaderOf) -> MediaResponse:
+async def get_media(key: Text, gateway: TheGateway, reader: ReaderOf) -> MediaResponse:
     """Downloaded from WhatsApp by the message's session, which must work, and streamed."""
     message = await gateway.message_requests.look_up(key, reader.session_id)
     if message is None:

@@ -8,10 +8,11 @@ from pydantic_core import to_json
 
 from wa_api.auth import Reader, ReaderOf
 from wa_api.gateway import TheGateway
-from wa_api.paging import Page, place_of
+from wa_api.paging import Cursor, Page, place_of
 from wa_api.problems import not_found
 from wa_api.routes.documented import errors
 from wa_api.routes.send import SendAnswer
+from wa_api.send_request import Text
 from wa_api.views import Message, MessageFilter
 from wa_contracts.replies import MessageStatus
 
@@ -27,9 +28,9 @@ async def list_messages(
     *,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
     status: MessageStatus | None = None,
-    to: str | None = None,
-    reference: str | None = None,
-    cursor: str | None = None,
+    to: Text | None = None,
+    reference: Text | None = None,
+    cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Message]:
     """All messages for the operator; its own for a session's token."""
@@ -40,8 +41,8 @@ async def list_messages(
     return await gateway.views.messages(wanted, after, limit)
 
 
-@router.get("/{key}", summary="One message", responses=errors(401, 404, 503))
-async def get_message(key: str, gateway: TheGateway, reader: ReaderOf) -> Message:
+@router.get("/{key}", summary="One message", responses=errors(400, 401, 404, 503))
+async def get_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Message:
     """By our id or WhatsApp's. An id that was just accepted is waited for, 2 s at most."""
     return await _found(key, gateway, reader)
 
@@ -49,9 +50,9 @@ async def get_message(key: str, gateway: TheGateway, reader: ReaderOf) -> Messag
 @router.post(
     "/{key}/cancel",
     summary="Cancel a queued message",
-    responses=errors(401, 403, 404, 409, 503),
+    responses=errors(400, 401, 403, 404, 409, 503),
 )
-async def cancel_message(key: str, gateway: TheGateway, reader: ReaderOf) -> Message:
+async def cancel_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Message:
     """Answers with the message as it is then."""
     return await gateway.message_requests.cancel(await _found(key, gateway, reader))
 
@@ -61,9 +62,9 @@ async def cancel_message(key: str, gateway: TheGateway, reader: ReaderOf) -> Mes
     summary="Send a failed or unknown message again",
     status_code=202,
     response_model=SendAnswer,
-    responses=errors(401, 403, 404, 409, 503),
+    responses=errors(400, 401, 403, 404, 409, 503),
 )
-async def resend_message(key: str, gateway: TheGateway, reader: ReaderOf) -> Response:
+async def resend_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Response:
     """As a new message that names the old one."""
     message = await _found(key, gateway, reader)
     new_id = await gateway.message_requests.resend(message)
@@ -72,7 +73,7 @@ async def resend_message(key: str, gateway: TheGateway, reader: ReaderOf) -> Res
     return Response(to_json(body), 202, headers, "application/json")
 
 
-async def _found(key: str, gateway: TheGateway, reader: Reader) -> Message:
+async def _found(key: Text, gateway: TheGateway, reader: Reader) -> Message:
     message = await gateway.message_requests.look_up(key, reader.session_id)
     if message is None:
         raise not_found("message")

@@ -1,16 +1,18 @@
 """`POST /api/messages/send`: the one call that programs make most."""
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from wa_api import problems
-from wa_api.auth import TokenOf
+from wa_api.auth import TokenOf, bearer
+from wa_api.concurrency import TooMany
 from wa_api.credentials import TokenHolder
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.media_address import MediaRefused
@@ -23,8 +25,39 @@ from wa_contracts.ids import message_id_for_key
 router = APIRouter(tags=["messages"])
 
 DEFAULT_EXPIRY = timedelta(hours=24)
+PENALTY_SECONDS = 1.0
+"""Who is over the rate has to wait anyway; meanwhile the others are served."""
 REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+_LINKS = {
+    summary: {
+        "operationId": f"{name}_message_api_messages__key_{path}_{method}",
+        "parameters": {"key": "$response.body#/id"},
+    }
+    for summary, name, path, method in (
+        ("look up", "get", "", "get"),
+        ("cancel", "cancel", "_cancel", "post"),
+        ("resend", "resend", "_resend", "post"),
+    )
+}
+"""What can be done with the id of an answer."""
+
+
+def _over_the_rate(seconds: int) -> problems.Problem:
+    return problems.Problem(
+        "rate_limited",
+        "This session sends too much: it is over its messages per minute.",
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+async def _slow_down(request: Request, gateway: TheGateway) -> None:
+    """Answer what is over its token's rate late and without the database, so that a flood is slow."""
+    if seconds := gateway.send_rate.wait_for(bearer(request)):
+        await asyncio.sleep(PENALTY_SECONDS)
+        raise _over_the_rate(seconds)
 
 
 class SendAnswer(BaseModel):
@@ -41,11 +74,16 @@ class SendAnswer(BaseModel):
     summary="Send a text, image, video or document",
     response_model=SendAnswer,
     responses={
-        200: {"description": "WhatsApp acknowledged the message."},
-        202: {"model": SendAnswer, "description": "Durable; see Location for what becomes of it."},
-        **errors(400, 401, 404, 409, 413, 415, 422, 429, 500, 503),
+        200: {"description": "WhatsApp acknowledged the message.", "links": _LINKS},
+        202: {
+            "model": SendAnswer,
+            "description": "Durable; see Location for what becomes of it.",
+            "links": _LINKS,
+        },
+        **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
     },
-    openapi_extra=json_body(SendRequest.model_json_schema()),
+    openapi_extra=json_body(SendRequest),
+    dependencies=[Depends(_slow_down)],
 )
 async def send_message(
     request: Request,
@@ -53,12 +91,24 @@ async def send_message(
     holder: TokenOf,
     *,
     idempotency_key: Annotated[
-        str | None, Header(description="1 to 255 visible characters.")
+        str | None,
+        Header(
+            description="1 to 255 visible characters.",
+            json_schema_extra={"pattern": f"^{_KEY.pattern}$"},
+        ),
     ] = None,
     prefer: Annotated[str | None, Header(description="`respond-async` for 202 at once.")] = None,
-    x_expires_in: Annotated[str | None, Header(description="Seconds; 24 hours if absent.")] = None,
+    x_expires_in: Annotated[
+        str | None,
+        Header(
+            description="Seconds, less than RETENTION_DAYS; 24 hours if absent.",
+            json_schema_extra={"type": "integer", "minimum": 1},
+        ),
+    ] = None,
 ) -> Response:
     """One message through the session that the token belongs to."""
+    if seconds := gateway.send_rate.take(bearer(request)):
+        raise _over_the_rate(seconds)
     body = await read_json(request, SendRequest)
     options = SendOptions(
         idempotency_key=_idempotency_key(idempotency_key),
@@ -67,7 +117,15 @@ async def send_message(
     )
     _check_media(gateway, body)
     await _check_session(gateway, holder, options)
-    return answer(await gateway.sending.send(holder.session_id, body, options))
+    try:
+        with gateway.send_waits.held(holder.session_id):
+            return answer(await gateway.sending.send(holder.session_id, body, options))
+    except TooMany as error:
+        raise problems.Problem(
+            "too_many_waits",
+            "Too many requests of this session wait for their outcome. "
+            "Send some with 'Prefer: respond-async'.",
+        ) from error
 
 
 def answer(result: SendResult) -> Response:
@@ -130,12 +188,6 @@ def _check_media(gateway: Gateway, body: SendRequest) -> None:
 async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOptions) -> None:
     """Refuse what the owner would refuse anyway, unless it may be the repeat of a known message."""
     key = options.idempotency_key
-    if seconds := gateway.send_rate.take(holder.session_id):
-        raise problems.Problem(
-            "rate_limited",
-            "This session sends too much: it is over its messages per minute.",
-            headers={"Retry-After": str(seconds)},
-        )
     is_full = holder.queued >= gateway.settings.session_queue_limit
     refusal = problems.session_refuses(holder.status or "")
     if refusal is None and is_full:

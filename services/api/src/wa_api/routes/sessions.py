@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from wa_api.auth import Admin, TokenOf
 from wa_api.gateway import TheGateway
-from wa_api.paging import Page, place_of
+from wa_api.paging import Cursor, Page, place_of
 from wa_api.problems import not_found
 from wa_api.request_body import read_json
 from wa_api.routes.documented import errors, json_body
@@ -63,9 +63,9 @@ class Deletion(BaseModel):
     status_code=201,
     responses={
         202: {"model": SessionWithToken, "description": "Accepted; no host has taken it up yet."},
-        **errors(400, 401, 403, 413, 415, 503),
+        **errors(400, 401, 403, 408, 413, 415, 503),
     },
-    openapi_extra=json_body(NewSession.model_json_schema()),
+    openapi_extra=json_body(NewSession, required=False),
 )
 async def create_session(
     request: Request, response: Response, gateway: TheGateway
@@ -86,7 +86,7 @@ async def create_session(
 async def list_sessions(
     gateway: TheGateway,
     status: SessionStatus | None = None,
-    cursor: str | None = None,
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Session]:
     """Only those with this status, if one is given."""
@@ -149,8 +149,8 @@ async def delete_session(session_id: UUID, response: Response, gateway: TheGatew
 @admin.post(
     "/{session_id}/pairing-code",
     summary="Link by a code instead of a QR code",
-    responses=errors(400, 401, 403, 404, 409, 413, 415, 503),
-    openapi_extra=json_body(PairingRequest.model_json_schema()),
+    responses=errors(400, 401, 403, 404, 408, 409, 413, 415, 503),
+    openapi_extra=json_body(PairingRequest),
 )
 async def request_pairing_code(
     session_id: UUID, request: Request, response: Response, gateway: TheGateway

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from wa_api.auth import Admin
-from wa_api.event_patterns import UnknownEvent, events_meant
+from wa_api.event_patterns import CHOICES, UnknownEvent, events_meant
 from wa_api.gateway import Gateway, TheGateway
-from wa_api.paging import Page, place_of
+from wa_api.paging import Cursor, Page, place_of
 from wa_api.problems import Problem, invalid_field, not_found
 from wa_api.request_body import read_json
 from wa_api.routes.documented import errors, json_body
@@ -34,7 +34,7 @@ Url = Annotated[
     ),
 ]
 Events = Annotated[
-    list[Text],
+    list[Annotated[Text, Field(json_schema_extra={"enum": list(CHOICES)})]],
     Field(
         min_length=1,
         max_length=50,
@@ -66,8 +66,8 @@ class WebhookChange(BaseModel):
     "",
     summary="Add an endpoint",
     status_code=201,
-    responses=errors(400, 401, 403, 404, 413, 415, 503),
-    openapi_extra=json_body(NewWebhook.model_json_schema()),
+    responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
+    openapi_extra=json_body(NewWebhook),
 )
 async def create_webhook(
     request: Request, response: Response, gateway: TheGateway
@@ -92,7 +92,7 @@ async def list_webhooks(
         UUID | None,
         Query(alias="sessionId", description="Those that get this session's events."),
     ] = None,
-    cursor: str | None = None,
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Endpoint]:
     """With what waits for each, and why one is paused."""
@@ -108,8 +108,8 @@ async def get_webhook(webhook_id: UUID, gateway: TheGateway) -> Endpoint:
 @router.patch(
     "/{webhook_id}",
     summary="Change, pause or resume an endpoint",
-    responses=errors(400, 401, 403, 404, 413, 415, 503),
-    openapi_extra=json_body(WebhookChange.model_json_schema()),
+    responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
+    openapi_extra=json_body(WebhookChange),
 )
 async def change_webhook(webhook_id: UUID, request: Request, gateway: TheGateway) -> Endpoint:
     """What waits goes to the new address, and after a resumption at once."""
@@ -174,7 +174,7 @@ async def list_webhook_deliveries(
     webhook_id: UUID,
     gateway: TheGateway,
     status: DeliveryStatus | None = None,
-    cursor: str | None = None,
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeliveryShown]:
     """With the number of attempts, and the last one's answer and duration."""

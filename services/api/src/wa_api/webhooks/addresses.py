@@ -6,9 +6,9 @@ The check that holds is made on the connection of every attempt (outgoing.py).
 import asyncio
 import socket
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from wa_contracts.runtime.public_address import is_public
+from wa_contracts.runtime.web_address import NotAWebAddress, WebAddress, web_address
 
 LENGTH_LIMIT = 2048
 RESOLVE_SECONDS = 3.0
@@ -24,40 +24,43 @@ async def check_url(url: str, allowed_hosts: Collection[str]) -> None:
     Raises:
         UrlRefused: it is none such.
     """
-    host, port = _parts(url)
-    if host not in allowed_hosts and not all(map(is_public, await _addresses(host, port))):
+    address = _checked(url)
+    if address.is_among(allowed_hosts):
+        return
+    if address.is_port_of_others:
+        raise UrlRefused(f"'url' names port {address.port}, which is not for the web.")
+    if not all(map(is_public, await _addresses(address))):
         raise UrlRefused(
             "'url' leads to a private or special address. "
             "Name its host in WEBHOOK_ALLOWED_HOSTS if that is wanted."
         )
 
 
-def host_of(url: str) -> str:
-    """The host's name, as allowed hosts are named."""
-    return (urlsplit(url).hostname or "").lower()
-
-
-def _parts(url: str) -> tuple[str, int]:
+def is_allowed(url: str, allowed_hosts: Collection[str]) -> bool:
+    """Whether the operator let this URL's host be private."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise UrlRefused("'url' is not a valid URL.") from error
-    if parts.scheme.lower() not in {"http", "https"} or not parts.hostname:
-        raise UrlRefused("'url' must be an http or https URL.")
-    if parts.username is not None or parts.password is not None:
-        raise UrlRefused("'url' must not carry a user name or password: they would be in logs.")
+        return web_address(url).is_among(allowed_hosts)
+    except NotAWebAddress:
+        return False
+
+
+def _checked(url: str) -> WebAddress:
+    try:
+        address = web_address(url)
+    except NotAWebAddress as error:
+        why = ": they would be in logs" if "password" in str(error) else ""
+        raise UrlRefused(f"'url' {error}{why}.") from error
     if not url.isascii() or not url.isprintable() or " " in url:
         raise UrlRefused("'url' must be written in visible ASCII characters.")
-    return parts.hostname.lower(), port or (443 if parts.scheme.lower() == "https" else 80)
+    return address
 
 
-async def _addresses(host: str, port: int) -> set[str]:
+async def _addresses(address: WebAddress) -> set[str]:
     """What the name resolves to now; nothing if it does not."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # TimeoutError among them
         return set()
-    return {str(address[0]) for *_, address in found}
+    return {str(socket_address[0]) for *_, socket_address in found}

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from wa_api.webhooks.addresses import host_of
+from wa_api.webhooks.addresses import is_allowed
 from wa_contracts.runtime.public_address import caused_by_refusal, socket_factory
 
 CHUNK = 16 * 1024
@@ -92,7 +92,7 @@ class Outgoing:
     async def line(self, url: str) -> AsyncIterator[Line]:
         """For a few deliveries in a row. Its name is resolved anew for each line."""
         connector = aiohttp.TCPConnector(
-            socket_factory=socket_factory(private_too=host_of(url) in self._allowed_hosts),
+            socket_factory=socket_factory(private_too=is_allowed(url, self._allowed_hosts)),
             use_dns_cache=False,
             limit=1,
         )

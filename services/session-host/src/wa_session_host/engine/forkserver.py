@@ -1,19 +1,22 @@
 """The process that engine workers are forked from.
 
 It has imported everything but the Go library, so that workers share those pages (13 MB of their
-own before login instead of 40). It has one thread and no event loop; for each byte on its control
-socket it takes the descriptor that came along and forks a worker around it. It ends when the
-control socket ends. Its environment has SPHINX=1, which keeps neonize from loading the library.
+own before login instead of 40). It has one thread and no event loop; for each number on its control
+socket it takes the descriptor that came along, forks a worker around it, and answers with the number
+and the worker's process id, which is nobody else's word. It ends when the control socket ends. Its environment has SPHINX=1, which keeps neonize from loading the library.
 """
 
 import array
 import os
 import signal
 import socket
+import struct
 import sys
 
 from wa_session_host.content_type import bring_libmagic
 
+ORDER, STARTED = struct.Struct("=Q"), struct.Struct("=i")
+"""What the host sends, a number; and what follows on it in the answer, a process id."""
 _HOLDS_LIBRARY = ("neonize",)
 _KEEPS = ("neonize.proto",)
 
@@ -39,17 +42,19 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host ends us by closing the socket
     while True:
-        message, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(4))
+        message, ancillary, _, _ = control.recvmsg(ORDER.size, socket.CMSG_SPACE(4))
         if not message:
             return
         descriptors = array.array("i")
         for _, _, data in ancillary:
             descriptors.frombytes(data[:4])
         for descriptor in descriptors:
-            if os.fork() == 0:
+            pid = os.fork()
+            if pid == 0:
                 control.close()
                 _become_worker(descriptor)
             os.close(descriptor)
+            control.sendall(message + STARTED.pack(pid))
 
 
 def _become_worker(descriptor: int) -> None:

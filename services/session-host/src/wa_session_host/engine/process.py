@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,7 @@ from wa_contracts.ids import SessionId
 from wa_contracts.replies import PairingCode
 from wa_session_host.domain.observations import EngineCrashed, EngineEnding, LinkedDevice, Seen
 from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.forkserver import ORDER, STARTED
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
@@ -50,6 +52,8 @@ SEND_TIMEOUT_SECONDS = 80
 CALL_TIMEOUT_SECONDS = 30
 DOWNLOAD_TIMEOUT_SECONDS = 120
 END_TIMEOUT_SECONDS = 2
+FORK_SECONDS = 30
+"""The fork server's own start included."""
 SILENT_SECONDS = 10.0
 """A worker that answers nothing for so long is not alive, whatever its process looks like."""
 
@@ -62,9 +66,13 @@ class WorkerEngine:
     """One session's engine, in a worker process at the other end of a socket."""
 
     def __init__(
-        self, begin: Begin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        begin: Begin,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        pid: int | None,
     ) -> None:
-        """The streams are the host's end of the socket pair.
+        """The streams are the host's end of the socket pair, `pid` is the fork server's word.
 
         The worker is told to begin once it is there, with the deadline that is in force then.
         """
@@ -73,7 +81,7 @@ class WorkerEngine:
         self._reader = reader
         self._writer = writer
         self._ended = asyncio.Event()
-        self._pid: int | None = None
+        self._pid = pid
         self._unanswered_since: float | None = None
         self._calls: dict[int, asyncio.Future[Answer]] = {}
         self._numbers = count(1)
@@ -85,7 +93,7 @@ class WorkerEngine:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id, once it said so."""
+        """The worker's process id; None if it was not started."""
         return self._pid
 
     @property
@@ -187,10 +195,11 @@ class WorkerEngine:
         self._writer.write(encode_frame(frame))
 
     def _kill(self) -> None:
-        """A worker that does not end by itself. Its id is its own word on our socket."""
+        """End a worker that does not end by itself."""
         if self._pid is not None:
             log.warning("worker_killed", pid=self._pid)
-            os.kill(self._pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     async def _call(self, frame: Callable[[int], Frame], *, timeout: float) -> Answer:
         number = next(self._numbers)
@@ -227,8 +236,7 @@ class WorkerEngine:
     def _take(self, frame: Frame) -> None:
         match frame:
             case Hello():
-                self._pid = frame.pid
-                log.info("worker_started", session_id=self._begin.session_id, pid=frame.pid)
+                log.info("worker_started", session_id=self._begin.session_id, pid=self._pid)
             case Loaded():
                 if self._listens:
                     self._tell(self._begin)
@@ -275,6 +283,7 @@ class WorkerEngines:
         self._control: socket.socket | None = None
         self._server: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
+        self._orders = count()
         self._engines: set[WorkerEngine] = set()
         self._deadline = 0.0
 
@@ -290,12 +299,12 @@ class WorkerEngines:
         ours, theirs = socket.socketpair()
         try:
             async with self._starting:
-                await self._hand_over(theirs)
+                pid = await self._hand_over(theirs)
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
-        engine = WorkerEngine(begin, reader, writer)
+        engine = WorkerEngine(begin, reader, writer, pid)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
 
@@ -322,16 +331,30 @@ class WorkerEngines:
             return f"{self._device_store.removeprefix('sqlite://')}/{session_id}.db"
         return self._device_store
 
-    async def _hand_over(self, worker_end: socket.socket) -> None:
+    async def _hand_over(self, worker_end: socket.socket) -> int | None:
+        """Have a worker forked; its process id, or None if that did not come about."""
         if self._control is None or self._server is None or self._server.returncode is not None:
             await self._start_server()
         assert self._control is not None
-        socket.send_fds(self._control, [b"w"], [worker_end.fileno()])
+        order = ORDER.pack(next(self._orders))
+        socket.send_fds(self._control, [order], [worker_end.fileno()])
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(FORK_SECONDS):
+                while answer := await loop.sock_recv(self._control, ORDER.size + STARTED.size):
+                    # What answers an earlier order, whose start was broken off, is passed over.
+                    if answer.startswith(order):
+                        pid: int = STARTED.unpack(answer[ORDER.size :])[0]
+                        return pid
+        except (TimeoutError, ConnectionError) as error:
+            log.warning("worker_not_forked", reason=type(error).__name__)
+        return None
 
     async def _start_server(self) -> None:
         if self._control is not None:
             self._control.close()
         self._control, theirs = socket.socketpair()
+        self._control.setblocking(False)
         self._server = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -85,9 +85,7 @@ class LogOutCall:
 
 @dataclass(frozen=True)
 class Hello:
-    """Worker to host, first: my process id."""
-
-    pid: int
+    """Worker to host, first: I run."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ async def _work(connection: socket.socket) -> None:
     def tell(frame: Frame) -> None:
         writer.write(encode_frame(frame))
 
-    tell(Hello(os.getpid()))
+    tell(Hello())
     # The Go library is loaded here. On a busy machine that takes longer than a lease lasts, so
     # the deadline is given afterwards: until then nothing is done that it would have to cover.
     from wa_session_host.engine.whatsapp import WhatsApp  # noqa: PLC0415

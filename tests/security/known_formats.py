@@ -1,0 +1,35 @@
+"""What Schemathesis has to know beyond the document: a format, free headers, and which failures are right."""
+
+from datetime import UTC
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+
+from wa_api.paging import Place
+
+schemathesis.openapi.format(
+    "cursor",
+    st.builds(
+        lambda at, of: Place(at, of).cursor(), st.datetimes(timezones=st.just(UTC)), st.uuids()
+    ),
+)
+
+
+@schemathesis.hook
+def filter_case(context: schemathesis.HookContext, case: "schemathesis.Case[Any]") -> bool:
+    """Whether a case is of use: no server refuses a request because of a header unknown to it."""
+    return "x-schemathesis-unknown-property" not in (case.headers or {})
+
+
+FAILURES_OF_OTHERS = {"not_on_whatsapp", "media_unavailable", "send_failed", "outcome_unknown"}
+"""What a send answers with 500 although nothing is wrong here; a repeat of it does so at once."""
+
+
+@schemathesis.check
+def no_failure_of_ours(
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: "schemathesis.Case[Any]"
+) -> None:
+    """In place of `not_a_server_error` for sends."""
+    if response.status_code >= 500:
+        assert response.json()["code"] in FAILURES_OF_OTHERS, response.text
