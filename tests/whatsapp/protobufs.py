@@ -11,8 +11,11 @@ import os
 import sys
 from typing import Any
 
+from wa_session_host.content_type import bring_libmagic
+
 
 def _import_without_engine(*names: str) -> list[Any]:
+    bring_libmagic()  # neonize imports python-magic, which keeps the library that it finds first
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     already_imported = "neonize" in sys.modules
