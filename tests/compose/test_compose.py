@@ -1,6 +1,5 @@
 """The ring's system test against containers, and the end of one of two session-hosts."""
 
-import asyncio
 import time
 
 from tests.compose.compose_ring import ComposeRing
@@ -30,7 +29,6 @@ async def test_the_sessions_of_a_killed_host_work_on_the_other(ring: ComposeRing
         return True
 
     await eventually(both_heard, within=30, every=0.2, what="two hosts are heard")
-    await asyncio.sleep(0)
     cluster = Cluster(ring, ring.create_session)
     cluster.sessions = [await ring.create_session() for _ in range(SESSIONS)]
     ids = {session["sessionId"] for session in cluster.sessions}

@@ -349,6 +349,25 @@ def test_the_network_lets_through_what_the_ring_needs_and_no_more(name: str) -> 
     )
 
 
+@every_overlay
+def test_traces_reach_a_collector_beside_prometheus_and_nothing_else_does(name: str) -> None:
+    def reached(app: str) -> bool:
+        return any(
+            {"protocol": "TCP", "port": 4318} in rule["ports"]
+            and rule["to"]
+            == [
+                {
+                    "namespaceSelector": {
+                        "matchLabels": {"kubernetes.io/metadata.name": "monitoring"}
+                    }
+                }
+            ]
+            for rule in _allowed(name, "Egress", {"app.kubernetes.io/name": app})
+        )
+
+    assert {app: reached(app) for app in OURS} == {**dict.fromkeys(OURS, True), "wa-migrate": False}
+
+
 @pytest.mark.parametrize(
     "address",
     [
