@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         return value.upper() if isinstance(value, str) else value
 
     @property
+    def session_burst(self) -> int:
+        """How many sends of a session may come at once: more would hold up the others."""
+        return min(self.session_rate_per_minute, max(20, self.session_rate_per_minute // 10))
+
+    @property
     def media_directory(self) -> Path:
         """Where local media lie: MEDIA_ROOT, or `media` in the data directory."""
         return self.media_root or self.data_dir / "media"
