@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
     session_queue_limit: Annotated[int, Field(ge=1)] = 10_000
     session_wait_limit: Annotated[int, Field(ge=1)] = 1_000
-    session_stream_limit: Annotated[int, Field(ge=1)] = 100
+    session_stream_limit: Annotated[int, Field(ge=1)] = 20
     retention_days: Annotated[int, Field(ge=2)] = 30
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
