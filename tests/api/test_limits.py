@@ -15,7 +15,6 @@ from tests.deadlines import eventually
 from wa_api import guarded_http, request_body
 from wa_api.guarded_http import HEAD_LIMIT
 from wa_api.request_body import BODY_LIMIT
-from wa_api.routes import send
 from wa_api.settings import Settings
 from wa_api.shared_lookups import SharedLookups
 from wa_contracts.commands import Command, SendMessage
@@ -296,9 +295,8 @@ async def test_event_streams(api: RunningApi, host: ScriptedHost, settings: Sett
 
 
 async def test_a_flood_is_slowed_down_and_the_others_are_not(
-    api: RunningApi, host: ScriptedHost, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    api: RunningApi, host: ScriptedHost, settings: Settings
 ) -> None:
-    monkeypatch.setattr(send, "PENALTY_SECONDS", 0.5)
     few = settings.model_copy(update={"session_rate_per_minute": 3})
     session, other = await api.new_session(host), await api.new_session(host)
     clock = asyncio.get_running_loop().time

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wa_api import problems
 from wa_api.command_bus import BrokerUnavailable, ConfirmLost
 from wa_api.database import DatabaseUnavailable
+from wa_api.flood_gate import FloodGate
 from wa_api.gateway import Gateway
 from wa_api.metrics import ApiMetrics
 from wa_api.openapi import install_openapi
@@ -73,6 +74,7 @@ def build_app(gateway: Gateway, metrics: ApiMetrics) -> FastAPI:
     app.add_exception_handler(Exception, _answer_internal)
     for kind, translate in _TRANSLATED.items():
         app.add_exception_handler(kind, _answering(translate))
+    app.add_middleware(FloodGate, rate=gateway.send_rate)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(_Measured, metrics=metrics)
     install_openapi(app, VERSION)

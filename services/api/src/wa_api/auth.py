@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from wa_api.credentials import TokenHolder
+from wa_api.flood_gate import token_of
 from wa_api.gateway import TheGateway
 from wa_api.problems import Problem, unauthorized
 from wa_api.sign_in import COOKIE
@@ -30,8 +31,7 @@ class Reader:
 
 def bearer(request: Request) -> str | None:
     """The token of the Authorization header, or None if there is no such header."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    return token_of(request.headers)
 
 
 def is_signed_in(request: Request, gateway: TheGateway) -> bool:

@@ -286,7 +286,9 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
             reply_to=inbox.reply_to,
             wait_seconds=settings.send_wait_seconds,
         ),
-        send_rate=RateLimit(settings.session_rate_per_minute, time.monotonic),
+        send_rate=RateLimit(
+            settings.session_rate_per_minute, time.monotonic, burst=settings.session_burst
+        ),
         send_waits=Concurrency(settings.session_wait_limit),
         event_streams=Concurrency(settings.session_stream_limit),
         media_rule=MediaAddressRule(settings.media_directory, settings.media_allowed_hosts),

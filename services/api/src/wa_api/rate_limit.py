@@ -1,23 +1,32 @@
-"""Token buckets: so many a minute for each key, with bursts up to that number."""
+"""Token buckets: so many a minute for each key, with bursts."""
 
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 _FORGET_ABOVE = 10_000
+REFUSALS_PER_SECOND = 100
+HELD_BACK_SECONDS = 0.5
+"""Who is refused has to wait anyway; meanwhile the others are served."""
 
 
 @dataclass
 class _Bucket:
     left: float
     seen_at: float
+    refused_until: float = 0.0
 
 
 class RateLimit:
-    """At most `per_minute` takes a minute for each key. `clock` is monotonic, in seconds."""
+    """At most `per_minute` takes a minute for each key, `burst` of them at once.
 
-    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
-        self._capacity = float(per_minute)
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self, per_minute: int, clock: Callable[[], float], *, burst: int | None = None
+    ) -> None:
+        self._capacity = float(burst or per_minute)
         self._per_second = per_minute / 60
         self._clock = clock
         self._buckets: dict[Hashable, _Bucket] = {}
@@ -36,6 +45,13 @@ class RateLimit:
             return 0
         bucket = self._filled(key)
         return 0 if bucket.left >= 1 else self._seconds_until_one(bucket)
+
+    def hold_back(self, key: Hashable) -> float:
+        """The seconds to hold a refusal back, so that a key gets so many a second at most."""
+        bucket, now = self._filled(key), self._clock()
+        after_the_last = bucket.refused_until + 1 / REFUSALS_PER_SECOND
+        bucket.refused_until = max(after_the_last, now + HELD_BACK_SECONDS)
+        return bucket.refused_until - now
 
     def _seconds_until_one(self, bucket: _Bucket) -> int:
         return max(1, math.ceil((1 - bucket.left) / self._per_second))

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
     session_queue_limit: Annotated[int, Field(ge=1)] = 10_000
     session_wait_limit: Annotated[int, Field(ge=1)] = 1_000
-    session_stream_limit: Annotated[int, Field(ge=1)] = 100
+    session_stream_limit: Annotated[int, Field(ge=1)] = 20
     retention_days: Annotated[int, Field(ge=2)] = 30
     otel_exporter_otlp_endpoint: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @property
+    def session_burst(self) -> int:
+        """How many sends of a session may come at once: more would hold up the others."""
+        return min(self.session_rate_per_minute, max(20, self.session_rate_per_minute // 10))
 
     @property
     def media_directory(self) -> Path:

@@ -1,12 +1,11 @@
 """`POST /api/messages/send`: the one call that programs make most."""
 
-import asyncio
 import re
 from datetime import timedelta
 from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
@@ -14,6 +13,7 @@ from wa_api import problems
 from wa_api.auth import TokenOf, bearer
 from wa_api.concurrency import TooMany
 from wa_api.credentials import TokenHolder
+from wa_api.flood_gate import PATH, over_the_rate
 from wa_api.gateway import Gateway, TheGateway
 from wa_api.media_address import MediaRefused
 from wa_api.request_body import read_json
@@ -25,8 +25,6 @@ from wa_contracts.ids import message_id_for_key
 router = APIRouter(tags=["messages"])
 
 DEFAULT_EXPIRY = timedelta(hours=24)
-PENALTY_SECONDS = 1.0
-"""Who is over the rate has to wait anyway; meanwhile the others are served."""
 REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -45,21 +43,6 @@ _LINKS = {
 """What can be done with the id of an answer."""
 
 
-def _over_the_rate(seconds: int) -> problems.Problem:
-    return problems.Problem(
-        "rate_limited",
-        "This session sends too much: it is over its messages per minute.",
-        headers={"Retry-After": str(seconds)},
-    )
-
-
-async def _slow_down(request: Request, gateway: TheGateway) -> None:
-    """Answer what is over its token's rate late and without the database, so that a flood is slow."""
-    if seconds := gateway.send_rate.wait_for(bearer(request)):
-        await asyncio.sleep(PENALTY_SECONDS)
-        raise _over_the_rate(seconds)
-
-
 class SendAnswer(BaseModel):
     """Sent (200) or queued (202). `messageId` is WhatsApp's own id, `id` ours."""
 
@@ -70,7 +53,7 @@ class SendAnswer(BaseModel):
 
 
 @router.post(
-    "/api/messages/send",
+    PATH,
     summary="Send a text, image, video or document",
     response_model=SendAnswer,
     responses={
@@ -83,7 +66,6 @@ class SendAnswer(BaseModel):
         **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
     },
     openapi_extra=json_body(SendRequest),
-    dependencies=[Depends(_slow_down)],
 )
 async def send_message(
     request: Request,
@@ -108,7 +90,7 @@ async def send_message(
 ) -> Response:
     """One message through the session that the token belongs to."""
     if seconds := gateway.send_rate.take(bearer(request)):
-        raise _over_the_rate(seconds)
+        raise over_the_rate(seconds)
     body = await read_json(request, SendRequest)
     options = SendOptions(
         idempotency_key=_idempotency_key(idempotency_key),
