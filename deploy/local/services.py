@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from dotenv import dotenv_values
 
@@ -15,14 +16,18 @@ from deploy.local.ports import free_port
 _GENERATED = ("ADMIN_KEY", "TOKEN_ENCRYPTION_KEY")
 
 
+Owner = Literal["api", "session-host"]
+
+
 @dataclass(frozen=True)
 class Service:
-    """One process that is kept alive."""
+    """One process that is kept alive. `owner` is the service that it belongs to."""
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     stop_within: float = 10
+    owner: Owner = "api"
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ def program(configuration: Configuration, environment: Mapping[str, str]) -> Pro
     def service(
         name: str, command: Sequence[str], own: Mapping[str, str], within: float = 10
     ) -> Service:
-        return Service(name, python_module(*command), {**environment, **own}, within)
+        owner: Owner = "session-host" if command[0] == "wa_session_host" else "api"
+        return Service(name, python_module(*command), {**environment, **own}, within, owner)
 
     return Program(
         migrations=(
