@@ -15,7 +15,7 @@ from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.linking import link, worker_of
 from tests.system.media_server import MediaServer
-from tests.system.pictures import png
+from tests.system.pictures import png, png_bomb
 from tests.system.ring import Ring
 from tests.whatsapp import Contact, Phone, StandIn
 
@@ -100,6 +100,32 @@ async def test_an_image_arrives_with_caption_type_and_bytes(world: World, source
     assert (received.kind, received.caption, received.mime_type) == ("image", "Look!", "image/png")
     assert received.media == data
     assert "bot" not in received.node_tags
+
+
+async def test_a_decompression_bomb_fails_clearly_and_costs_the_host_nothing(world: World) -> None:
+    """400 million pixels in 60 KB: decoded, they would take more than a gigabyte."""
+    bomb = png_bomb(20_000, 20_000)
+    assert len(bomb) < 100_000
+    host = world.ring.processes["host-0"]
+    before = peak_memory(host.pid), worker_of(world.ring, world.id)
+    url = place(world, "url", "bomb.png", bomb)
+    answers = await asyncio.gather(
+        *(world.send(type="image", mediaUrl=url, message="boom") for _ in range(8))
+    )
+    assert {answer.status_code for answer in answers} == {413}, answers[0].text
+    assert {answer.json()["code"] for answer in answers} == {"media_too_large"}
+    assert "20000 x 20000 pixels" in answers[0].json()["error"]
+    answer = await world.send(type="image", mediaUrl=place(world, "url", "ok.png", png()))
+    assert answer.status_code == 200, answer.text
+    assert (await world.contact.receive(timeout=20)).kind == "image"
+    assert worker_of(world.ring, world.id) == before[1]
+    assert peak_memory(host.pid) - before[0] < 30_000_000
+
+
+def peak_memory(pid: int) -> int:
+    """The most that a process has ever had in memory, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 @pytest.mark.parametrize("source", ["url", "path"])

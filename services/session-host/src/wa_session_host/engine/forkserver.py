@@ -1,9 +1,9 @@
-"""The process that engine workers are forked from.
+"""The process that engine workers, and decoders of media, are forked from.
 
 It has imported everything but the Go library, so that workers share those pages (13 MB of their
 own before login instead of 40). It has one thread and no event loop; for each byte on its control
-socket it takes the descriptor that came along and forks a worker around it. It ends when the
-control socket ends. Its environment has SPHINX=1, which keeps neonize from loading the library.
+socket it takes the descriptor that came along and forks what the byte names around it. It ends when
+the control socket ends. Its environment has SPHINX=1, which keeps neonize from loading the library.
 """
 
 import array
@@ -13,6 +13,8 @@ import socket
 import sys
 
 from wa_session_host.content_type import bring_libmagic
+
+WORKER, DECODER = b"w", b"d"
 
 _HOLDS_LIBRARY = ("neonize",)
 _KEEPS = ("neonize.proto",)
@@ -28,14 +30,16 @@ def preload() -> None:
     import neonize.aioze.client  # noqa: F401, PLC0415
 
     import wa_session_host.engine.worker  # noqa: F401, PLC0415
+    from wa_session_host.engine import decoder  # noqa: PLC0415
 
+    decoder.preload()
     for name in list(sys.modules):
         if name.startswith(_HOLDS_LIBRARY) and not name.startswith(_KEEPS):
             del sys.modules[name]
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a worker for every descriptor received; return at the end of the stream."""
+    """Fork a process for every descriptor received; return at the end of the stream."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host ends us by closing the socket
     while True:
@@ -48,18 +52,19 @@ def serve(control: socket.socket) -> None:
         for descriptor in descriptors:
             if os.fork() == 0:
                 control.close()
-                _become_worker(descriptor)
+                _become(message, descriptor)
             os.close(descriptor)
 
 
-def _become_worker(descriptor: int) -> None:
-    from wa_session_host.engine import worker  # noqa: PLC0415 - preloaded
+def _become(kind: bytes, descriptor: int) -> None:
+    from wa_session_host.engine import decoder, worker  # noqa: PLC0415 - preloaded
 
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.environ.pop("SPHINX", None)
-        status = worker.main(socket.socket(fileno=descriptor))
+        work = decoder.main if kind == DECODER else worker.main
+        status = work(socket.socket(fileno=descriptor))
     finally:
         os._exit(status)
 

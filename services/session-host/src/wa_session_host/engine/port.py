@@ -18,12 +18,22 @@ from wa_session_host.domain.received_media import ReceivedMedia
 
 
 @dataclass(frozen=True)
+class Preview:
+    """What is shown of a picture before it is downloaded. `thumbnail` is base64 of a small JPEG."""
+
+    width: int
+    height: int
+    thumbnail: str
+
+
+@dataclass(frozen=True)
 class MediaFile:
     """Media ready to send: a file that the engine only reads."""
 
     path: Path
     mime_type: str
     file_name: str | None
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,18 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import structlog
 
+from wa_contracts.commands import MessageType
 from wa_contracts.ids import SessionId
 from wa_contracts.replies import PairingCode
 from wa_session_host.domain.observations import EngineCrashed, EngineEnding, LinkedDevice, Seen
 from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.forkserver import DECODER, WORKER
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
@@ -26,6 +29,7 @@ from wa_session_host.engine.port import (
     PairingUnavailable,
     Refused,
 )
+from wa_session_host.engine.previews import Previews
 from wa_session_host.engine.protocol import (
     Alive,
     Answer,
@@ -62,12 +66,18 @@ class WorkerEngine:
     """One session's engine, in a worker process at the other end of a socket."""
 
     def __init__(
-        self, begin: Begin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        begin: Begin,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        previews: Previews,
     ) -> None:
         """The streams are the host's end of the socket pair.
 
         The worker is told to begin once it is there, with the deadline that is in force then.
+        It decodes no media itself: `previews` are made for it.
         """
+        self._previews = previews
         self._begin = begin
         self._begun = asyncio.Event()
         self._reader = reader
@@ -105,9 +115,10 @@ class WorkerEngine:
 
     async def send(self, message: Outgoing) -> Acknowledged:
         """See `Engine.send`."""
+        ready = await self._with_preview(message)
         try:
             answer = await self._call(
-                lambda call: SendCall(call, message), timeout=SEND_TIMEOUT_SECONDS
+                lambda call: SendCall(call, ready), timeout=SEND_TIMEOUT_SECONDS
             )
         except TimeoutError as error:
             raise OutcomeUnknown("The engine gave no answer in time.") from error
@@ -120,6 +131,12 @@ class WorkerEngine:
                 raise NotSent(answer.message)
             case _:
                 raise OutcomeUnknown(answer.message)
+
+    async def _with_preview(self, message: Outgoing) -> Outgoing:
+        if message.media is None or message.type is not MessageType.IMAGE:
+            return message
+        preview = await self._previews.of(message.media.path)
+        return replace(message, media=replace(message.media, preview=preview))
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         """See `Engine.pairing_code`."""
@@ -276,6 +293,7 @@ class WorkerEngines:
         self._server: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._engines: set[WorkerEngine] = set()
+        self.previews = Previews(partial(self._hand_over, DECODER))
         self._deadline = 0.0
 
     async def prepare(self) -> None:
@@ -289,13 +307,12 @@ class WorkerEngines:
         await self._pace.turn()
         ours, theirs = socket.socketpair()
         try:
-            async with self._starting:
-                await self._hand_over(theirs)
+            await self._hand_over(WORKER, theirs)
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
-        engine = WorkerEngine(begin, reader, writer)
+        engine = WorkerEngine(begin, reader, writer, self.previews)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
 
@@ -317,11 +334,13 @@ class WorkerEngines:
             return f"{self._device_store.removeprefix('sqlite://')}/{session_id}.db"
         return self._device_store
 
-    async def _hand_over(self, worker_end: socket.socket) -> None:
-        if self._control is None or self._server is None or self._server.returncode is not None:
-            await self._start_server()
-        assert self._control is not None
-        socket.send_fds(self._control, [b"w"], [worker_end.fileno()])
+    async def _hand_over(self, kind: bytes, its_end: socket.socket) -> None:
+        """Have a process of that kind forked around its end of a socket pair."""
+        async with self._starting:
+            if self._control is None or self._server is None or self._server.returncode is not None:
+                await self._start_server()
+            assert self._control is not None
+            socket.send_fds(self._control, [kind], [its_end.fileno()])
 
     async def _start_server(self) -> None:
         if self._control is not None:
