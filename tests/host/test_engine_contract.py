@@ -63,6 +63,13 @@ class Bench:
     """Let a document with this content arrive at the engine."""
     forget_media: Callable[[], None]
     """Let WhatsApp keep no media any more."""
+    written_otherwise: str
+    """A number that WhatsApp writes otherwise, and how."""
+    as_whatsapp_writes: str
+    hidden: str
+    """The recipient's JID that hides the number."""
+    asked: Callable[[], list[str]]
+    """The numbers that WhatsApp was asked about; the simulated one keeps no list."""
 
 
 @asynccontextmanager
@@ -83,7 +90,19 @@ async def simulated(folder: Path) -> AsyncIterator[Bench]:
         await engine.send(Outgoing("15550000005", MessageType.DOCUMENT, CAPTION, media))
 
     forget = engines.media_server.clear
-    yield Bench(engines, nothing, nothing, nothing, "19995550000", bring, forget)
+    yield Bench(
+        engines=engines,
+        scan=nothing,
+        enter_code=nothing,
+        drop=nothing,
+        nobody="19995550000",
+        bring=bring,
+        forget_media=forget,
+        written_otherwise="5511987650006",
+        as_whatsapp_writes="551187650006",
+        hidden=f"{int(RECIPIENT) + 1}@lid",
+        asked=list,
+    )
     await engines.close()
 
 
@@ -97,6 +116,7 @@ async def real(folder: Path) -> AsyncIterator[Bench]:
             phone = whatsapp.phone(NUMBER)
             contact = whatsapp.contact(RECIPIENT)
             contact.auto_deliver = True
+            contact.is_meant_by("1234567890")
             engines = WorkerEngines(f"sqlite://{folder}", starts_per_second=20)
             engines.extend(time.monotonic() + 120)
 
@@ -111,6 +131,10 @@ async def real(folder: Path) -> AsyncIterator[Bench]:
                 nobody="19995550000",
                 bring=bring,
                 forget_media=whatsapp.forget_media,
+                written_otherwise="1234567890",
+                as_whatsapp_writes=RECIPIENT,
+                hidden=f"{contact.lid}@lid",
+                asked=lambda: whatsapp.numbers_asked_about,
             )
             await engines.close()
         finally:
@@ -204,6 +228,29 @@ async def test_a_number_that_is_not_on_whatsapp_is_refused(bench: Bench) -> None
     with pytest.raises(Refused) as raised:
         await watched.engine.send(text(bench.nobody))
     assert raised.value.code == "not_on_whatsapp"
+    await watched.stop()
+
+
+async def test_the_number_that_whatsapp_has_is_used_and_said(bench: Bench) -> None:
+    _, watched, _ = await link(bench)
+    assert (await watched.engine.send(text())).number == RECIPIENT
+    for form in ("{}", "{}@s.whatsapp.net"):
+        other = await watched.engine.send(text(form.format(bench.written_otherwise)))
+        assert other.number == bench.as_whatsapp_writes
+    hidden = await watched.engine.send(text(bench.hidden))
+    assert hidden.number is None
+    await watched.stop()
+
+
+async def test_whatsapp_is_asked_once_about_a_number_before_the_first_message(
+    real_bench: Bench,
+) -> None:
+    _, watched, _ = await link(real_bench)
+    for _ in range(3):
+        await watched.engine.send(text())
+        with pytest.raises(Refused):
+            await watched.engine.send(text(real_bench.nobody))
+    assert real_bench.asked() == [RECIPIENT, real_bench.nobody]
     await watched.stop()
 
 

@@ -188,6 +188,22 @@ async def test_a_number_that_is_not_on_whatsapp_is_said(world: World) -> None:
     assert answer.json()["code"] == "not_on_whatsapp"
 
 
+async def test_the_number_that_was_used_is_shown(world: World) -> None:
+    """As with Brazil's ninth digit: written with it, known to WhatsApp without it."""
+    contact = world.whatsapp.contact("551187654321")
+    contact.is_meant_by("5511987654321")
+    answer = await world.send(to="5511987654321", type="text", message="oi")
+    assert answer.status_code == 200, answer.text
+    received = await contact.receive(timeout=10)
+    assert received.id == answer.json()["messageId"]
+    message = await world.ring.wait_for_message(answer.json()["id"], "sent")
+    assert message["to"] == "551187654321"
+    await contact.deliver(received.id)
+    message = await world.ring.wait_for_message(answer.json()["id"], "delivered")
+    assert message["to"] == "551187654321"
+    assert world.whatsapp.numbers_asked_about.count("5511987654321") == 1
+
+
 async def test_a_message_that_whatsapp_refuses_is_said(world: World) -> None:
     world.phone.refuse_messages(error=479)
     try:

@@ -275,7 +275,12 @@ class Runner:
             return domain.failed(facts, error.code, str(error))
         except OutcomeUnknown as error:
             return domain.outcome_unknown(facts, str(error))
-        return domain.sent(facts, acknowledged.message_id, acknowledged.at)
+        return domain.sent(
+            facts,
+            acknowledged.message_id,
+            acknowledged.at,
+            number=acknowledged.number,
+        )
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
