@@ -27,6 +27,7 @@ from wa_session_host.engine.port import DownloadFailed, Engine, Engines, Pairing
 from wa_session_host.event_store import EventStore
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaFetcher
+from wa_session_host.pacing import Pace
 from wa_session_host.receipts import Receipts
 from wa_session_host.runner import Runner
 from wa_session_host.stored_event import Append
@@ -62,6 +63,7 @@ class SessionOwner:
         engines: Engines,
         media: MediaFetcher,
         clock: Callable[[], datetime],
+        pace: Pace,
         login_seconds: float,
         keep: timedelta,
     ) -> None:
@@ -92,6 +94,7 @@ class SessionOwner:
             writer=writer,
             media=media,
             clock=clock,
+            pace=pace,
             on_outcome=self._receipts.ended,
             on_deaf=self._end_deaf_engine,
         )
