@@ -12,7 +12,7 @@ LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   $(foreach member,wa-contracts wa-api wa-session-host,--no-emit-package $(member))
 
-.PHONY: help setup run demo test check soak bench lock doctor clean
+.PHONY: help setup run demo test check sbom soak bench lock doctor clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,14 +29,26 @@ test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to
 	@$(LOCAL) tools
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-check: $(READY) ## Format, lint, types, import rules, what deploy/ would deploy, the published contract, no machine's names
+check: $(READY) ## Format, lint, types, import rules, dependencies, what deploy/ would deploy, the published contract, no machine's names
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m deploy.local.provenance
+	@for member in $(MEMBERS); do (cd $$member && "$(CURDIR)/$(BIN)/deptry" src) || exit 1; done
+	@$(BIN)/python -m deploy.local.licences
+	@$(BIN)/python -m deploy.local.vulnerabilities
 	@$(BIN)/python -m pytest --quiet tests/deploy tests/contracts/test_published_contract.py \
 	  tests/contracts/test_asyncapi_specification.py tests/contracts/test_golden.py
+
+sbom: $(READY) ## Write what each image carries as CycloneDX into build/sbom
+	@mkdir -p build/sbom
+	@for service in api session-host; do \
+	  $(BIN)/cyclonedx-py requirements services/$$service/requirements.lock \
+	    --pyproject services/$$service/pyproject.toml --output-reproducible --validate \
+	    --output-file build/sbom/$$service.cdx.json || exit 1; \
+	  echo "build/sbom/$$service.cdx.json"; \
+	done
 
 lock: ## Renew requirements.lock, then the images' locks from it
 	@PYTHON="$(PYTHON)" deploy/local/setup.sh --only-uv

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from dotenv import dotenv_values
 
@@ -15,14 +16,21 @@ from deploy.local.ports import free_port
 _GENERATED = ("ADMIN_KEY", "TOKEN_ENCRYPTION_KEY")
 
 
+Owner = Literal["api", "session-host"]
+
+
 @dataclass(frozen=True)
 class Service:
-    """One process that is kept alive. `shows` is where it shows its metrics, if it does."""
+    """One process that is kept alive.
+
+    `owner` is the service that it belongs to, `shows` where it shows its metrics, if it does.
+    """
 
     name: str
     argv: Sequence[str]
     environment: Mapping[str, str] = field(repr=False)
     stop_within: float = 10
+    owner: Owner = "api"
     shows: str = ""
 
 
@@ -62,8 +70,9 @@ def program(configuration: Configuration, environment: Mapping[str, str]) -> Pro
         within: float = 10,
         metrics: str = "",
     ) -> Service:
+        owner: Owner = "session-host" if command[0] == "wa_session_host" else "api"
         shows = f"http://127.0.0.1:{own[metrics]}/metrics" if metrics else ""
-        return Service(name, python_module(*command), {**environment, **own}, within, shows)
+        return Service(name, python_module(*command), {**environment, **own}, within, owner, shows)
 
     return Program(
         migrations=(

@@ -12,10 +12,12 @@ from typing import IO, Self
 
 from dotenv import dotenv_values
 
-from deploy.local import databases, servers
+from deploy.local import broker_users, databases, servers
+from deploy.local.broker_users import BrokerUrls
 from deploy.local.children import ProcessRecord
 from deploy.local.configuration import Configuration, Misconfigured
 from deploy.local.ports import free_port
+from deploy.local.services import Owner
 
 Migrate = Callable[[databases.Databases], Awaitable[None]]
 Say = Callable[[str], None]
@@ -23,13 +25,23 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Urls:
-    """Where everything is; `environment` is what the services read."""
+    """Where everything is; `environment` is what is written down for people and their programs."""
 
     databases: databases.Databases
-    broker: str
+    brokers: BrokerUrls
+
+    @property
+    def broker(self) -> str:
+        """The administrator's URL."""
+        return self.brokers.administrator
 
     def environment(self) -> dict[str, str]:
         return self.databases.environment() | {"AMQP_URL": self.broker}
+
+    def environment_of(self, owner: Owner) -> dict[str, str]:
+        """What a process of that service is told: the broker knows it as itself."""
+        of = {"api": self.brokers.api, "session-host": self.brokers.session_host}
+        return self.environment() | {"AMQP_URL": of[owner]}
 
 
 class Stack:
@@ -100,9 +112,9 @@ class Stack:
         self._say(f"Postgres is up after {time.monotonic() - began:.1f} s.")
         return await databases.provide(self.postgres.url)
 
-    async def _start_broker(self) -> str:
+    async def _start_broker(self) -> BrokerUrls:
         if self._configuration.external_broker is not None:
-            return self._configuration.external_broker
+            return broker_users.same_for_all(self._configuration.external_broker)
         self.rabbitmq = servers.rabbitmq_server(
             self._directory / "rabbitmq", port=self._port("AMQP_URL", 5673)
         )
@@ -110,7 +122,7 @@ class Stack:
         await self.rabbitmq.start()
         self._record(self.rabbitmq.pids)
         self._say(f"RabbitMQ is up after {time.monotonic() - began:.1f} s.")
-        return self.rabbitmq.url
+        return await broker_users.provide(self.rabbitmq)
 
     def _record(self, pids: tuple[int, ...]) -> None:
         for pid in pids:

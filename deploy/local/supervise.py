@@ -124,7 +124,7 @@ class Supervisor:
         delays = _growing()
         while True:
             log = self._configuration.logs / f"{service.name}.log"
-            environment = {**service.environment, **urls.environment()}
+            environment = {**service.environment, **urls.environment_of(service.owner)}
             child = Child.start(Orders(service.name, service.argv, environment, log))
             self._running[service.name] = child
             stack.record.add(child.pid)

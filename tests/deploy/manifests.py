@@ -25,6 +25,8 @@ SECRETS = {
             "SESSION_HOST_DB_PASSWORD",
             "DEVICE_STORE_PASSWORD",
             "RABBITMQ_PASSWORD",
+            "API_BROKER_PASSWORD",
+            "SESSION_HOST_BROKER_PASSWORD",
         )
     )
 }

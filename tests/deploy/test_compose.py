@@ -9,7 +9,10 @@ from wa_api.settings import Settings as ApiSettings
 from wa_session_host.settings import Settings as HostSettings
 from wa_session_host.supervisor import DRAIN_SECONDS
 
-OURS = {"migrate-api", "migrate-session-host", "api", "projector", "webhooks", "session-host"}
+OURS = {
+    *("migrate-api", "migrate-session-host", "set-up-broker"),
+    *("api", "projector", "webhooks", "session-host"),
+}
 SERVICES = compose_model()["services"]
 
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -78,10 +81,11 @@ def test_the_start_is_in_order() -> None:
     assert order == {
         "migrate-api": {"postgres": healthy},
         "migrate-session-host": {"postgres": healthy},
-        "api": {"migrate-api": completed, "rabbitmq": healthy},
-        "projector": {"migrate-api": completed, "rabbitmq": healthy},
+        "set-up-broker": {"rabbitmq": healthy},
+        "api": {"migrate-api": completed, "set-up-broker": completed},
+        "projector": {"migrate-api": completed, "set-up-broker": completed},
         "webhooks": {"migrate-api": completed},
-        "session-host": {"migrate-session-host": completed, "rabbitmq": healthy},
+        "session-host": {"migrate-session-host": completed, "set-up-broker": completed},
     }
 
 

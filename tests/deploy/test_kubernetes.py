@@ -138,7 +138,8 @@ def test_what_pods_refer_to_is_there(name: str) -> None:
                 data = there["ConfigMap", reference["name"]]["data"]
                 assert reference["key"] in data, (owner, variable)
             if reference := source.get("secretKeyRef"):
-                assert reference["key"] in secrets[reference["name"]], (owner, variable)
+                found = reference["key"] in secrets[reference["name"]]
+                assert found or reference.get("optional"), (owner, variable)
 
 
 def _secrets(name: str) -> dict[str, set[str]]:
@@ -185,13 +186,18 @@ def test_each_service_knows_only_its_own_secrets() -> None:
         }
         known.setdefault(f"{owner} {container['name']}", set()).update(names)
     assert known == {
-        "Deployment/wa-api api": {"wa-keys", "wa-postgres-api", "wa-rabbitmq-default-user"},
-        "Deployment/wa-projector projector": {"wa-postgres-api", "wa-rabbitmq-default-user"},
+        "Deployment/wa-api api": {"wa-keys", "wa-postgres-api", "wa-rabbitmq-api"},
+        "Deployment/wa-projector projector": {"wa-postgres-api", "wa-rabbitmq-api"},
         "Deployment/wa-webhooks webhooks": {"wa-keys", "wa-postgres-api"},
         "StatefulSet/wa-session-host session-host": {
             "wa-postgres-session-host",
             "wa-postgres-devices",
+            "wa-rabbitmq-session-host",
+        },
+        "Job/wa-migrate broker": {
             "wa-rabbitmq-default-user",
+            "wa-rabbitmq-api",
+            "wa-rabbitmq-session-host",
         },
         "Job/wa-migrate api": {"wa-postgres-api"},
         "Job/wa-migrate session-host": {"wa-postgres-session-host"},
@@ -331,6 +337,7 @@ def test_the_network_lets_through_what_the_ring_needs_and_no_more(name: str) -> 
         "wa-migrate": False,
         "wa-webhooks": False,
     }
+    assert [app for app in OURS if _calls(name, ours[app], rabbitmq, 15672)] == ["wa-migrate"]
     for caller in ours.values():
         for callee in ours.values():
             assert not any(_calls(name, caller, callee, port) for port in (3000, 8081, 9464))

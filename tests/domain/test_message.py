@@ -1,5 +1,6 @@
 """What commands and the engine's answers do to a message."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -145,6 +146,27 @@ def test_a_repeated_send_changes_nothing(history: tuple[Event, ...]) -> None:
 )
 def test_what_a_reply_shows(history: tuple[Event, ...], status: MessageStatus) -> None:
     assert domain.snapshot(ID, given(*history)).status is status
+
+
+@pytest.mark.parametrize(
+    ("to", "number", "used"),
+    [
+        ("5511987654321", "551187654321", "551187654321"),
+        ("5511987654321@s.whatsapp.net", "551187654321", "551187654321@s.whatsapp.net"),
+        ("919876543210", None, "919876543210"),
+        ("700000000000002@lid", None, "700000000000002@lid"),
+    ],
+)
+def test_a_sent_message_and_its_receipts_name_the_number_that_was_used(
+    to: str, number: str | None, used: str
+) -> None:
+    event = domain.sent(replace(facts(), to=to), "3EB0", NOW, number=number)
+    assert event.to == used
+    sent = domain.evolve(domain.Queued(replace(facts(), to=to)), event)
+    assert isinstance(sent, domain.Sent)
+    (delivered,) = domain.receipt(sent, read=False, at=NOW)
+    assert isinstance(delivered, MessageDelivered)
+    assert delivered.to == used
 
 
 def test_receipts_only_go_forward() -> None:

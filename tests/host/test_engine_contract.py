@@ -1,9 +1,11 @@
 """One suite for the engine's port, run on the simulated engine and on the real one."""
 
 import asyncio
+import io
 import os
 import signal
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,8 +13,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from PIL import Image
 
 from tests.deadlines import eventually
+from tests.system.pictures import png, png_bomb
 from tests.whatsapp import StandIn
 from wa_contracts.commands import MessageType
 from wa_contracts.ids import SessionId
@@ -26,7 +30,7 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     Seen,
 )
-from wa_session_host.engine import process
+from wa_session_host.engine import previews, process
 from wa_session_host.engine.port import (
     DownloadFailed,
     Engine,
@@ -59,6 +63,13 @@ class Bench:
     """Let a document with this content arrive at the engine."""
     forget_media: Callable[[], None]
     """Let WhatsApp keep no media any more."""
+    written_otherwise: str
+    """A number that WhatsApp writes otherwise, and how."""
+    as_whatsapp_writes: str
+    hidden: str
+    """The recipient's JID that hides the number."""
+    asked: Callable[[], list[str]]
+    """The numbers that WhatsApp was asked about; the simulated one keeps no list."""
 
 
 @asynccontextmanager
@@ -79,7 +90,19 @@ async def simulated(folder: Path) -> AsyncIterator[Bench]:
         await engine.send(Outgoing("15550000005", MessageType.DOCUMENT, CAPTION, media))
 
     forget = engines.media_server.clear
-    yield Bench(engines, nothing, nothing, nothing, "19995550000", bring, forget)
+    yield Bench(
+        engines=engines,
+        scan=nothing,
+        enter_code=nothing,
+        drop=nothing,
+        nobody="19995550000",
+        bring=bring,
+        forget_media=forget,
+        written_otherwise="5511987650006",
+        as_whatsapp_writes="551187650006",
+        hidden=f"{int(RECIPIENT) + 1}@lid",
+        asked=list,
+    )
     await engines.close()
 
 
@@ -93,6 +116,7 @@ async def real(folder: Path) -> AsyncIterator[Bench]:
             phone = whatsapp.phone(NUMBER)
             contact = whatsapp.contact(RECIPIENT)
             contact.auto_deliver = True
+            contact.is_meant_by("1234567890")
             engines = WorkerEngines(f"sqlite://{folder}", starts_per_second=20)
             engines.extend(time.monotonic() + 120)
 
@@ -107,6 +131,10 @@ async def real(folder: Path) -> AsyncIterator[Bench]:
                 nobody="19995550000",
                 bring=bring,
                 forget_media=whatsapp.forget_media,
+                written_otherwise="1234567890",
+                as_whatsapp_writes=RECIPIENT,
+                hidden=f"{contact.lid}@lid",
+                asked=lambda: whatsapp.numbers_asked_about,
             )
             await engines.close()
         finally:
@@ -200,6 +228,29 @@ async def test_a_number_that_is_not_on_whatsapp_is_refused(bench: Bench) -> None
     with pytest.raises(Refused) as raised:
         await watched.engine.send(text(bench.nobody))
     assert raised.value.code == "not_on_whatsapp"
+    await watched.stop()
+
+
+async def test_the_number_that_whatsapp_has_is_used_and_said(bench: Bench) -> None:
+    _, watched, _ = await link(bench)
+    assert (await watched.engine.send(text())).number == RECIPIENT
+    for form in ("{}", "{}@s.whatsapp.net"):
+        other = await watched.engine.send(text(form.format(bench.written_otherwise)))
+        assert other.number == bench.as_whatsapp_writes
+    hidden = await watched.engine.send(text(bench.hidden))
+    assert hidden.number is None
+    await watched.stop()
+
+
+async def test_whatsapp_is_asked_once_about_a_number_before_the_first_message(
+    real_bench: Bench,
+) -> None:
+    _, watched, _ = await link(real_bench)
+    for _ in range(3):
+        await watched.engine.send(text())
+        with pytest.raises(Refused):
+            await watched.engine.send(text(real_bench.nobody))
+    assert real_bench.asked() == [RECIPIENT, real_bench.nobody]
     await watched.stop()
 
 
@@ -400,3 +451,51 @@ def running(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def picture(folder: Path, data: bytes) -> Outgoing:
+    """An image message."""
+    path = folder / "picture.png"
+    path.write_bytes(data)
+    return Outgoing(RECIPIENT, MessageType.IMAGE, None, MediaFile(path, "image/png", None))
+
+
+async def test_a_picture_that_costs_too_much_is_refused_and_costs_its_decoder_alone(
+    real_bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, watched, _ = await link(real_bench)
+    pid = worker(watched).pid
+    message = picture(tmp_path, png_bomb(8000, 6000))
+    for limit, value, says in (
+        ("PIXEL_LIMIT", 1_000_000, "8000 x 6000 pixels; at most 1,000,000 are sent"),
+        ("MEMORY_BYTES", 1_000_000, "more memory or time"),
+        ("SECONDS", 0.001, "more memory or time"),
+    ):
+        with monkeypatch.context() as strict:
+            strict.setattr(previews, limit, value)
+            with pytest.raises(Refused, match=says) as raised:
+                await watched.engine.send(message)
+        assert raised.value.code == "media_too_large"
+    assert (await watched.engine.send(message)).message_id
+    assert worker(watched).pid == pid
+    assert not watched.ended
+    await watched.stop()
+
+
+async def test_previews_show_pictures_and_nothing_else(tmp_path: Path) -> None:
+    engines = WorkerEngines(f"sqlite://{tmp_path}", starts_per_second=20)
+    path = tmp_path / "media"
+    try:
+        for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP"):
+            Image.new("RGB", (400, 300), "red").save(path, name)
+            preview = await engines.previews.of(path)
+            assert preview is not None
+            assert (preview.width, preview.height) == (400, 300)
+            with Image.open(io.BytesIO(b64decode(preview.thumbnail))) as thumbnail:
+                assert thumbnail.size == (72, 54)
+        postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n"
+        for data in (png()[:40], b"\x89PNG\r\n\x1a\n", postscript, os.urandom(999)):
+            path.write_bytes(data)
+            assert await engines.previews.of(path) is None
+    finally:
+        await engines.close()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -21,10 +22,16 @@ from wa_session_host.event_store import EventStore
 from wa_session_host.folding import message_state
 from wa_session_host.media import MediaFetcher
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.pacing import Pace, PaceRule, SentBefore
 from wa_session_host.runner import OpenMessage, Runner
 
 SESSION = SessionId(UUID(int=1))
 LINK = LinkedDevice("15550001111:1@s.whatsapp.net", "15550001111")
+
+
+def even(shortest: float, longest: float) -> float:
+    """No jitter."""
+    return (shortest + longest) / 2
 
 
 async def nothing(*_: object) -> None:
@@ -42,6 +49,7 @@ async def runner(owner: Owner, tmp_path: Path) -> AsyncIterator[Runner]:
         media=media,
         clock=now,
         metrics=HostMetrics(CollectorRegistry()),
+        pace=Pace(PaceRule(), SentBefore(0, None), clock=now, jitter=even),
         on_outcome=nothing,
         on_deaf=nothing,
     )
@@ -141,3 +149,46 @@ async def test_a_message_that_expires_or_is_cancelled_counts_as_open_until_its_e
             assert all(runner.find(one.facts.id) is one for one in unstored)
         await asyncio.sleep(0)
     assert (len(runner), runner.oldest_position) == (0, None)
+
+
+async def test_a_paced_session_waits_its_turn_and_keeps_the_order(
+    owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
+) -> None:
+    runner.pace = Pace(PaceRule(per_minute=150), SentBefore(0, None), clock=now, jitter=even)
+    runner.works_with(engine)
+    messages = [await waiting(owner) for _ in range(3)]
+    for message in messages:
+        runner.enqueue(message)
+    with runner.place() as is_idle:
+        assert not is_idle
+
+    async def all_sent() -> bool:
+        states = [await state_of(store, message.facts) for message in messages]
+        return all(isinstance(state, domain.Sent) for state in states)
+
+    await eventually(all_sent, within=20, what="all three are sent")
+    times = [
+        event.occurred_at
+        for message in messages
+        for event in await store.stream(message.stream)
+        if event.type == "message.send_started"
+    ]
+    assert all(later - earlier >= timedelta(seconds=0.39) for earlier, later in pairwise(times))
+    with runner.place() as is_idle:
+        assert not is_idle  # a text that comes now must not begin at once
+
+
+async def test_what_waits_for_its_turn_can_be_cancelled_and_expires(
+    owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
+) -> None:
+    runner.pace = Pace(PaceRule(per_day=1), SentBefore(1, None), clock=now, jitter=even)
+    runner.works_with(engine)
+    first, second = await waiting(owner), await waiting(owner)
+    for message in (first, second):
+        runner.enqueue(message)
+    assert await runner.cancel(first.facts.id, uuid4(), None)
+    await runner.expire(now() + timedelta(days=30))
+    assert isinstance(await state_of(store, first.facts), domain.Cancelled)
+    assert isinstance(await state_of(store, second.facts), domain.Failed)
+    async with asyncio.timeout(1):
+        await runner.drain()

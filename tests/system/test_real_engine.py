@@ -15,7 +15,7 @@ from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.linking import link, worker_of
 from tests.system.media_server import MediaServer
-from tests.system.pictures import png
+from tests.system.pictures import png, png_bomb
 from tests.system.ring import Ring
 from tests.whatsapp import Contact, Phone, StandIn
 
@@ -102,6 +102,32 @@ async def test_an_image_arrives_with_caption_type_and_bytes(world: World, source
     assert "bot" not in received.node_tags
 
 
+async def test_a_decompression_bomb_fails_clearly_and_costs_the_host_nothing(world: World) -> None:
+    """400 million pixels in 60 KB: decoded, they would take more than a gigabyte."""
+    bomb = png_bomb(20_000, 20_000)
+    assert len(bomb) < 100_000
+    host = world.ring.processes["host-0"]
+    before = peak_memory(host.pid), worker_of(world.ring, world.id)
+    url = place(world, "url", "bomb.png", bomb)
+    answers = await asyncio.gather(
+        *(world.send(type="image", mediaUrl=url, message="boom") for _ in range(8))
+    )
+    assert {answer.status_code for answer in answers} == {413}, answers[0].text
+    assert {answer.json()["code"] for answer in answers} == {"media_too_large"}
+    assert "20000 x 20000 pixels" in answers[0].json()["error"]
+    answer = await world.send(type="image", mediaUrl=place(world, "url", "ok.png", png()))
+    assert answer.status_code == 200, answer.text
+    assert (await world.contact.receive(timeout=20)).kind == "image"
+    assert worker_of(world.ring, world.id) == before[1]
+    assert peak_memory(host.pid) - before[0] < 30_000_000
+
+
+def peak_memory(pid: int) -> int:
+    """The most that a process has ever had in memory, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
 @pytest.mark.parametrize("source", ["url", "path"])
 async def test_a_video_arrives_with_caption_type_and_bytes(
     world: World, source: str, video: bytes
@@ -160,6 +186,22 @@ async def test_a_number_that_is_not_on_whatsapp_is_said(world: World) -> None:
     answer = await world.send(to="19995550000", type="text", message="hello?")
     assert answer.status_code == 500
     assert answer.json()["code"] == "not_on_whatsapp"
+
+
+async def test_the_number_that_was_used_is_shown(world: World) -> None:
+    """As with Brazil's ninth digit: written with it, known to WhatsApp without it."""
+    contact = world.whatsapp.contact("551187654321")
+    contact.is_meant_by("5511987654321")
+    answer = await world.send(to="5511987654321", type="text", message="oi")
+    assert answer.status_code == 200, answer.text
+    received = await contact.receive(timeout=10)
+    assert received.id == answer.json()["messageId"]
+    message = await world.ring.wait_for_message(answer.json()["id"], "sent")
+    assert message["to"] == "551187654321"
+    await contact.deliver(received.id)
+    message = await world.ring.wait_for_message(answer.json()["id"], "delivered")
+    assert message["to"] == "551187654321"
+    assert world.whatsapp.numbers_asked_about.count("5511987654321") == 1
 
 
 async def test_a_message_that_whatsapp_refuses_is_said(world: World) -> None:

@@ -16,10 +16,10 @@ from wa_api.keys import derive
 from wa_api.main import WEBHOOKS, run_deliverer
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter
+from wa_api.secret_box import SecretBox
 from wa_api.settings import Settings
 from wa_api.webhooks.deliveries import Deliveries, DeliveryShown
 from wa_api.webhooks.endpoints import Endpoint, Endpoints, EndpointWithSecret
-from wa_api.webhooks.signing import SecretBox
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, session_stream
 from wa_contracts.message_events import MessageReceived
@@ -54,7 +54,7 @@ class World:
         """A new one, with its credentials."""
         session_id = SessionId(uuid4())
         async with self.database.transaction() as connection:
-            await Credentials(self.database, bytes(32)).issue(connection, session_id)
+            await Credentials(self.database, SecretBox(bytes(32))).issue(connection, session_id)
         await self.happen(session_id, SessionCreated(name=None))
         return session_id
 

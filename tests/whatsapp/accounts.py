@@ -165,6 +165,9 @@ class Directory:
     def __init__(self) -> None:
         self._by_number: dict[str, Account] = {}
         self._by_lid: dict[str, Account] = {}
+        self._meant: dict[str, Account] = {}
+        self.asked_about: list[str] = []
+        """The numbers of which a client asked whose they are, in order."""
         self._lids = itertools.count(_FIRST_LID)
 
     def register(self, number: str) -> Account:
@@ -183,3 +186,12 @@ class Directory:
         """The account behind an address of either kind, or None: not on WhatsApp."""
         accounts = self._by_lid if jid.server == LID_SERVER else self._by_number
         return accounts.get(jid.user)
+
+    def also_means(self, number: str, account: Account) -> None:
+        """Let whoever asks about this number be told of that account."""
+        self._meant[number] = account
+
+    def whose(self, number: str) -> Account | None:
+        """The account that WhatsApp takes a typed number for, which may be written otherwise."""
+        self.asked_about.append(number)
+        return self._by_number.get(number) or self._meant.get(number)

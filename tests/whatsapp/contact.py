@@ -45,6 +45,10 @@ class Contact:
         """The user part of the address that hides the number."""
         return self._account.lid
 
+    def is_meant_by(self, number: str) -> None:
+        """WhatsApp takes this number for the contact's, as some countries' older or newer form."""
+        self._network.directory.also_means(number, self._account)
+
     @property
     def inbox(self) -> list[ReceivedMessage]:
         """Everything received so far, in order of arrival."""

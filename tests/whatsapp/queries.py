@@ -81,8 +81,11 @@ class Queries:
         return Node("user", {"jid": jid}, parts)
 
     def _contact(self, contact: Node, number: str) -> Node:
-        """Whether a number is on WhatsApp; the client finds its question in the content."""
-        account = self._directory.find(Jid(number))
+        """Whether a number is on WhatsApp; the client finds its question in the content.
+
+        The address in the answer is the account's own, however the number was written.
+        """
+        account = self._directory.whose(number)
         found = Node("contact", {"type": "in" if account else "out"}, contact.data)
         if account is None:
             return Node("user", {"jid": Jid(number)}, [found])

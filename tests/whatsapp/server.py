@@ -109,6 +109,11 @@ class StandIn:
             self._contacts[number] = Contact(self._network, account)
         return self._contacts[number]
 
+    @property
+    def numbers_asked_about(self) -> list[str]:
+        """The numbers of which an engine asked whether they are on WhatsApp, in order."""
+        return self._network.directory.asked_about
+
     def forget_media(self) -> None:
         """Let the media server keep no file any more."""
         self._network.media.forget()

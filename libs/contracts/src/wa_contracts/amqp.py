@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from aio_pika.abc import AbstractConnection
+from aiormq.exceptions import ChannelAccessRefused
 
 from wa_contracts.topology import EXCHANGES, QUEUES
 
@@ -14,10 +15,20 @@ _DECLARATIONS_AT_ONCE = 16
 async def declare_topology(connection: AbstractConnection) -> None:
     """Declare every exchange, queue and binding. Repeating it changes nothing.
 
+    A user that may not declare them finds them there: `python -m wa_api set-up-broker` has done it.
+
     Raises:
         aio_pika.exceptions.ChannelPreconditionFailed: one exists with other arguments.
+        aio_pika.exceptions.ChannelNotFoundEntity: one is not there, and this user may not declare it.
         aio_pika.exceptions.AMQPError: the broker goes away, or has not started all of its queues.
     """
+    try:
+        await _declare_all(connection)
+    except ChannelAccessRefused:
+        await _find_all(connection)
+
+
+async def _declare_all(connection: AbstractConnection) -> None:
     async with connection.channel() as channel:
         exchanges = {
             e.name: await channel.declare_exchange(e.name, e.type, durable=True) for e in EXCHANGES
@@ -32,3 +43,16 @@ async def declare_topology(connection: AbstractConnection) -> None:
 
         # The first failure is the reason of all others: it closed the channel.
         await asyncio.gather(*(declare(q.name, q.arguments, q.bindings) for q in QUEUES))
+
+
+async def _find_all(connection: AbstractConnection) -> None:
+    async with connection.channel() as channel:
+        for exchange in EXCHANGES:
+            await channel.declare_exchange(exchange.name, exchange.type, passive=True)
+        gate = asyncio.Semaphore(_DECLARATIONS_AT_ONCE)
+
+        async def find(name: str) -> None:
+            async with gate:
+                await channel.declare_queue(name, passive=True)
+
+        await asyncio.gather(*(find(queue.name) for queue in QUEUES))

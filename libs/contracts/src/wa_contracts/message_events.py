@@ -38,7 +38,7 @@ class MessageSent(Event):
     message_id: str
     """WhatsApp's own id."""
     to: str
-    """As it was sent: a number in digits, or a JID."""
+    """A number in digits, or a JID, with the number that was used: as WhatsApp writes it."""
     type: MessageType
     sent_at: UtcDatetime
     reference: str | None = None

@@ -1,4 +1,4 @@
-"""`python -m wa_api serve|project|deliver|migrate|rebuild`."""
+"""`python -m wa_api serve|project|deliver|migrate|rebuild|rotate-key|set-up-broker`."""
 
 import sys
 

@@ -5,15 +5,15 @@ import secrets
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import SecretStr
 
 from wa_api.database import Connection, Database
+from wa_api.secret_box import SecretBox
 from wa_api.shared_lookups import SharedLookups
 from wa_contracts.ids import SessionId
 
 PREFIX = "wams_"
-_NONCE_BYTES = 12
+"""What secret scanners find a token by: with it, `wams_[A-Za-z0-9_-]{43}`."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,20 @@ class TokenHolder:
 
 
 class Credentials:
-    """The table of tokens. `key` is 32 bytes; the session's id is bound into each cipher text."""
+    """The table of tokens."""
 
-    def __init__(self, database: Database, key: bytes) -> None:
+    def __init__(self, database: Database, secrets: SecretBox) -> None:
+        """`secrets` keeps tokens showable."""
         self._database = database
-        self._cipher = AESGCM(key)
+        self._secrets = secrets
         self._holders = SharedLookups(self._look_up)
 
     async def issue(self, connection: Connection, session_id: SessionId) -> SecretStr:
         """A first token for a new session, inside the caller's transaction."""
         token = _new_token()
-        await connection.execute(_INSERT, session_id, _hash(token), self._seal(session_id, token))
+        await connection.execute(
+            _INSERT, session_id, _hash(token), self._secrets.seal(session_id, token)
+        )
         return SecretStr(token)
 
     async def rotate(self, session_id: SessionId) -> SecretStr | None:
@@ -51,7 +54,7 @@ class Credentials:
         token = _new_token()
         async with self._database.connection() as connection:
             found = await connection.fetchval(
-                _ROTATE, session_id, _hash(token), self._seal(session_id, token)
+                _ROTATE, session_id, _hash(token), self._secrets.seal(session_id, token)
             )
         return SecretStr(token) if found else None
 
@@ -64,7 +67,7 @@ class Credentials:
         """
         async with self._database.connection() as connection:
             cipher = await connection.fetchval(_CIPHER, session_id)
-        return SecretStr(self._open(session_id, cipher)) if cipher else None
+        return SecretStr(self._secrets.open(session_id, cipher)) if cipher else None
 
     async def revoke(self, connection: Connection, session_id: SessionId) -> bool:
         """Refuse the token from the commit of the caller's transaction on. False: no such session."""
@@ -86,14 +89,6 @@ class Credentials:
         if row is None:
             return None
         return TokenHolder(SessionId(row["session_id"]), row["status"], row["queued"] or 0)
-
-    def _seal(self, session_id: SessionId, token: str) -> bytes:
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, token.encode(), session_id.bytes)
-
-    def _open(self, session_id: SessionId, sealed: bytes) -> str:
-        nonce, cipher = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-        return self._cipher.decrypt(nonce, cipher, session_id.bytes).decode()
 
 
 def _new_token() -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
-from wa_contracts.heartbeat import Heartbeat
+from wa_contracts.heartbeat import Heartbeat, SessionPace
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class HostLiveness:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._signs: dict[int, _Sign] = {}
+        self._paces: dict[str, Mapping[UUID, SessionPace]] = {}
 
     def hear(self, heartbeat: Heartbeat) -> None:
         """Take a heartbeat in. A host that leaves is silent at once, where no other took over."""
         if heartbeat.leaving:
             self._signs = {p: s for p, s in self._signs.items() if s.host != heartbeat.host}
             return
+        self._paces[heartbeat.host] = {pace.session_id: pace for pace in heartbeat.paces}
         sign = _Sign(heartbeat.host, self._clock() + heartbeat.good_for_seconds)
         self._signs.update(dict.fromkeys(heartbeat.partitions, sign))
 
@@ -34,6 +37,13 @@ class HostLiveness:
         """The partitions named by a heartbeat that is still good."""
         now = self._clock()
         return [p for p, sign in self._signs.items() if sign.good_until >= now]
+
+    def pace_of(self, session_id: UUID) -> SessionPace | None:
+        """How fast a session may send, if a host that lives says that this is limited."""
+        live = self.hosts()
+        self._paces = {host: paces for host, paces in self._paces.items() if host in live}
+        found = (paces.get(session_id) for paces in self._paces.values())
+        return next((pace for pace in found if pace is not None), None)
 
     def live_hosts(self) -> int:
         """How many hosts those are."""

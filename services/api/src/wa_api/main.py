@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,9 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from wa_api import key_rotation
 from wa_api.app import build_app
+from wa_api.broker_setup import CannotSetUpBroker, set_up_broker
 from wa_api.command_bus import CommandBus
 from wa_api.concurrency import Concurrency
 from wa_api.credentials import Credentials
@@ -29,6 +31,7 @@ from wa_api.feed_tail import FeedTail
 from wa_api.gateway import Gateway
 from wa_api.host_liveness import HostLiveness
 from wa_api.inbox import Inbox
+from wa_api.key_rotation import CannotRotate, KeyRotation
 from wa_api.keys import Keys, derive, load_encryption_key, load_keys
 from wa_api.live import Live
 from wa_api.media_address import MediaAddressRule
@@ -48,6 +51,7 @@ from wa_api.rate_limit import RateLimit
 from wa_api.rebuild import Rebuild
 from wa_api.requests_to_owner import RequestsToOwner
 from wa_api.retention import Retention
+from wa_api.secret_box import SecretBox
 from wa_api.sending import Sending
 from wa_api.server import CannotListen, Server, listen
 from wa_api.session_lifecycle import SessionLifecycle
@@ -57,7 +61,6 @@ from wa_api.sign_in import SignIn
 from wa_api.views import Views
 from wa_api.webhooks.deliveries import Deliveries
 from wa_api.webhooks.endpoints import Endpoints
-from wa_api.webhooks.signing import SecretBox
 from wa_api.webhooks.wiring import build_dispatcher
 from wa_contracts.ids import new_id
 from wa_contracts.runtime.broker import BrokerLink
@@ -68,14 +71,16 @@ from wa_contracts.runtime.traces import configure_traces
 log = structlog.get_logger()
 
 FIRST_ATTEMPT_SECONDS = 15.0
-WEBHOOKS = "webhook secrets"
-"""What their key is derived for."""
+TOKENS, WEBHOOKS = "session tokens", "webhook secrets"
+"""What their keys are derived for."""
 SERVICES = {
     "serve": "wa-api",
     "project": "wa-projector",
     "deliver": "wa-webhooks",
     "migrate": "wa-api-migrate",
     "rebuild": "wa-api-rebuild",
+    "rotate-key": "wa-api-rotate-key",
+    "set-up-broker": "wa-api-set-up-broker",
 }
 """What traces call the process that each command runs."""
 BROKEN_OFF = "The rebuild was broken off. Nothing is changed."
@@ -85,21 +90,14 @@ DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it aga
 def main(arguments: Sequence[str]) -> int:
     """Run one command of `python -m wa_api`; the exit status."""
     parser = argparse.ArgumentParser(prog="wa_api")
-    parser.add_argument("command", choices=SERVICES)
+    parser.add_argument("command", choices=tuple(COMMANDS))
     command = parser.parse_args(arguments).command
     settings = load_settings()
     configure_logs(settings.log_level, settings.log_format)
     configure_traces(SERVICES[command], settings.otel_exporter_otlp_endpoint)
-    work: dict[str, Any] = {
-        "serve": _serve,
-        "project": _project,
-        "deliver": _deliver,
-        "migrate": _migrate,
-        "rebuild": _rebuild,
-    }
     try:
-        uvloop.run(work[command](settings))
-    except (CannotListen, CannotRebuild, OSError) as error:  # or an unreadable key, no database …
+        uvloop.run(COMMANDS[command](settings))
+    except (*REFUSALS, OSError) as error:  # or an unreadable key, no database …
         sys.stderr.write(f"{error or 'The database did not answer in time.'}\n")
         return 1
     return 0
@@ -121,6 +119,31 @@ async def _deliver(settings: Settings) -> None:
 
 async def _rebuild(settings: Settings) -> None:
     await run_rebuild(settings, _signalled())
+
+
+async def _rotate_key(settings: Settings) -> None:
+    if settings.token_encryption_key is None or settings.former_token_encryption_key is None:
+        raise CannotRotate(
+            "Give the new key as TOKEN_ENCRYPTION_KEY and the one that it follows as "
+            "FORMER_TOKEN_ENCRYPTION_KEY. Nothing was changed."
+        )
+    await run_key_rotation(settings, settings.token_encryption_key)
+
+
+async def _set_up_broker(settings: Settings) -> None:
+    wanted = {
+        "BROKER_MANAGEMENT_URL": settings.broker_management_url,
+        "API_BROKER_PASSWORD": settings.api_broker_password,
+        "SESSION_HOST_BROKER_PASSWORD": settings.session_host_broker_password,
+    }
+    given = {name: value.get_secret_value() for name, value in wanted.items() if value is not None}
+    if missing := [name for name in wanted if name not in given]:
+        raise CannotSetUpBroker(f"{', '.join(missing)} is not set. Nothing was changed.")
+    await set_up_broker(
+        given["BROKER_MANAGEMENT_URL"],
+        api_password=given["API_BROKER_PASSWORD"],
+        session_host_password=given["SESSION_HOST_BROKER_PASSWORD"],
+    )
 
 
 async def _serve(settings: Settings) -> None:
@@ -167,7 +190,7 @@ async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asy
         database = Database(settings.api_database_url.get_secret_value())
         await stack.enter_async_context(database)
         registry = CollectorRegistry()
-        secrets = SecretBox(derive(encryption_key, WEBHOOKS))
+        secrets = _secret_box(settings, encryption_key, WEBHOOKS)
         dispatcher = build_dispatcher(settings, database, secrets, WebhookMetrics(registry))
         port = settings.webhooks_metrics_port
         stack.enter_context(metrics_served(registry, _first_address(settings.host), port))
@@ -202,6 +225,36 @@ async def run_rebuild(settings: Settings, stop: asyncio.Event) -> None:
             await rebuild.run({BROKEN_OFF: stop, DATABASE_LOST: lost})
             await rebuild.delete_queue()
         await clear(url)
+
+
+async def run_key_rotation(settings: Settings, encryption_key: SecretStr) -> None:
+    """Seal everything with this key that the settings' former one sealed.
+
+    Raises:
+        CannotRotate: not all of it could be done; the text says why.
+    """
+    unreadable = 0
+    async with Database(settings.api_database_url.get_secret_value(), size=1) as database:
+        rotation = KeyRotation(database)
+        for purpose, columns in {
+            TOKENS: (key_rotation.TOKENS,),
+            WEBHOOKS: (key_rotation.WEBHOOK_SECRETS, key_rotation.FORMER_WEBHOOK_SECRETS),
+        }.items():
+            for column in columns:
+                box = _secret_box(settings, encryption_key, purpose)
+                unreadable += (await rotation.rotate(column, box)).unreadable
+    if unreadable:
+        raise CannotRotate(
+            f"{unreadable} secrets were sealed with neither of the two keys; the log names them. "
+            "All others are under the new key. Rotate those tokens and webhook secrets one by one."
+        )
+
+
+def _secret_box(settings: Settings, encryption_key: SecretStr, purpose: str) -> SecretBox:
+    former = settings.former_token_encryption_key
+    return SecretBox(
+        derive(encryption_key, purpose), None if former is None else derive(former, purpose)
+    )
 
 
 def _retention(settings: Settings, database: Database, *, shadow: bool = False) -> Retention:
@@ -266,7 +319,7 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
     media_link = BrokerLink(amqp_url, "wa_api, media", limit_pieces)
     bus = CommandBus(publish_link)
     views = Views(database, liveness)
-    credentials = Credentials(database, derive(keys.encryption, "session tokens"))
+    credentials = Credentials(database, _secret_box(settings, keys.encryption, TOKENS))
     feed = Feed(database)
     live = Live(settings.api_database_url.get_secret_value())
     requests = RequestsToOwner(bus=bus, outcomes=outcomes, views=views, reply_to=inbox.reply_to)
@@ -305,7 +358,7 @@ def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway
         dead_letters=DeadLetters(database, publish_link),
         webhooks=Endpoints(
             database,
-            SecretBox(derive(keys.encryption, WEBHOOKS)),
+            _secret_box(settings, keys.encryption, WEBHOOKS),
             overlap=timedelta(seconds=settings.webhook_secret_overlap_seconds),
         ),
         webhook_deliveries=Deliveries(database),
@@ -344,3 +397,16 @@ async def _running(*parts: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
 def _first_address(host: str) -> str:
     first = host.partition(",")[0].strip()
     return "127.0.0.1" if first == "localhost" else first
+
+
+COMMANDS: Mapping[str, Callable[[Settings], Coroutine[Any, Any, None]]] = {
+    "serve": _serve,
+    "project": _project,
+    "deliver": _deliver,
+    "migrate": _migrate,
+    "rebuild": _rebuild,
+    "rotate-key": _rotate_key,
+    "set-up-broker": _set_up_broker,
+}
+REFUSALS = (CannotListen, CannotRebuild, CannotRotate, CannotSetUpBroker)
+"""What ends a command with a sentence of its own."""

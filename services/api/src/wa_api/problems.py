@@ -26,6 +26,7 @@ _STATUS: Mapping[str, int] = {
     "request_too_slow": 408,
     "not_acceptable": 406,
     "pairing_unavailable": 409,
+    "token_unreadable": 409,
     "not_cancellable": 409,
     "not_resendable": 409,
     "message_cancelled": 409,
@@ -137,6 +138,15 @@ def not_found(what: str) -> Problem:
 def no_qr(code: str, sentence: str) -> Problem:
     """404: there is no QR code to show; the code says why."""
     return Problem(code, sentence, status=404)
+
+
+def token_unreadable() -> Problem:
+    """409: the token holds, but its copy for showing is under another key."""
+    return Problem(
+        "token_unreadable",
+        "The token goes on working but cannot be shown: it was encrypted with another "
+        "TOKEN_ENCRYPTION_KEY. Rotate it to have one that can.",
+    )
 
 
 def broker_unavailable() -> Problem:

@@ -15,8 +15,10 @@ class Settings(BaseSettings):
     `host` is a comma-separated list of addresses to listen on; `localhost` stands for both
     127.0.0.1 and ::1. `media_allowed_hosts` are host names or addresses, comma-separated, that media may
     come from although they are private; `webhook_allowed_hosts` are those that webhooks may go to. `trusted_proxies` are addresses or networks, comma-separated,
-    whose X-Forwarded-Proto and X-Forwarded-For are believed. Traces go to `otel_exporter_otlp_endpoint`,
-    over HTTP; without it none are made. Durations are in the unit that the name
+    whose X-Forwarded-Proto and X-Forwarded-For are believed. What `former_token_encryption_key` sealed can
+    still be read, until `rotate-key` has sealed it anew. `set-up-broker` alone wants the three settings of the
+    broker's administration. Traces go to `otel_exporter_otlp_endpoint`, over HTTP; without it none are
+    made. Durations are in the unit that the name
     ends with.
     """
 
@@ -28,8 +30,12 @@ class Settings(BaseSettings):
     projector_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9465
     admin_key: SecretStr | None = None
     token_encryption_key: SecretStr | None = None
+    former_token_encryption_key: SecretStr | None = None
     api_database_url: SecretStr = SecretStr("postgresql://wa_api@localhost:5432/whatsapp")
     amqp_url: SecretStr = SecretStr("amqp://guest:guest@localhost:5672/")
+    broker_management_url: SecretStr | None = None
+    api_broker_password: SecretStr | None = None
+    session_host_broker_password: SecretStr | None = None
     data_dir: Path = Path(".data")
     media_root: Path | None = None
     media_allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()

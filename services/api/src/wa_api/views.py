@@ -28,8 +28,20 @@ class View(BaseModel):
     )
 
 
+class Pacing(View):
+    """How fast a session may send. Days are those of UTC; `next_send_at` is None if it may now."""
+
+    per_minute: float | None
+    per_day: int | None
+    sent_today: int
+    next_send_at: UtcDatetime | None
+
+
 class Session(View):
-    """A session. `connected_at` is the start of the present working period, or None."""
+    """A session. `connected_at` is the start of the present working period, or None.
+
+    `pacing` is None where its sends are not limited.
+    """
 
     session_id: UUID
     name: str | None
@@ -40,6 +52,7 @@ class Session(View):
     connected_at: UtcDatetime | None
     created_at: UtcDatetime
     last_error: str | None
+    pacing: Pacing | None = None
 
 
 class SessionWithToken(Session):
@@ -99,7 +112,7 @@ class Views:
         """One session."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SESSION, self._liveness.live_partitions(), session_id)
-        return _session(row) if row else None
+        return self._session(row) if row else None
 
     async def sessions(
         self, status: SessionStatus | None, after: Place | None, limit: int
@@ -114,9 +127,14 @@ class Views:
                 after and after.id,
                 limit + 1,
             )
-        items = [_session(row) for row in rows[:limit]]
+        items = [self._session(row) for row in rows[:limit]]
         last = Place(items[-1].created_at, items[-1].session_id) if len(rows) > limit else None
         return Page(items=items, next_cursor=last and last.cursor())
+
+    def _session(self, row: asyncpg.Record) -> Session:
+        pace = self._liveness.pace_of(row["session_id"])
+        pacing = None if pace is None else Pacing(**pace.model_dump(by_alias=False))
+        return Session.model_validate({**row, "pacing": pacing})
 
     async def qr_code(self, session_id: UUID) -> QRCode | None:
         """The code to scan now, or None if there is none or it ran out."""
@@ -158,10 +176,6 @@ class Views:
         """Up to which of its events the session is projected; 0 for none."""
         async with self._database.connection() as connection:
             return await connection.fetchval(_APPLIED, session_id) or 0
-
-
-def _session(row: asyncpg.Record) -> Session:
-    return Session.model_validate(dict(row))
 
 
 def _message(row: asyncpg.Record) -> Message:

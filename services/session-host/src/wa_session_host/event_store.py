@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -87,6 +88,15 @@ def _stored(row: asyncpg.Record) -> StoredEvent:
     return StoredEvent(**dict(row))
 
 
+SENT_TODAY = """
+SELECT session_id, count(*) FILTER (WHERE occurred_at >= $2) AS today, max(occurred_at) AS last_at
+FROM events
+WHERE partition = $1 AND type IN ('message.sent', 'message.unknown')
+  AND occurred_at >= $2::timestamptz - interval '1 hour'
+GROUP BY session_id
+"""
+
+
 class EventStore:
     """Reads, and the positions that the owner of a partition keeps."""
 
@@ -144,6 +154,13 @@ class EventStore:
     async def unknown_outcomes(self, session_id: SessionId) -> list[StoredEvent]:
         """The streams of a session's messages that once ended as unknown, in the order of storing."""
         return [_stored(row) for row in await self._pool.fetch(UNKNOWN_OUTCOMES, session_id)]
+
+    async def sent_since(
+        self, partition: int, day: datetime
+    ) -> dict[SessionId, tuple[int, datetime]]:
+        """How many messages each session has sent, perhaps or certainly, since the day's begin, and when last."""
+        rows = await self._pool.fetch(SENT_TODAY, partition, day)
+        return {SessionId(row["session_id"]): (row["today"], row["last_at"]) for row in rows}
 
     async def message_of(self, session_id: SessionId, whatsapp_id: str) -> MessageId | None:
         """Our id of the message that WhatsApp knows by this id in this session."""

@@ -27,6 +27,7 @@ from wa_session_host.media import MediaFetcher
 from wa_session_host.media_delivery import MediaDelivery
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.outbox import Outbox
+from wa_session_host.pacing import PaceRule
 from wa_session_host.partition import Ports
 from wa_session_host.retention import Retention
 from wa_session_host.settings import Settings
@@ -93,6 +94,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                 ),
                 clock=clock,
                 queue_limit=settings.session_queue_limit,
+                pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
                 login_seconds=settings.login_seconds,
                 media_delivery=MediaDelivery(
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes

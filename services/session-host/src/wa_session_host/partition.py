@@ -10,6 +10,7 @@ from datetime import datetime
 import asyncpg
 import structlog
 
+from wa_contracts.heartbeat import SessionPace
 from wa_contracts.ids import SessionId
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.runtime.traces import within
@@ -24,6 +25,7 @@ from wa_session_host.media import MediaFetcher
 from wa_session_host.media_delivery import MediaDelivery
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.outbox import Outbox
+from wa_session_host.pacing import Pace, PaceRule, SentBefore
 from wa_session_host.relay import Relay
 from wa_session_host.retention import Retention
 from wa_session_host.runner import OpenMessage
@@ -51,6 +53,7 @@ class Ports:
     retention: Retention
     clock: Callable[[], datetime]
     queue_limit: int
+    pace: PaceRule
     login_seconds: float
     media_delivery: MediaDelivery
     metrics: HostMetrics
@@ -68,6 +71,7 @@ class Partition:
         self.relay = Relay(ports.outbox, claim.relayed_position)
         self.announced = False
         self._open_position = claim.open_position
+        self._sent_before: dict[SessionId, SentBefore] = {}
         self._lost_sends: list[tuple[SessionId, OpenMessage]] = []
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -76,6 +80,11 @@ class Partition:
         ports = self.ports
         sequences = await ports.store.sequences(self.number)
         ports.writer.open_partition(self.number, self.token, sequences, self._stored)
+        ports.writer.open_partition(self.number, self.token, sequences, self.relay.offer)
+        if ports.pace.is_on:
+            day = ports.clock().replace(hour=0, minute=0, second=0, microsecond=0)
+            sent = await ports.store.sent_since(self.number, day)
+            self._sent_before = {one: SentBefore(*facts) for one, facts in sent.items()}
         for events in _by_stream(await ports.store.session_streams(self.number)):
             self._add(events[0].session_id, session_state(events), events[-1].stream_version)
         after = self.relay.relayed_position
@@ -204,11 +213,23 @@ class Partition:
             media=ports.media,
             clock=ports.clock,
             metrics=ports.metrics,
+            pace=Pace(
+                ports.pace,
+                self._sent_before.get(session_id, SentBefore(0, None)),
+                clock=ports.clock,
+                jitter=random.uniform,
+            ),
             login_seconds=ports.login_seconds,
             keep=ports.retention.keep,
         )
         self.sessions[session_id] = owner
         return owner
+
+    def paces(self) -> Iterable[SessionPace]:
+        """How fast its sessions may send, where that is limited."""
+        for owner in self.sessions.values():
+            if owner.status is not None and (pace := owner.runner.pace.shown(owner.id)) is not None:
+                yield pace
 
     def mark(self) -> Mark:
         """How far this partition was relayed, and from where on its messages may be open."""

@@ -32,6 +32,7 @@ from wa_session_host.engine.port import (
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaError, MediaFetcher
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.pacing import Pace
 from wa_session_host.stored_event import Append, StoredEvent
 
 log = structlog.get_logger()
@@ -83,10 +84,15 @@ class Runner:
         media: MediaFetcher,
         clock: Callable[[], datetime],
         metrics: HostMetrics,
+        pace: Pace,
         on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
         on_deaf: Callable[[], Awaitable[None]],
     ) -> None:
-        """`on_outcome` hears how each send ended, `on_deaf` of a connection that swallows messages."""
+        """`pace` says when the next send may begin.
+
+        `on_outcome` hears how each send ended, `on_deaf` of a connection that swallows messages.
+        """
+        self.pace = pace
         self._session_id = session_id
         self._partition = partition
         self._writer = writer
@@ -149,7 +155,7 @@ class Runner:
 
         Gives whether the session is idle: then a text may begin in the append that queues it.
         """
-        is_idle = self._engine is not None and not self._draining and len(self) == 0
+        is_idle = self._can_begin and not self._draining and len(self) == 0
         self._coming += 1
         self._beginning = self._beginning or is_idle
         try:
@@ -158,6 +164,11 @@ class Runner:
             self._coming -= 1
             self._beginning = self._beginning and not is_idle
             self._changed.set()
+
+    @property
+    def _can_begin(self) -> bool:
+        """Whether the session works and its pace lets it send."""
+        return self._engine is not None and self.pace.due_at() is None
 
     def enqueue(self, message: OpenMessage) -> None:
         """Send this after all before it."""
@@ -216,7 +227,7 @@ class Runner:
         while True:
             while not self._may_deliver:
                 self._changed.clear()
-                await self._changed.wait()
+                await self._change_or_turn()
             self._current = self._queue.popleft()
             try:
                 await self._deliver_traced(self._current)
@@ -229,7 +240,17 @@ class Runner:
         """What has begun is always ended: by its send, or by saying that it did not go out."""
         if not self._queue or self._has_begun:
             return self._has_begun
-        return not self._draining and (self._engine or self._refusal) is not None
+        return not self._draining and (self._refusal is not None or self._can_begin)
+
+    async def _change_or_turn(self) -> None:
+        """Until something changes, or the pace lets the session send again."""
+        waits_for_its_turn = bool(self._queue) and self._engine is not None
+        seconds = self.pace.seconds_left() if waits_for_its_turn else 0.0
+        try:
+            async with asyncio.timeout(seconds or None):
+                await self._changed.wait()
+        except TimeoutError:
+            return
 
     async def _deliver_traced(self, message: OpenMessage) -> None:
         ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
@@ -264,6 +285,7 @@ class Runner:
         if isinstance(outcome, domain.MessageSendDeferred):
             await self._append(message, outcome)
         else:
+            self.pace.count()
             await self._end(message, outcome)
         if isinstance(outcome, MessageSent) and message.queued_at is not None:
             took = self._clock() - message.queued_at
@@ -297,7 +319,12 @@ class Runner:
             return domain.failed(facts, error.code, str(error))
         except OutcomeUnknown as error:
             return domain.outcome_unknown(facts, str(error))
-        return domain.sent(facts, acknowledged.message_id, acknowledged.at)
+        return domain.sent(
+            facts,
+            acknowledged.message_id,
+            acknowledged.at,
+            number=acknowledged.number,
+        )
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)

@@ -28,6 +28,7 @@ from wa_session_host.event_store import EventStore
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaFetcher
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.pacing import Pace
 from wa_session_host.receipts import Receipts
 from wa_session_host.runner import Runner
 from wa_session_host.stored_event import Append
@@ -64,6 +65,7 @@ class SessionOwner:
         media: MediaFetcher,
         clock: Callable[[], datetime],
         metrics: HostMetrics,
+        pace: Pace,
         login_seconds: float,
         keep: timedelta,
     ) -> None:
@@ -96,6 +98,7 @@ class SessionOwner:
             media=media,
             clock=clock,
             metrics=metrics,
+            pace=pace,
             on_outcome=self._receipts.ended,
             on_deaf=self._end_deaf_engine,
         )

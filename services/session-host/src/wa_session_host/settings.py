@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     media_max_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
     media_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     session_queue_limit: int = Field(default=10_000, gt=0)
+    pace_per_minute: float | None = Field(default=None, gt=0)
+    pace_per_day: int | None = Field(default=None, ge=1)
+    """How many messages each session sends at most; without a limit where nothing is said."""
     retention_days: int = Field(default=30, ge=2)
     """For how long a finished message stays; two days at least, for the idempotency keys."""
     lease_seconds: float = Field(default=10, ge=2)
@@ -50,6 +53,11 @@ class Settings(BaseSettings):
     simulated_qr_seconds: float = Field(default=20, gt=0)
     simulated_qr_codes: int = Field(default=6, gt=0)
     simulated_receipts: bool = True
+
+    @field_validator("pace_per_minute", "pace_per_day", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("media_allowed_hosts", mode="before")
     @classmethod

@@ -297,6 +297,7 @@ class Supervisor:
             sessions=sum(len(partition.sessions) for partition in announced),
             good_for_seconds=self._beat_lasts,
             leaving=leaving,
+            paces=tuple(pace for partition in announced for pace in partition.paces()),
         )
 
     async def _sign_out(self) -> None:

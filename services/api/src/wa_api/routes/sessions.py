@@ -3,6 +3,7 @@
 from typing import Annotated, TypeVar
 from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -10,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from wa_api.auth import Admin, TokenOf
 from wa_api.gateway import TheGateway
 from wa_api.paging import Cursor, Page, place_of
-from wa_api.problems import not_found
+from wa_api.problems import not_found, token_unreadable
 from wa_api.request_body import read_json
 from wa_api.routes.documented import errors, json_body
 from wa_api.send_request import Text
@@ -164,11 +165,16 @@ async def request_pairing_code(
     return code
 
 
-@admin.get("/{session_id}/token", summary="Show the token", responses=errors(400, 401, 404, 503))
+@admin.get(
+    "/{session_id}/token", summary="Show the token", responses=errors(400, 401, 404, 409, 503)
+)
 async def show_token(session_id: UUID, response: Response, gateway: TheGateway) -> SessionWithToken:
     """The session with its present token."""
     response.headers.update(NO_STORE)
-    return _there(await gateway.lifecycle.show_token(SessionId(session_id)))
+    try:
+        return _there(await gateway.lifecycle.show_token(SessionId(session_id)))
+    except InvalidTag as error:
+        raise token_unreadable() from error
 
 
 @admin.post(

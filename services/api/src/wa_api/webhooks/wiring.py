@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from wa_api.database import Database
 from wa_api.metrics import WebhookMetrics
+from wa_api.secret_box import SecretBox
 from wa_api.settings import Settings
 from wa_api.webhooks.backlog import Backlog
 from wa_api.webhooks.courier import Road
@@ -12,7 +13,6 @@ from wa_api.webhooks.dispatcher import Dispatcher
 from wa_api.webhooks.fan_out import FanOut
 from wa_api.webhooks.outgoing import Outgoing
 from wa_api.webhooks.retrying import RetryRule
-from wa_api.webhooks.signing import SecretBox
 from wa_api.webhooks.upkeep import Upkeep
 
 

@@ -1,6 +1,6 @@
 """An outgoing message: its states, and what commands and the engine's answers do to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, assert_never
 
@@ -196,12 +196,19 @@ def _failed(command: SendMessage | FailMessage, error: ErrorDetail) -> tuple[Eve
     )
 
 
-def sent(facts: Facts, message_id: str, at: datetime) -> MessageSent:
-    """The event of WhatsApp's ack."""
+def sent(
+    facts: Facts,
+    message_id: str,
+    at: datetime,
+    *,
+    number: str | None = None,
+) -> MessageSent:
+    """The event of WhatsApp's ack. `number` is the recipient's, as WhatsApp writes it."""
+    _, at_sign, server = facts.to.partition("@")
     return MessageSent(
         id=facts.id,
         message_id=message_id,
-        to=facts.to,
+        to=facts.to if number is None else f"{number}{at_sign}{server}",
         type=facts.type,
         sent_at=at,
         reference=facts.reference,
@@ -284,7 +291,7 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
         case MessageSendDeferred(), _:
             return Queued(state.facts)
         case MessageSent(), _:
-            return Sent(state.facts, event.message_id)
+            return Sent(replace(state.facts, to=event.to), event.message_id)
         case MessageDelivered(), _:
             return Sent(state.facts, event.message_id, MessageStatus.DELIVERED)
         case MessageRead(), _:

@@ -1,7 +1,6 @@
 """WhatsApp's message protobuf: made from what users send, read from what arrives."""
 
 import asyncio
-import io
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from typing import Any
@@ -15,16 +14,11 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     VideoMessage,
 )
 from neonize.utils.enum import MediaType, MediaTypeToMMS
-from PIL import Image
 
 from wa_contracts.commands import MessageType
 from wa_session_host.domain.observations import MessageSeen
 from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import MediaFile, Outgoing
-
-THUMBNAIL_PIXELS = 72
-PIXEL_LIMIT = 50_000_000
-"""Larger images are sent without a thumbnail: decoding them could cost the worker its memory."""
 
 UPLOAD_AS = {
     MessageType.IMAGE: MediaType.MediaImage,
@@ -66,8 +60,7 @@ async def build(client: Any, message: Outgoing) -> Message:
         fields["caption"] = message.text
     match message.type:
         case MessageType.IMAGE:
-            picture = await asyncio.to_thread(_picture, data)
-            return Message(imageMessage=ImageMessage(**fields, **picture))
+            return Message(imageMessage=ImageMessage(**fields, **_shown(message.media)))
         case MessageType.VIDEO:
             return Message(videoMessage=VideoMessage(**fields))
         case _:
@@ -83,19 +76,15 @@ def _document(fields: dict[str, Any], media: MediaFile) -> Message:
     return Message(documentWithCaptionMessage=FutureProofMessage(message=document))
 
 
-def _picture(data: bytes) -> dict[str, Any]:
-    """Width, height and thumbnail; nothing if the picture cannot be decoded within the limit."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if width * height > PIXEL_LIMIT:
-                return {"width": width, "height": height}
-            image.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-            out = io.BytesIO()
-            image.convert("RGB").save(out, "JPEG", quality=60)
-    except (OSError, ValueError, Image.DecompressionBombError):
+def _shown(media: MediaFile) -> dict[str, Any]:
+    """Width, height and thumbnail; nothing if it could not be decoded."""
+    if media.preview is None:
         return {}
-    return {"width": width, "height": height, "JPEGThumbnail": out.getvalue()}
+    return {
+        "width": media.preview.width,
+        "height": media.preview.height,
+        "JPEGThumbnail": b64decode(media.preview.thumbnail),
+    }
 
 
 async def download(client: Any, media: ReceivedMedia) -> bytes:

@@ -1,9 +1,10 @@
-"""The process that engine workers are forked from.
+"""The process that engine workers, and decoders of media, are forked from.
 
 It has imported everything but the Go library, so that workers share those pages (13 MB of their
-own before login instead of 40). It has one thread and no event loop; for each number on its control
-socket it takes the descriptor that came along, forks a worker around it, and answers with the number
-and the worker's process id, which is nobody else's word. It ends when the control socket ends. Its environment has SPHINX=1, which keeps neonize from loading the library.
+own before login instead of 40). It has one thread and no event loop; for each order on its control
+socket it takes the descriptor that came along, forks what the order names around it, and answers with
+the order and the process id, which is nobody else's word. It ends when the control socket ends. Its
+environment has SPHINX=1, which keeps neonize from loading the library.
 """
 
 import array
@@ -15,8 +16,10 @@ import sys
 
 from wa_session_host.content_type import bring_libmagic
 
-ORDER, STARTED = struct.Struct("=Q"), struct.Struct("=i")
-"""What the host sends, a number; and what follows on it in the answer, a process id."""
+WORKER, DECODER = b"w", b"d"
+ORDER, STARTED = struct.Struct("=cQ"), struct.Struct("=i")
+"""What the host sends, a kind and a number; and what follows on it in the answer, a process id."""
+
 _HOLDS_LIBRARY = ("neonize",)
 _KEEPS = ("neonize.proto",)
 
@@ -31,14 +34,16 @@ def preload() -> None:
     import neonize.aioze.client  # noqa: F401, PLC0415
 
     import wa_session_host.engine.worker  # noqa: F401, PLC0415
+    from wa_session_host.engine import decoder  # noqa: PLC0415
 
+    decoder.preload()
     for name in list(sys.modules):
         if name.startswith(_HOLDS_LIBRARY) and not name.startswith(_KEEPS):
             del sys.modules[name]
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a worker for every descriptor received; return at the end of the stream."""
+    """Fork a process for every descriptor received; return at the end of the stream."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host ends us by closing the socket
     while True:
@@ -52,19 +57,20 @@ def serve(control: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 control.close()
-                _become_worker(descriptor)
+                _become(message[:1], descriptor)
             os.close(descriptor)
             control.sendall(message + STARTED.pack(pid))
 
 
-def _become_worker(descriptor: int) -> None:
-    from wa_session_host.engine import worker  # noqa: PLC0415 - preloaded
+def _become(kind: bytes, descriptor: int) -> None:
+    from wa_session_host.engine import decoder, worker  # noqa: PLC0415 - preloaded
 
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.environ.pop("SPHINX", None)
-        status = worker.main(socket.socket(fileno=descriptor))
+        work = decoder.main if kind == DECODER else worker.main
+        status = work(socket.socket(fileno=descriptor))
     finally:
         os._exit(status)
 

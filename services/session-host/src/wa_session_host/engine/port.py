@@ -18,12 +18,22 @@ from wa_session_host.domain.received_media import ReceivedMedia
 
 
 @dataclass(frozen=True)
+class Preview:
+    """What is shown of a picture before it is downloaded. `thumbnail` is base64 of a small JPEG."""
+
+    width: int
+    height: int
+    thumbnail: str
+
+
+@dataclass(frozen=True)
 class MediaFile:
     """Media ready to send: a file that the engine only reads."""
 
     path: Path
     mime_type: str
     file_name: str | None
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +48,15 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """WhatsApp's server has the message, under its own id."""
+    """WhatsApp's server has the message, under its own id.
+
+    `number` is the recipient's in digits, as WhatsApp writes it; None where it was not asked
+    (groups, JIDs that hide the number) or told only such a JID.
+    """
 
     message_id: str
     at: datetime
+    number: str | None = None
 
 
 class NotSent(Exception):
@@ -82,6 +97,9 @@ class Engine(Protocol):
 
     async def send(self, message: Outgoing) -> Acknowledged:
         """Send one message and wait for the server's ack, at most 75 s.
+
+        Before the first message to a number WhatsApp is asked whose it is, and the message goes to
+        the account that it names: its number may be written otherwise (Brazil's ninth digit).
 
         Raises:
             NotSent: not connected, or the lease does not cover a send: send it later.

@@ -9,16 +9,18 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import structlog
 
+from wa_contracts.commands import MessageType
 from wa_contracts.ids import SessionId
 from wa_contracts.replies import PairingCode
 from wa_session_host.domain.observations import EngineCrashed, EngineEnding, LinkedDevice, Seen
 from wa_session_host.domain.received_media import ReceivedMedia
-from wa_session_host.engine.forkserver import ORDER, STARTED
+from wa_session_host.engine.forkserver import DECODER, ORDER, STARTED, WORKER
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
@@ -28,6 +30,7 @@ from wa_session_host.engine.port import (
     PairingUnavailable,
     Refused,
 )
+from wa_session_host.engine.previews import Previews
 from wa_session_host.engine.protocol import (
     Alive,
     Answer,
@@ -71,11 +74,14 @@ class WorkerEngine:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         pid: int | None,
+        previews: Previews,
     ) -> None:
         """The streams are the host's end of the socket pair, `pid` is the fork server's word.
 
         The worker is told to begin once it is there, with the deadline that is in force then.
+        It decodes no media itself: `previews` are made for it.
         """
+        self._previews = previews
         self._begin = begin
         self._begun = asyncio.Event()
         self._reader = reader
@@ -113,9 +119,10 @@ class WorkerEngine:
 
     async def send(self, message: Outgoing) -> Acknowledged:
         """See `Engine.send`."""
+        ready = await self._with_preview(message)
         try:
             answer = await self._call(
-                lambda call: SendCall(call, message), timeout=SEND_TIMEOUT_SECONDS
+                lambda call: SendCall(call, ready), timeout=SEND_TIMEOUT_SECONDS
             )
         except TimeoutError as error:
             raise OutcomeUnknown("The engine gave no answer in time.") from error
@@ -128,6 +135,12 @@ class WorkerEngine:
                 raise NotSent(answer.message)
             case _:
                 raise OutcomeUnknown(answer.message)
+
+    async def _with_preview(self, message: Outgoing) -> Outgoing:
+        if message.media is None or message.type is not MessageType.IMAGE:
+            return message
+        preview = await self._previews.of(message.media.path)
+        return replace(message, media=replace(message.media, preview=preview))
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         """See `Engine.pairing_code`."""
@@ -285,6 +298,7 @@ class WorkerEngines:
         self._starting = asyncio.Lock()
         self._orders = count()
         self._engines: set[WorkerEngine] = set()
+        self.previews = Previews(partial(self._hand_over, DECODER))
         self._deadline = 0.0
 
     async def prepare(self) -> None:
@@ -298,13 +312,12 @@ class WorkerEngines:
         await self._pace.turn()
         ours, theirs = socket.socketpair()
         try:
-            async with self._starting:
-                pid = await self._hand_over(theirs)
+            pid = await self._hand_over(WORKER, theirs)
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
-        engine = WorkerEngine(begin, reader, writer, pid)
+        engine = WorkerEngine(begin, reader, writer, pid, self.previews)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
 
@@ -331,23 +344,32 @@ class WorkerEngines:
             return f"{self._device_store.removeprefix('sqlite://')}/{session_id}.db"
         return self._device_store
 
-    async def _hand_over(self, worker_end: socket.socket) -> int | None:
-        """Have a worker forked; its process id, or None if that did not come about."""
-        if self._control is None or self._server is None or self._server.returncode is not None:
-            await self._start_server()
-        assert self._control is not None
-        order = ORDER.pack(next(self._orders))
-        socket.send_fds(self._control, [order], [worker_end.fileno()])
+    async def _hand_over(self, kind: bytes, its_end: socket.socket) -> int | None:
+        """Have a process of that kind forked around its end of a socket pair.
+
+        Its process id, or None if that did not come about.
+        """
+        async with self._starting:
+            if self._control is None or self._server is None or self._server.returncode is not None:
+                await self._start_server()
+            assert self._control is not None
+            order = ORDER.pack(kind, next(self._orders))
+            socket.send_fds(self._control, [order], [its_end.fileno()])
+            try:
+                async with asyncio.timeout(FORK_SECONDS):
+                    return await self._started(self._control, order)
+            except (TimeoutError, ConnectionError) as error:
+                log.warning("process_not_forked", reason=type(error).__name__)
+        return None
+
+    async def _started(self, control: socket.socket, order: bytes) -> int | None:
+        """What was forked for an order; None at the end of the stream."""
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(FORK_SECONDS):
-                while answer := await loop.sock_recv(self._control, ORDER.size + STARTED.size):
-                    # What answers an earlier order, whose start was broken off, is passed over.
-                    if answer.startswith(order):
-                        pid: int = STARTED.unpack(answer[ORDER.size :])[0]
-                        return pid
-        except (TimeoutError, ConnectionError) as error:
-            log.warning("worker_not_forked", reason=type(error).__name__)
+        while answer := await loop.sock_recv(control, ORDER.size + STARTED.size):
+            # What answers an earlier order, whose start was broken off, is passed over.
+            if answer.startswith(order):
+                pid: int = STARTED.unpack(answer[ORDER.size :])[0]
+                return pid
         return None
 
     async def _start_server(self) -> None:

@@ -6,12 +6,13 @@ all sessions by settings or for one by its recipients:
     to ends with 0000 → refused, not_on_whatsapp      to ends with 0001 → refused, send_failed
     to ends with 0002 → outcome unknown               to ends with 0003 → not sent, connection drops
     to ends with 0004 → acknowledged after 2 s        to ends with 0005 → answered with the same
+    to ends with 0006 → WhatsApp writes the number without its fifth digit
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import count
@@ -82,6 +83,10 @@ class _Line:
         self.timers.add(handle)
 
 
+def _as_whatsapp_writes(number: str) -> str:
+    return number[:4] + number[5:] if number.endswith("0006") else number
+
+
 class SimulatedEngine:
     """One simulated connection."""
 
@@ -148,6 +153,9 @@ class SimulatedEngine:
             message_id = await self._script.server.accept(self._session_id, message)
             return Acknowledged(message_id, datetime.now(UTC))
         acknowledged = self._acknowledge(message)
+        if not message.to.endswith(("@lid", "@g.us")):
+            number = _as_whatsapp_writes(message.to.partition("@")[0])
+            acknowledged = replace(acknowledged, number=number)
         if message.to.partition("@")[0].endswith("0005"):
             self._line.later(0.05, await self._answer(message, acknowledged))
         return acknowledged

@@ -44,12 +44,14 @@ from wa_session_host.engine.meaning import (
     send_error,
     trouble,
 )
+from wa_session_host.engine.numbers import Numbers, Registered
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
     NotSent,
     Outgoing,
     PairingUnavailable,
+    Refused,
 )
 from wa_session_host.engine.protocol import Begin
 
@@ -126,6 +128,7 @@ class WhatsApp:
             loop.call_soon_threadsafe(self._events.put_nowait, (code, data))
 
         self._client = self._make_client(on_event)
+        self._numbers = Numbers(self._ask_for_number)
 
     def _make_client(self, on_event: Callable[[int, bytes], None]) -> _Client:
         props = DeviceProps(os="WhatsApp Multi-Session Manager", platformType=DeviceProps.CHROME)
@@ -183,13 +186,8 @@ class WhatsApp:
         """The receipt with its chat's number, where the device store knows it beside the LID."""
         [chat] = seen.chats
         jid = parse_jid(chat)
-        if jid.Server != "lid":
-            return seen
-        try:
-            number = await self._client.get_pn_from_lid(jid)
-        except NeonizeError:
-            return seen
-        return replace(seen, chats=(chat, f"{number.User}@{number.Server}"))
+        number = await self._number_of(jid) if jid.Server == "lid" else None
+        return replace(seen, chats=(chat, f"{number}@s.whatsapp.net")) if number else seen
 
     def _understand(self, code: int, data: bytes) -> tuple[Seen, ...]:
         match code:
@@ -236,16 +234,54 @@ class WhatsApp:
 
     async def send(self, message: Outgoing) -> Acknowledged:
         """See `Engine.send`."""
+        recipient = await self._recipient(message.to)
+        to = message.to if recipient is None else recipient.jid
         try:
             body = await content.build(self._client, message)
         except NeonizeError as error:
             raise NotSent(f"The media could not be uploaded: {error}") from error
-        to = parse_jid(message.to if "@" in message.to else f"{message.to}@s.whatsapp.net")
         try:
-            answer = await self._client.send_message(to, body)
+            answer = await self._client.send_message(parse_jid(to), body)
         except NeonizeError as error:
             raise send_error(str(error)) from error
-        return Acknowledged(answer.ID, from_timestamp(answer.Timestamp))
+        return Acknowledged(
+            answer.ID,
+            from_timestamp(answer.Timestamp),
+            number=recipient.number if recipient is not None else None,
+        )
+
+    async def _recipient(self, to: str) -> Registered | None:
+        """The account behind a number; None for a group, or a JID that hides the number."""
+        number, _, server = to.partition("@")
+        if server not in {"", "s.whatsapp.net"}:
+            return None
+        found = await self._numbers.look_up(number)
+        if found is None:
+            raise Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+        return found
+
+    async def _ask_for_number(self, number: str) -> Registered | None:
+        """Ask WhatsApp. Its answer names the account by either kind of JID."""
+        try:
+            answers = await self._client.is_on_whatsapp(f"+{number}")
+        except NeonizeError as error:
+            raise NotSent(f"WhatsApp did not say whether the number is there: {error}") from error
+        found = next((one for one in answers if one.IsIn), None)
+        if found is None:
+            return None
+        jid = format_jid(found.JID)
+        if found.JID.Server != "lid":
+            return Registered(jid, found.JID.User)
+        told = await self._number_of(found.JID)
+        return Registered(f"{told}@s.whatsapp.net" if told else jid, told)
+
+    async def _number_of(self, lid: proto.JID) -> str | None:
+        """The number that the device store keeps beside a LID."""
+        try:
+            user: str = (await self._client.get_pn_from_lid(lid)).User
+        except NeonizeError:
+            return None
+        return user or None
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         """See `Engine.pairing_code`. Works after the first QR code was shown."""

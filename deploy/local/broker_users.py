@@ -1,0 +1,47 @@
+"""A broker user for each service on the local stack's own RabbitMQ."""
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from deploy.local.servers import RabbitMQServer
+from wa_contracts.broker_users import API, SESSION_HOST, BrokerUser, definitions
+
+
+@dataclass(frozen=True)
+class BrokerUrls:
+    """AMQP URLs: the administrator's, which event consumers may use here, and each service's."""
+
+    administrator: str
+    api: str
+    session_host: str
+
+
+def same_for_all(url: str) -> BrokerUrls:
+    """Of a broker that was named: whoever runs it decides about users."""
+    return BrokerUrls(url, url, url)
+
+
+async def provide(server: RabbitMQServer, url: str | None = None) -> BrokerUrls:
+    """Make or renew users and topology in the vhost of `url`, by default the server's own."""
+    url = url or server.url
+    vhost = unquote(urlsplit(url).path.removeprefix("/"))
+    passwords = {user: _password(url, user) for user in (API, SESSION_HOST)}
+    wanted = base64.b64encode(json.dumps(definitions(passwords, vhost)).encode()).decode()
+    await server.evaluate(f'ok = rabbit_definitions:import_raw(base64:decode(<<"{wanted}">>)).')
+    return BrokerUrls(url, _as(url, API), _as(url, SESSION_HOST))
+
+
+def _as(url: str, user: BrokerUser) -> str:
+    parts = urlsplit(url)
+    login = f"{user.name}:{quote(_password(url, user), safe='')}"
+    return parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port}").geturl()
+
+
+def _password(url: str, user: BrokerUser) -> str:
+    """Derived from the administrator's, so that no second secret has to be kept."""
+    secret = unquote(urlsplit(url).password or "")
+    return hmac.new(secret.encode(), user.name.encode(), hashlib.sha256).hexdigest()[:32]

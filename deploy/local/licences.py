@@ -1,0 +1,63 @@
+"""Every package that the images carry has a licence that is allowed: `make check` runs this."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.local import shipped
+
+_PARTS = re.compile(r"\s*(?:;|\bAND\b|\bOR\b)\s*")
+ALLOWED = frozenset(
+    {
+        *("MIT", "MIT License", "MIT-0", "MIT-CMU", "0BSD", "ISC", "ISC License (ISCL)"),
+        *("BSD License", "BSD-2-Clause", "BSD-3-Clause", "3-Clause BSD License"),
+        *("Apache-2.0", "Apache 2.0", "Apache License Version 2.0", "Apache Software License"),
+        *("PSF-2.0", "Python Software Foundation License"),
+        *("MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)"),
+    }
+)
+BY_HAND = {
+    # Its wheel names no licence in its metadata and carries the text of Apache-2.0. Its Go library
+    # has more in it: see docs/security.md, Supply chain.
+    "neonize": "Apache-2.0",
+}
+
+
+def report(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(package, version, licence) of each that is installed here, as its own metadata says."""
+    tool = Path(sys.executable).with_name("pip-licenses")
+    listed = subprocess.run(
+        [tool, "--format=json", "--with-system", "--from=mixed", "--packages", *names],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return [
+        (one["Name"], one["Version"], BY_HAND.get(one["Name"], one["License"]))
+        for one in json.loads(listed)
+    ]
+
+
+def is_allowed(licence: str) -> bool:
+    """Whether each licence of an expression is. Of a choice (OR) all have to be, to keep it simple."""
+    return all(part in ALLOWED for part in _PARTS.split(licence))
+
+
+def main() -> int:
+    found = report(shipped.packages())
+    if "--list" in sys.argv:
+        for name, version, licence in found:
+            print(f"{name} {version}: {licence}")
+    refused = [one for one in found if not is_allowed(one[2])]
+    for name, version, licence in refused:
+        print(
+            f"{name} {version}: the licence {licence!r} is not on the list in deploy/local/licences.py"
+        )
+    return 1 if refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""RabbitMQ's users as data: each service may touch what is its own, and declares nothing that lasts.
+
+The default exchange (`amq.default`) is the one thing that both may write to: the api puts dead
+letters back and marks the end of a rebuild by it, a host replays, logs QR events without their
+code and hands media over. RabbitMQ cannot limit it to some queues.
+"""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wa_contracts.topology import (
+    COMMANDS,
+    DEAD_LETTERS,
+    EVENTS,
+    EXCHANGES,
+    HEARTBEATS,
+    PROJECTOR,
+    QUEUES,
+)
+
+_SALT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class BrokerUser:
+    """A user's name, and patterns of the names that it may declare, write to and read from.
+
+    To bind a queue is to write to it and to read from the exchange.
+    """
+
+    name: str
+    configure: tuple[str, ...]
+    write: tuple[str, ...]
+    read: tuple[str, ...]
+
+
+def _literally(name: str) -> str:
+    return name.replace(".", r"\.")
+
+
+_OWN_QUEUES = (r"amq\.gen.*", r"wa\.rebuild\..+")
+"""Replies, heartbeats, media under way; and a rebuild's."""
+
+API = BrokerUser(
+    name="wa_api",
+    configure=_OWN_QUEUES,
+    write=(_literally(COMMANDS), r"amq\.default", *_OWN_QUEUES),
+    read=tuple(map(_literally, (EVENTS, HEARTBEATS, PROJECTOR, DEAD_LETTERS))) + _OWN_QUEUES,
+)
+SESSION_HOST = BrokerUser(
+    name="wa_session_host",
+    configure=(),
+    write=(_literally(EVENTS), _literally(HEARTBEATS), r"amq\.default"),
+    read=(rf"{_literally(COMMANDS)}\.p[0-9]+",),
+)
+
+
+def definitions(passwords: Mapping[BrokerUser, str], vhost: str = "/") -> dict[str, Any]:
+    """RabbitMQ's definitions of these users, their permissions and the whole topology.
+
+    Importing them again changes passwords and permissions; queues that are there stay as they are.
+    """
+    return {
+        "users": [
+            {
+                "name": user.name,
+                "password_hash": _hashed(password),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": "",
+            }
+            for user, password in passwords.items()
+        ],
+        "permissions": [
+            {
+                "user": user.name,
+                "vhost": vhost,
+                "configure": _pattern(user.configure),
+                "write": _pattern(user.write),
+                "read": _pattern(user.read),
+            }
+            for user in passwords
+        ],
+        "exchanges": [
+            {
+                "name": exchange.name,
+                "vhost": vhost,
+                "type": exchange.type,
+                "durable": True,
+                "auto_delete": False,
+                "internal": False,
+                "arguments": {},
+            }
+            for exchange in EXCHANGES
+        ],
+        "queues": [
+            {
+                "name": queue.name,
+                "vhost": vhost,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": queue.arguments,
+            }
+            for queue in QUEUES
+        ],
+        "bindings": [
+            {
+                "source": exchange,
+                "vhost": vhost,
+                "destination": queue.name,
+                "destination_type": "queue",
+                "routing_key": key,
+                "arguments": {},
+            }
+            for queue in QUEUES
+            for exchange, key in queue.bindings
+        ],
+    }
+
+
+def _pattern(names: tuple[str, ...]) -> str:
+    """One regular expression; `^$` matches no name."""
+    return f"^({'|'.join(names)})$" if names else "^$"
+
+
+def _hashed(password: str) -> str:
+    """Source: RabbitMQ, "Password hashing": base64 of the salt and SHA-256 of salt and password."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    digest = hashlib.sha256(salt + password.encode()).digest()
+    return base64.b64encode(salt + digest).decode()

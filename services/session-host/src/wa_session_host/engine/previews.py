@@ -1,0 +1,67 @@
+"""What a phone shows of a picture before it is downloaded, had from a process that decodes it."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pydantic_core import from_json, to_json
+
+from wa_session_host.engine.port import Preview, Refused
+
+PIXEL_LIMIT = 50_000_000
+MEMORY_BYTES = 320 * 1024 * 1024
+"""Enough for that many pixels of four bytes, once."""
+SECONDS = 15.0
+AT_ONCE = 2
+"""Of one host."""
+ANSWER_BYTES = 256 * 1024
+
+TOO_COSTLY = "The image takes more memory or time to decode than one image is given."
+
+
+class Previews:
+    """Asks a fresh decoder for each picture, a few at a time."""
+
+    def __init__(self, hand_over: Callable[[socket.socket], Awaitable[object]]) -> None:
+        """`hand_over` has a decoder forked at the other end of the socket pair."""
+        self._hand_over = hand_over
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def of(self, path: Path) -> Preview | None:
+        """Its size and a thumbnail; None if it cannot be decoded, which does not keep it from being sent.
+
+        Raises:
+            Refused: `media_too_large`: it has too many pixels, or decoding it cost too much.
+        """
+        async with self._places:
+            answer = await self._ask(path)
+        if not answer:
+            raise Refused("media_too_large", TOO_COSTLY)
+        said = from_json(answer)
+        if "too_large" in said:
+            raise Refused("media_too_large", said["too_large"])
+        return Preview(**said) if said else None
+
+    async def _ask(self, path: Path) -> bytes:
+        """The answer; empty if the decoder has ended without one."""
+        ours, theirs = socket.socketpair()
+        try:
+            await self._hand_over(theirs)
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        request = {
+            "path": str(path.absolute()),
+            "pixels": PIXEL_LIMIT,
+            "memory": MEMORY_BYTES,
+            "seconds": SECONDS,
+        }
+        try:
+            async with asyncio.timeout(SECONDS + 5):
+                writer.write(to_json(request))
+                return await reader.read(ANSWER_BYTES)
+        except (TimeoutError, ConnectionError):
+            return b""
+        finally:
+            writer.close()
