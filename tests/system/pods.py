@@ -1,6 +1,7 @@
 """Processes of a ring standing for pods: probed and ended as the manifests say."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -33,7 +34,7 @@ class Kubelet:
     def __init__(self, ring: Ring) -> None:
         self._ring = ring
         self.restarted: list[str] = []
-        """Liveness probes that failed, each a step towards a restart."""
+        """What failed its liveness probe as often in a row as makes Kubernetes restart it."""
 
     async def replace(self, name: str) -> None:
         """End a ready process within its grace period, start it again, wait until it is ready.
@@ -50,7 +51,7 @@ class Kubelet:
 
     async def _ready(self, name: str) -> None:
         await eventually(
-            lambda: self._passes(name, "readinessProbe"), within=20, what=f"{name} is ready"
+            lambda: self._passes(name, "readinessProbe"), within=40, what=f"{name} is ready"
         )
 
     @asynccontextmanager
@@ -62,15 +63,17 @@ class Kubelet:
             watch.cancel()
 
     async def _watch(self) -> None:
+        failures: Counter[str] = Counter()
         while True:
             for name in [n for n in self._ring.processes if n.partition("-")[0] in _WORKLOADS]:
-                if not await self._passes(name, "livenessProbe"):
+                is_alive = await self._passes(name, "livenessProbe")
+                failures[name] = 0 if is_alive else failures[name] + 1
+                if failures[name] == _container(name)["livenessProbe"]["failureThreshold"]:
                     self.restarted.append(name)
             await asyncio.sleep(PROBE_EVERY_SECONDS)
 
     async def _passes(self, name: str, kind: str) -> bool:
-        container = _template(name)["spec"]["containers"][0]
-        probe: Mapping[str, Any] = container[kind]
+        probe: Mapping[str, Any] = _container(name)[kind]
         ask, role = probe["httpGet"], name.partition("-")[0]
         port = self._ring.processes[name].orders.env[_PORT_SETTINGS[role, ask["port"]]]
         async with httpx.AsyncClient(timeout=probe["timeoutSeconds"], trust_env=False) as client:
@@ -85,3 +88,8 @@ def _template(name: str) -> Resource:
     kind, workload = _WORKLOADS[name.partition("-")[0]]
     template: Resource = one("production", kind, workload)["spec"]["template"]
     return template
+
+
+def _container(name: str) -> Resource:
+    container: Resource = _template(name)["spec"]["containers"][0]
+    return container
