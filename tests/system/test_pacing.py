@@ -29,7 +29,6 @@ async def test_a_daily_cap_holds_over_a_restart_and_is_shown(new_ring: NewRing) 
 
     async def shown() -> dict[str, Any]:
         pacing = (await ring.session(session["sessionId"]))["pacing"]
-        assert pacing is not None
         assert pacing["sentToday"] == 2
         assert pacing["nextSendAt"].endswith("T00:00:00Z")
         assert (pacing["perMinute"], pacing["perDay"]) == (None, 2)

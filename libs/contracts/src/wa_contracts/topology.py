@@ -1,4 +1,4 @@
-"""RabbitMQ's exchanges, queues, bindings and keys as data. Every process declares all of it.
+"""RabbitMQ's exchanges, queues, bindings and keys as data. Every process declares all that it may.
 
 commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition
 events     wa.events (topic)     v1.<sessionId>.<event> → wa.projector, wa.events.log, consumers

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from wa_api.database import Database
@@ -18,6 +18,10 @@ from wa_contracts.session_events import DesiredState, SessionStatus
 from wa_contracts.wire import UtcDatetime
 
 HOST_SILENT = "host_silent"
+
+
+def _is_none(value: object) -> bool:
+    return value is None
 
 
 class View(BaseModel):
@@ -40,7 +44,7 @@ class Pacing(View):
 class Session(View):
     """A session. `connected_at` is the start of the present working period, or None.
 
-    `pacing` is None where its sends are not limited.
+    `pacing` is left out where its sends are not limited.
     """
 
     session_id: UUID
@@ -52,7 +56,7 @@ class Session(View):
     connected_at: UtcDatetime | None
     created_at: UtcDatetime
     last_error: str | None
-    pacing: Pacing | None = None
+    pacing: Annotated[Pacing | None, Field(exclude_if=_is_none)] = None
 
 
 class SessionWithToken(Session):
