@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 _FORGET_ABOVE = 10_000
-REFUSALS_PER_SECOND = 100
+REFUSALS_PER_SECOND = 50
 HELD_BACK_SECONDS = 0.5
 """Who is refused has to wait anyway; meanwhile the others are served."""
 
