@@ -52,6 +52,7 @@ async def explore(ring: Ring, token: str | None, *options: str) -> Explored:
             "PYTHONPATH": str(FOLDER.parents[1]),
             "SCHEMATHESIS_HOOKS": "tests.security.known_formats",
         },
+        cwd=ring.directory,  # it keeps what it found where it runs
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

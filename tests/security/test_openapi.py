@@ -3,7 +3,7 @@
 from tests.security.explore import ENVIRONMENT, callers_of, explore
 from tests.system.conftest import NewRing
 
-SHORT = ("--phases", "fuzzing,stateful", "--max-examples", "2", "--generation-deterministic")
+SHORT = ("--phases", "fuzzing,stateful", "--max-examples", "1", "--generation-deterministic")
 
 
 async def test_no_answer_breaks_the_document(new_ring: NewRing) -> None:
