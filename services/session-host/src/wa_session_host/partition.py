@@ -80,7 +80,6 @@ class Partition:
         ports = self.ports
         sequences = await ports.store.sequences(self.number)
         ports.writer.open_partition(self.number, self.token, sequences, self._stored)
-        ports.writer.open_partition(self.number, self.token, sequences, self.relay.offer)
         if ports.pace.is_on:
             day = ports.clock().replace(hour=0, minute=0, second=0, microsecond=0)
             sent = await ports.store.sent_since(self.number, day)
