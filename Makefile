@@ -27,7 +27,7 @@ demo: $(READY) ## The same with simulated phones and some sessions, in a data di
 
 test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to choose)
 	@$(LOCAL) tools
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## Format, lint, types, import rules, dependencies, what deploy/ would deploy, the published contract, no machine's names
 	@$(BIN)/ruff format --check $(SOURCES)

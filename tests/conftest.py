@@ -42,6 +42,24 @@ __all__ = [
 ]
 
 
+LONGEST_FIRST = (
+    "tests/faults/test_soak.py",
+    "tests/faults/test_strikes.py",
+    "tests/browser/test_looks.py",
+    "tests/system/test_session_states.py",
+    "tests/system/test_fail_over_real.py",
+    "tests/system/test_outages.py",
+)
+"""Modules that would keep one process busy after the other ones have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest; else nothing changes."""
+    last = len(LONGEST_FIRST)
+    ranks = {module: rank for rank, module in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], last))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

@@ -95,6 +95,9 @@ class Field:
         open_messages = [row for row in projected.values() if row["status"] not in ENDED]
         public = sum(row["session_sequence"] is not None for row in stored)
         queued = {row["stream"] for row in stored if row["type"] == "message.queued"}
+        lives = {row["stream"]: row["type"] for row in stored if row["type"].startswith("session.")}
+        unrest = {stream: last for stream, last in lives.items() if last != "session.connected"}
+        assert not unrest, f"sessions are on their way: {unrest}"
         assert not open_messages, f"{len(open_messages)} messages are open"
         assert len(self.consumed) >= public, f"{len(self.consumed)} of {public} were consumed"
         assert len(projected) >= len(queued), f"{len(projected)} of {len(queued)} are projected"

@@ -170,7 +170,10 @@ async def _scraped(ring: Ring) -> Scrape:
     async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
         for name, setting in settings.items():
             port = ring.processes[name].orders.env[setting]
-            answer = await client.get(f"http://127.0.0.1:{port}/metrics")
+            try:
+                answer = await client.get(f"http://127.0.0.1:{port}/metrics")
+            except httpx.TransportError as error:
+                raise AssertionError(f"{name} shows nothing yet: {error!r}") from error
             assert answer.status_code == 200
             scrape.read(answer.text)
     return scrape

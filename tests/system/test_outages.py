@@ -194,7 +194,7 @@ async def test_the_broker_is_away_at_the_start_and_later(
     load, kubelet = Load(ring, session["token"]), Kubelet(ring)
     async with kubelet.watching(), asyncio.TaskGroup() as group:
         group.create_task(load.run())
-        await load.answered(200, within=5)
+        await load.answered(200, within=15)
         await server.stop()
         await load.answered(503, within=5)
         await load.only(503, OUTAGE_SECONDS)
@@ -238,7 +238,7 @@ async def test_the_database_is_away_at_the_start_and_later(
     load, kubelet = Load(ring, session["token"]), Kubelet(ring)
     async with kubelet.watching(), asyncio.TaskGroup() as group:
         group.create_task(load.run())
-        await load.answered(200, within=5)
+        await load.answered(200, within=15)
         for away in (server.stop, server.kill):
             await away()
             await load.answered(503, within=10)
