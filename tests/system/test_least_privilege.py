@@ -308,6 +308,7 @@ async def enable_management(server: EmbeddedRabbitMQ, port: int) -> None:
     plugins = server.directory / "enabled_plugins"
     plugins.write_text("[rabbitmq_management].\n")
     await server.evaluate(
-        f"application:set_env(rabbitmq_management, tcp_config, "
-        f'[{{ip, "127.0.0.1"}}, {{port, {port}}}]), rabbit_plugins:ensure("{plugins}"), ok.'
+        f"rabbit:await_startup(), application:set_env(rabbitmq_management, tcp_config, "
+        f'[{{ip, "127.0.0.1"}}, {{port, {port}}}]), '
+        f'{{ok, _, _}} = rabbit_plugins:ensure("{plugins}"), ok.'
     )

@@ -233,6 +233,9 @@ async def test_the_database_is_away_at_the_start_and_later(
     assert int(refused.headers["retry-after"]) >= 1
     await says(ring, "host-0", "waiting_for_database")
     assert (await ring.admin.get("/readyz")).json()["database"] == "unavailable"
+    for name in ("api-0", "projector", "host-0"):
+        assert await ring.end(name, within=10), f"{name} waits, and does not end when it is told to"
+        await ring.restart(name)
     await server.start()
     session = await created(ring)
     load, kubelet = Load(ring, session["token"]), Kubelet(ring)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 import asyncpg
@@ -37,6 +37,7 @@ log = structlog.get_logger()
 
 PREFETCH = 200
 RETRY_SECONDS = 1.0
+CONNECT_SECONDS = 5.0
 USAGE = "usage: python -m wa_session_host run|migrate"
 
 
@@ -72,7 +73,9 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         health = Health(lambda: [p for s in supervisor_ready for p in s.partitions])
         server = await health.start(settings.health_host, settings.health_port)
         stack.push_async_callback(server.cleanup)
-        pool = await _database(settings)
+        pool = await _database(settings, stop)
+        if pool is None:
+            return
         stack.push_async_callback(pool.close)
         publishing, consuming, handing_over = await stack.enter_async_context(_broker(settings))
         engines = _engines(settings)
@@ -143,19 +146,25 @@ def _media(settings: Settings) -> MediaFetcher:
     )
 
 
-async def _database(settings: Settings) -> "asyncpg.Pool[asyncpg.Record]":
-    """The pool; waits for the database and says so."""
-    while True:
+async def _database(
+    settings: Settings, stop: asyncio.Event
+) -> "asyncpg.Pool[asyncpg.Record] | None":
+    """The pool; waits for the database and says so. None if it is to stop before."""
+    while not stop.is_set():
         try:
             return await asyncpg.create_pool(
                 settings.session_host_database_url.get_secret_value(),
                 min_size=3,
                 max_size=6,
+                timeout=CONNECT_SECONDS,
                 command_timeout=30,
             )
         except (OSError, asyncpg.PostgresError, TimeoutError) as error:
             log.warning("waiting_for_database", error=repr(error))
-            await asyncio.sleep(RETRY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await stop.wait()
+    return None
 
 
 @asynccontextmanager
