@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic_core import from_json, to_json
 
-from wa_session_host.engine.port import Preview, Refused
+from wa_session_host.engine.port import NotSent, Preview, Refused
 
 PIXEL_LIMIT = 50_000_000
 MEMORY_BYTES = 320 * 1024 * 1024
@@ -23,8 +23,8 @@ TOO_COSTLY = "The image takes more memory or time to decode than one image is gi
 class Previews:
     """Asks a fresh decoder for each picture, a few at a time."""
 
-    def __init__(self, hand_over: Callable[[socket.socket], Awaitable[object]]) -> None:
-        """`hand_over` has a decoder forked at the other end of the socket pair."""
+    def __init__(self, hand_over: Callable[[socket.socket], Awaitable[int | None]]) -> None:
+        """`hand_over` has a decoder forked at the other end of the socket pair; None if it cannot."""
         self._hand_over = hand_over
         self._places = asyncio.Semaphore(AT_ONCE)
 
@@ -33,6 +33,7 @@ class Previews:
 
         Raises:
             Refused: `media_too_large`: it has too many pixels, or decoding it cost too much.
+            NotSent: no decoder can be started now, which says nothing about the picture.
         """
         async with self._places:
             answer = await self._ask(path)
@@ -47,9 +48,12 @@ class Previews:
         """The answer; empty if the decoder has ended without one."""
         ours, theirs = socket.socketpair()
         try:
-            await self._hand_over(theirs)
+            pid = await self._hand_over(theirs)
         finally:
             theirs.close()
+        if pid is None:
+            ours.close()
+            raise NotSent("No process could be started to decode the image.")
         reader, writer = await asyncio.open_connection(sock=ours)
         request = {
             "path": str(path.absolute()),

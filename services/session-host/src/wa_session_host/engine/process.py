@@ -354,11 +354,13 @@ class WorkerEngines:
                 await self._start_server()
             assert self._control is not None
             order = ORDER.pack(kind, next(self._orders))
-            socket.send_fds(self._control, [order], [its_end.fileno()])
             try:
+                socket.send_fds(self._control, [order], [its_end.fileno()])
                 async with asyncio.timeout(FORK_SECONDS):
                     return await self._started(self._control, order)
-            except (TimeoutError, ConnectionError) as error:
+            except (
+                OSError
+            ) as error:  # TimeoutError among them, and a fork server that has just ended
                 log.warning("process_not_forked", reason=type(error).__name__)
         return None
 
