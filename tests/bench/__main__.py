@@ -7,7 +7,6 @@ prints one table, writes bench.json and bench.svg to `--folder`. Best on a machi
 import argparse
 import asyncio
 import random
-import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,15 +22,12 @@ MEASURES: Mapping[str, Callable[[Servers], Awaitable[Sequence[Figure]]]] = {
 
 async def measure(names: Sequence[str], *, short: bool) -> list[Figure]:
     """Take the measures, each on an installation of its own."""
-    directory = Path(tempfile.mkdtemp(prefix="wa-bench-"))
     figures: list[Figure] = []
-    try:
-        async with started_servers(directory, short=short) as servers:
+    with tempfile.TemporaryDirectory(prefix="wa-bench-", ignore_cleanup_errors=True) as directory:
+        async with started_servers(Path(directory), short=short) as servers:
             for name in names:
                 print(f"Measuring: {name} …", flush=True)
                 figures += await MEASURES[name](servers)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
     return figures
 
 

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from tests.bench.rebuild import resident_megabytes
-from tests.bench.standing import standing_ring
 from tests.deadlines import eventually
+from tests.standing import standing_ring
 from tests.system.ring import Ring
 
 CALM_SECONDS = 15.0

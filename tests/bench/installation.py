@@ -1,9 +1,8 @@
 """What is measured: servers of the run's own, and the product on them."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 import httpx
 
-from deploy.local import databases, servers
+from deploy.local import databases
 from deploy.local.children import Child, Orders
 from deploy.local.ports import free_port
 from deploy.local.services import python_module
 from tests.deadlines import eventually
+from tests.standing import standing_servers
 from tests.system.ring import Ring
 
 SIMULATED = {
@@ -89,11 +89,6 @@ class Servers:
 @asynccontextmanager
 async def started_servers(directory: Path, *, short: bool) -> AsyncIterator[Servers]:
     """Start both, end both."""
-    async with AsyncExitStack() as stack:
-        postgres = servers.postgres_server(directory / "postgres")
-        stack.push_async_callback(postgres.stop)
-        rabbitmq = servers.rabbitmq_server(directory / "rabbitmq")
-        stack.push_async_callback(rabbitmq.stop)
-        await asyncio.gather(postgres.start(), rabbitmq.start())
+    async with standing_servers(directory) as (postgres, rabbitmq):
         pids = {"Postgres": postgres.pids[0], "RabbitMQ": rabbitmq.pids[0]}
         yield Servers(directory, postgres.url, rabbitmq.url, pids, short, count(1))

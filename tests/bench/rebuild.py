@@ -5,7 +5,6 @@
 
 import argparse
 import asyncio
-import shutil
 import tempfile
 import time
 from contextlib import AsyncExitStack
@@ -13,9 +12,10 @@ from pathlib import Path
 
 import asyncpg
 
-from deploy.local import databases, servers
+from deploy.local import databases
 from deploy.local.children import Child
 from deploy.local.databases import Databases
+from tests.standing import standing_servers
 from tests.system.ring import Ring
 
 SESSIONS = 50
@@ -73,11 +73,7 @@ async def fill(store: Databases, messages: int) -> None:
 async def measure(events: int, directory: Path) -> list[tuple[str, object]]:
     """Fill, rebuild, and say how it went."""
     async with AsyncExitStack() as stack:
-        postgres = servers.postgres_server(directory / "postgres")
-        stack.push_async_callback(postgres.stop)
-        rabbitmq = servers.rabbitmq_server(directory / "rabbitmq")
-        stack.push_async_callback(rabbitmq.stop)
-        await asyncio.gather(postgres.start(), rabbitmq.start())
+        postgres, rabbitmq = await stack.enter_async_context(standing_servers(directory))
         store = await databases.provide(postgres.url, "bench", "bench_devices")
         ring = Ring(
             directory=directory / "ring",
@@ -142,12 +138,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100_000)
     events = parser.parse_args().events
-    directory = Path(tempfile.mkdtemp(prefix="wa-bench-rebuild-"))
-    try:
-        for name, value in asyncio.run(measure(events, directory)):
+    with tempfile.TemporaryDirectory(prefix="wa-bench-", ignore_cleanup_errors=True) as directory:
+        for name, value in asyncio.run(measure(events, Path(directory))):
             print(f"{name:<50} {value}")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

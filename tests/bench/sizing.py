@@ -7,7 +7,6 @@ Each session is linked, sends a message, and is then left alone for a moment.
 import argparse
 import asyncio
 import re
-import shutil
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,8 +15,9 @@ import asyncpg
 import httpx
 import psutil
 
-from deploy.local import databases, servers
+from deploy.local import databases
 from tests.bench.rebuild import resident_megabytes
+from tests.standing import standing_servers
 from tests.system.linking import link
 from tests.system.ring import Ring
 from tests.whatsapp import StandIn
@@ -33,11 +33,7 @@ WHERE usename LIKE 'wa\\_%' GROUP BY usename ORDER BY usename
 async def measure(sessions: int, directory: Path) -> list[tuple[str, object]]:
     """Link so many sessions, one after the other, and look."""
     async with AsyncExitStack() as stack:
-        postgres = servers.postgres_server(directory / "postgres")
-        stack.push_async_callback(postgres.stop)
-        rabbitmq = servers.rabbitmq_server(directory / "rabbitmq")
-        stack.push_async_callback(rabbitmq.stop)
-        await asyncio.gather(postgres.start(), rabbitmq.start())
+        postgres, rabbitmq = await stack.enter_async_context(standing_servers(directory))
         whatsapp = await stack.enter_async_context(StandIn.start())
         ring = Ring(
             directory=directory / "ring",
@@ -87,12 +83,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=10)
     sessions = parser.parse_args().sessions
-    directory = Path(tempfile.mkdtemp(prefix="wa-bench-sizing-"))
-    try:
-        for name, value in asyncio.run(measure(sessions, directory)):
+    with tempfile.TemporaryDirectory(prefix="wa-bench-", ignore_cleanup_errors=True) as directory:
+        for name, value in asyncio.run(measure(sessions, Path(directory))):
             print(f"{name:<44} {value}")
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
-from deploy.local import databases, servers
+from deploy.local import databases
 from deploy.local.databases import Databases
 from deploy.local.servers import PostgresServer, RabbitMQServer
 from tests.deadlines import eventually
@@ -25,6 +25,7 @@ from tests.faults.findings import ENDED, Findings
 from tests.faults.strikes import Strike
 from tests.proxy import Proxy, proxy_to
 from tests.queues import is_consumed
+from tests.standing import standing_servers
 from tests.system.ring import Ring
 from wa_contracts.consumer import subscribe
 from wa_contracts.envelope import Envelope
@@ -137,11 +138,7 @@ async def stored_events(store: Databases) -> list[dict[str, Any]]:
 async def a_field(directory: Path) -> AsyncIterator[Field]:
     """A field on servers and processes of its own."""
     async with AsyncExitStack() as stack:
-        postgres = servers.postgres_server(directory / "postgres")
-        stack.push_async_callback(postgres.stop)
-        rabbitmq = servers.rabbitmq_server(directory / "rabbitmq")
-        stack.push_async_callback(rabbitmq.stop)
-        await asyncio.gather(postgres.start(), rabbitmq.start())
+        postgres, rabbitmq = await stack.enter_async_context(standing_servers(directory))
         store = await databases.provide(postgres.url, "struck", "struck_devices")
         log = directory / "recorded.jsonl"
         address = await stack.enter_async_context(recording(log))

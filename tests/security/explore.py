@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.standing import standing_ring
+from tests.standing import standing_ring
 from tests.system.ring import Ring
 
 FOLDER = Path(__file__).parent
