@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from tests.api.scripted_host import ScriptedHost
 from tests.deadlines import eventually
 from wa_api.keys import Keys
-from wa_api.main import run_api, run_projector
+from wa_api.processes import run_api, run_projector
 from wa_api.settings import Settings
 
 ADMIN_KEY = "the-admin-key-of-the-tests"

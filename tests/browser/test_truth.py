@@ -10,6 +10,7 @@ from tests.deadlines import eventually
 from tests.proxy import Proxy, proxy_to
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
+from wa_api.live import ANSWER_SECONDS, PROBE_EVERY_SECONDS
 
 LEASE_SECONDS = 10
 SOON_MS = 5_000
@@ -101,7 +102,8 @@ async def test_the_only_host_killed_the_page_stops_saying_working_within_the_lea
 async def test_the_overview_soon_tells_what_is_away_and_what_is_back(
     browser: Browser, ring: Ring
 ) -> None:
-    """2 s at most on a calm machine (docs/guarantees.md); a database that hangs included."""
+    """Within 2 s on a calm machine; a database that hangs included (docs/guarantees.md)."""
+    assert PROBE_EVERY_SECONDS + ANSWER_SECONDS <= 1.5
     async with (
         proxy_to(ring.databases.api) as (database, database_url),
         proxy_to(ring.broker) as (broker, broker_url),

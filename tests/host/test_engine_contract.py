@@ -41,8 +41,9 @@ from wa_session_host.engine.port import (
     Outgoing,
     Refused,
 )
-from wa_session_host.engine.process import WorkerEngine, WorkerEngines
+from wa_session_host.engine.process import WorkerEngine
 from wa_session_host.engine.simulated import Script, SimulatedEngines
+from wa_session_host.engine.workers import Pace, WorkerEngines
 
 NUMBER = "919876543210"
 RECIPIENT = "12345678900"
@@ -420,8 +421,8 @@ async def test_a_worker_that_answers_is_left_alone(
 
 async def test_starts_are_paced_and_the_first_waits_for_nobody() -> None:
     async with asyncio.timeout(1):
-        await process.Pace(per_second=0.1).turn()
-    pace = process.Pace(per_second=50)
+        await Pace(per_second=0.1).turn()
+    pace = Pace(per_second=50)
     clock = asyncio.get_running_loop().time
     began = clock()
     await asyncio.gather(*(pace.turn() for _ in range(11)))

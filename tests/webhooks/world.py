@@ -13,7 +13,7 @@ from tests.webhooks.receiver import Received, Receiver
 from wa_api.credentials import Credentials
 from wa_api.database import Database
 from wa_api.keys import derive
-from wa_api.main import WEBHOOKS, run_deliverer
+from wa_api.processes import WEBHOOKS, run_deliverer
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter
 from wa_api.secret_box import SecretBox

@@ -28,8 +28,8 @@ class Heartbeat(Wire):
     """A host lives and owns these partitions, whose state it has published up to now.
 
     `sessions` counts the sessions of those partitions, `paces` has those that are paced, `leaving` is
-    set by the last one. Without
-    another one within `good_for_seconds` none of the host's sessions counts as working.
+    set by the last one. Without another one within `good_for_seconds` none of the host's sessions
+    counts as working.
     """
 
     host: str

@@ -16,9 +16,9 @@ from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.migrations import migrate
 from wa_contracts.runtime.traces import configure_traces
 from wa_session_host.database_clock import DatabaseClock
-from wa_session_host.engine.process import WorkerEngines
 from wa_session_host.engine.simulated import Script, SimulatedEngines
 from wa_session_host.engine.simulated_server import SimulatedServer
+from wa_session_host.engine.workers import WorkerEngines
 from wa_session_host.event_store import EventStore
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.health import Health

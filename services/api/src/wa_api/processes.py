@@ -1,0 +1,298 @@
+"""The processes of the api: each builds what it needs from the settings and runs until it is told to stop."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from wa_api import key_rotation
+from wa_api.app import build_app
+from wa_api.command_bus import CommandBus
+from wa_api.concurrency import Concurrency
+from wa_api.credentials import Credentials
+from wa_api.dashboard_views import DashboardViews
+from wa_api.database import Database
+from wa_api.dead_letter_collector import DeadLetterCollector
+from wa_api.dead_letters import DeadLetters
+from wa_api.feed import Feed
+from wa_api.feed_tail import FeedTail
+from wa_api.gateway import Gateway
+from wa_api.host_liveness import HostLiveness
+from wa_api.inbox import Inbox
+from wa_api.key_rotation import CannotRotate, KeyRotation
+from wa_api.keys import Keys, derive
+from wa_api.live import Live
+from wa_api.media_address import MediaAddressRule
+from wa_api.media_downloads import MediaDownloads, limit_pieces
+from wa_api.message_requests import MessageRequests
+from wa_api.metrics import (
+    ApiMetrics,
+    FeedMetrics,
+    ProjectorMetrics,
+    WebhookMetrics,
+    metrics_served,
+)
+from wa_api.outcomes import Outcomes
+from wa_api.projection_writer import ProjectionWriter
+from wa_api.projector import Projector
+from wa_api.rate_limit import RateLimit
+from wa_api.rebuild import Rebuild
+from wa_api.requests_to_owner import RequestsToOwner
+from wa_api.retention import Retention
+from wa_api.secret_box import SecretBox
+from wa_api.sending import Sending
+from wa_api.server import Server, listen
+from wa_api.session_lifecycle import SessionLifecycle
+from wa_api.settings import Settings
+from wa_api.shadow_tables import alone, clear, prepare, shadow_url
+from wa_api.sign_in import SignIn
+from wa_api.views import Views
+from wa_api.webhooks.deliveries import Deliveries
+from wa_api.webhooks.endpoints import Endpoints
+from wa_api.webhooks.wiring import build_dispatcher
+from wa_contracts.ids import new_id
+from wa_contracts.runtime.broker import BrokerLink
+
+log = structlog.get_logger()
+
+FIRST_ATTEMPT_SECONDS = 15.0
+TOKENS, WEBHOOKS = "session tokens", "webhook secrets"
+"""What their keys are derived for."""
+BROKEN_OFF = "The rebuild was broken off. Nothing is changed."
+DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it again."
+
+
+async def run_projector(settings: Settings, stop: asyncio.Event) -> None:
+    """Project events until `stop` is set."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.api_database_url.get_secret_value(), size=2)
+        await stack.enter_async_context(database)
+        registry = CollectorRegistry()
+        url = settings.amqp_url.get_secret_value()
+        publish_link = BrokerLink(url, "wa_api projector, publishing")
+        bus, metrics = CommandBus(publish_link), ProjectorMetrics(registry)
+        projector = Projector(writer=ProjectionWriter(database), bus=bus, metrics=metrics)
+        collector = DeadLetterCollector(DeadLetters(database, publish_link), bus, metrics)
+        consume_link = BrokerLink(url, "wa_api projector, consuming", projector.open)
+        letters_link = BrokerLink(url, "wa_api projector, dead letters", collector.open)
+        port = settings.projector_metrics_port
+        stack.enter_context(metrics_served(registry, _first_address(settings.host), port))
+        links = (publish_link, consume_link, letters_link)
+        retention = _retention(settings, database)
+        works = (projector.run(), collector.run(), retention.run())
+        async with _running(*(link.run() for link in links), *works):
+            await stop.wait()
+    log.info("projector_stopped")
+
+
+async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asyncio.Event) -> None:
+    """Deliver webhooks until `stop` is set; attempts under way are made again by the next one."""
+    async with AsyncExitStack() as stack:
+        database = Database(settings.api_database_url.get_secret_value())
+        await stack.enter_async_context(database)
+        registry = CollectorRegistry()
+        secrets = _secret_box(settings, encryption_key, WEBHOOKS)
+        dispatcher = build_dispatcher(settings, database, secrets, WebhookMetrics(registry))
+        port = settings.webhooks_metrics_port
+        stack.enter_context(metrics_served(registry, _first_address(settings.host), port))
+        async with _running(dispatcher.run()):
+            await stop.wait()
+    log.info("deliverer_stopped")
+
+
+async def run_rebuild(settings: Settings, stop: asyncio.Event) -> None:
+    """Make the read tables anew from the hosts' event stores, while the present ones serve.
+
+    Raises:
+        CannotRebuild: nothing is changed; also when `stop` is set before it is done.
+    """
+    url = settings.api_database_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        lost = await stack.enter_async_context(alone(url))
+        await prepare(url)
+        serving = await stack.enter_async_context(Database(url, size=2))
+        shadow = await stack.enter_async_context(Database(shadow_url(url), size=2))
+        amqp_url = settings.amqp_url.get_secret_value()
+        publish_link = BrokerLink(amqp_url, "wa_api rebuild, publishing")
+        rebuild = Rebuild(
+            serving=serving,
+            shadow=shadow,
+            publish_link=publish_link,
+            metrics=ProjectorMetrics(CollectorRegistry()),
+            retention=_retention(settings, shadow, shadow=True),
+        )
+        consume_link = BrokerLink(amqp_url, "wa_api rebuild, consuming", rebuild.open)
+        async with _running(publish_link.run(), consume_link.run()):
+            await rebuild.run({BROKEN_OFF: stop, DATABASE_LOST: lost})
+            await rebuild.delete_queue()
+        await clear(url)
+
+
+async def run_key_rotation(settings: Settings, encryption_key: SecretStr) -> None:
+    """Seal everything with this key that the settings' former one sealed.
+
+    Raises:
+        CannotRotate: not all of it could be done; the text says why.
+    """
+    unreadable = 0
+    async with Database(settings.api_database_url.get_secret_value(), size=1) as database:
+        rotation = KeyRotation(database)
+        for purpose, columns in {
+            TOKENS: (key_rotation.TOKENS,),
+            WEBHOOKS: (key_rotation.WEBHOOK_SECRETS, key_rotation.FORMER_WEBHOOK_SECRETS),
+        }.items():
+            for column in columns:
+                box = _secret_box(settings, encryption_key, purpose)
+                unreadable += (await rotation.rotate(column, box)).unreadable
+    if unreadable:
+        raise CannotRotate(
+            f"{unreadable} secrets were sealed with neither of the two keys; the log names them. "
+            "All others are under the new key. Rotate those tokens and webhook secrets one by one."
+        )
+
+
+def _secret_box(settings: Settings, encryption_key: SecretStr, purpose: str) -> SecretBox:
+    former = settings.former_token_encryption_key
+    return SecretBox(
+        derive(encryption_key, purpose), None if former is None else derive(former, purpose)
+    )
+
+
+def _retention(settings: Settings, database: Database, *, shadow: bool = False) -> Retention:
+    keep = timedelta(days=settings.retention_days)
+    return Retention(database, keep=keep, clock=lambda: datetime.now(UTC), shadow=shadow)
+
+
+async def run_api(
+    settings: Settings, keys: Keys, *, stop: asyncio.Event, on_ready: Callable[[int], None]
+) -> None:
+    """Serve HTTP until `stop` is set, then answer what waits and end.
+
+    `on_ready` is called with the port once requests are taken: after the first attempts to reach the
+    broker and the database, whatever came of them, so that the first request of a healthy start finds it.
+
+    Raises:
+        CannotListen: the address cannot be had.
+    """
+    sockets = listen(settings.host, settings.port)
+    port = sockets[0].getsockname()[1]
+    async with AsyncExitStack() as stack:
+        database = Database(settings.api_database_url.get_secret_value())
+        await stack.enter_async_context(database)
+        gateway = build_gateway(settings, keys, database)
+        links = (gateway.publish_link, gateway.inbox_link, gateway.media_link)
+        registry = CollectorRegistry()
+        app = build_app(gateway, _api_metrics(registry, gateway))
+        if settings.otel_exporter_otlp_endpoint:
+            _trace_requests(app)
+        address = _first_address(settings.host)
+        stack.enter_context(metrics_served(registry, address, settings.metrics_port))
+        server = Server(app, lambda: on_ready(port), trusted_proxies=settings.trusted_proxies)
+        async with _running(*(link.run() for link in links), gateway.live.run()):
+            for link in links:
+                await link.attempted(FIRST_ATTEMPT_SECONDS)
+            await gateway.live.attempted(FIRST_ATTEMPT_SECONDS)
+            async with _running(_drain_when(stop, gateway, server)):
+                await server.serve(sockets=list(sockets))
+    log.info("api_stopped")
+
+
+def _trace_requests(app: FastAPI) -> None:
+    from wa_api.request_traces import trace_requests  # noqa: PLC0415 - costs nothing when off
+
+    trace_requests(app)
+
+
+async def _drain_when(stop: asyncio.Event, gateway: Gateway, server: Server) -> None:
+    await stop.wait()
+    gateway.outcomes.drain()
+    gateway.live.drain()
+    server.should_exit = True
+
+
+def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway:
+    """Everything that a serving process needs, wired; nothing of it runs yet."""
+    outcomes = Outcomes()
+    liveness = HostLiveness(time.monotonic)
+    inbox = Inbox(f"api-{new_id()}", outcomes, liveness)
+    amqp_url = settings.amqp_url.get_secret_value()
+    publish_link = BrokerLink(amqp_url, "wa_api, publishing")
+    media_link = BrokerLink(amqp_url, "wa_api, media", limit_pieces)
+    bus = CommandBus(publish_link)
+    views = Views(database, liveness)
+    credentials = Credentials(database, _secret_box(settings, keys.encryption, TOKENS))
+    feed = Feed(database)
+    live = Live(settings.api_database_url.get_secret_value())
+    requests = RequestsToOwner(bus=bus, outcomes=outcomes, views=views, reply_to=inbox.reply_to)
+    return Gateway(
+        settings=settings,
+        database=database,
+        publish_link=publish_link,
+        inbox_link=BrokerLink(amqp_url, "wa_api, replies", inbox.open),
+        outcomes=outcomes,
+        liveness=liveness,
+        credentials=credentials,
+        sign_in=SignIn(keys, now=lambda: datetime.now(UTC), monotonic=time.monotonic),
+        sending=Sending(
+            bus=bus,
+            outcomes=outcomes,
+            views=views,
+            reply_to=inbox.reply_to,
+            wait_seconds=settings.send_wait_seconds,
+        ),
+        send_rate=RateLimit(
+            settings.session_rate_per_minute, time.monotonic, burst=settings.session_burst
+        ),
+        send_waits=Concurrency(settings.session_wait_limit),
+        event_streams=Concurrency(settings.session_stream_limit),
+        media_rule=MediaAddressRule(settings.media_directory, settings.media_allowed_hosts),
+        media_link=media_link,
+        media_downloads=MediaDownloads(requests, media_link),
+        message_requests=MessageRequests(requests=requests, views=views, live=live),
+        lifecycle=SessionLifecycle(
+            database=database, credentials=credentials, requests=requests, views=views
+        ),
+        views=views,
+        dashboard_views=DashboardViews(database, liveness),
+        feed=feed,
+        feed_tail=FeedTail(feed, live),
+        dead_letters=DeadLetters(database, publish_link),
+        webhooks=Endpoints(
+            database,
+            _secret_box(settings, keys.encryption, WEBHOOKS),
+            overlap=timedelta(seconds=settings.webhook_secret_overlap_seconds),
+        ),
+        webhook_deliveries=Deliveries(database),
+        live=live,
+    )
+
+
+def _api_metrics(registry: CollectorRegistry, gateway: Gateway) -> ApiMetrics:
+    metrics = ApiMetrics(registry)
+    metrics.open_waits.set_function(lambda: gateway.outcomes.open_waits)
+    metrics.live_hosts.set_function(gateway.liveness.live_hosts)
+    registry.register(FeedMetrics(gateway.feed))
+    metrics.broker_available.set_function(lambda: float(gateway.publish_link.is_connected))
+    return metrics
+
+
+@asynccontextmanager
+async def _running(*parts: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """Run these beside the block and end them after it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in parts]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+def _first_address(host: str) -> str:
+    first = host.partition(",")[0].strip()
+    return "127.0.0.1" if first == "localhost" else first
