@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from deploy.local.children import Child, Orders
+from deploy.local.children import Child, ChildDied, Orders
 from deploy.local.ports import free_port
 
 SUPERUSER = "postgres"
@@ -35,6 +35,8 @@ _SETTINGS = {
 }
 # A killed server still loses nothing: what was committed is with the kernel.
 _RECKLESS = {"fsync": "off", "full_page_writes": "off"}
+# Said by a server that is started while backends of a killed one are still ending.
+_BACKENDS_LEFT = "pre-existing shared memory block"
 
 
 class PostgresUnavailable(RuntimeError):
@@ -81,17 +83,23 @@ class EmbeddedPostgres:
         argv = [*_prefix(), str(_binary("postgres")), "-D", str(self.cluster)]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        self._child = Child.start(
-            Orders(
-                name="Postgres",
-                argv=argv,
-                env=_environment(),
-                log=self.log,
-                on_stop=signal.SIGINT,
-                on_orphaned=signal.SIGINT,
-            )
+        orders = Orders(
+            name="Postgres",
+            argv=argv,
+            env=_environment(),
+            log=self.log,
+            on_stop=signal.SIGINT,
+            on_orphaned=signal.SIGINT,
         )
-        await self._answers(self._child, within)
+        deadline = time.monotonic() + within
+        while True:
+            self._child = Child.start(orders)
+            try:
+                return await self._answers(self._child, deadline)
+            except ChildDied as died:
+                if _BACKENDS_LEFT not in str(died) or time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
         """A fast shutdown: clients are cut off, nothing is lost."""
@@ -105,8 +113,7 @@ class EmbeddedPostgres:
             await self._child.kill()
             self._child = None
 
-    async def _answers(self, child: Child, within: float) -> None:
-        deadline = time.monotonic() + within
+    async def _answers(self, child: Child, deadline: float) -> None:
         while True:
             if not child.alive:
                 raise child.died()

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute, Mount, Route
 
+from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
 from wa_api.app import build_app
@@ -124,8 +125,12 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
         await ring.wait_for_status(session["sessionId"], "working")
     sent = (await ring.send(own["token"], **TEXT)).json()
     await ring.send(own["token"], **{**TEXT, "to": "919876540001"})
-    listed = (await ring.client(own["token"]).get("/api/messages?status=failed")).json()
-    failed = listed["items"][0]["id"]
+
+    async def found_failed() -> str:
+        listed = (await ring.client(own["token"]).get("/api/messages?status=failed")).json()
+        return str(listed["items"][0]["id"]) if listed["items"] else ""
+
+    failed = await eventually(found_failed, within=10, what="the refused message is listed")
     await ring.admin.post(f"/api/sessions/{own['sessionId']}/stop")
     await ring.wait_for_status(own["sessionId"], "stopped")
 

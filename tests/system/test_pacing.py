@@ -28,7 +28,8 @@ async def test_a_daily_cap_holds_over_a_restart_and_is_shown(new_ring: NewRing) 
     third = await send()
 
     async def shown() -> dict[str, Any]:
-        pacing = (await ring.session(session["sessionId"]))["pacing"]
+        pacing = (await ring.session(session["sessionId"])).get("pacing")
+        assert pacing, "the host has not said its pace yet"
         assert pacing["sentToday"] == 2
         assert pacing["nextSendAt"].endswith("T00:00:00Z")
         assert (pacing["perMinute"], pacing["perDay"]) == (None, 2)
