@@ -12,7 +12,7 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 ACQUIRE_SECONDS = 3.0
 COMMAND_SECONDS = 10.0
 
-_AWAY = (
+AWAY = (
     OSError,  # includes TimeoutError
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -21,8 +21,9 @@ _AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.UndefinedTableError,  # not migrated yet
-    asyncpg.InternalClientError,
+    asyncpg.InternalClientError,  # a connection that breaks while it is used anew
 )
+"""What asyncpg raises while the database is away, going away, coming back or not set up."""
 
 
 class DatabaseUnavailable(Exception):
@@ -59,7 +60,7 @@ class Database:
         try:
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
                 yield connection
-        except _AWAY as error:
+        except AWAY as error:
             raise DatabaseUnavailable(type(error).__name__) from error
 
     @asynccontextmanager

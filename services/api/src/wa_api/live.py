@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 import asyncpg
 import structlog
 
-from wa_api.database import DatabaseUnavailable
+from wa_api.database import AWAY, DatabaseUnavailable
 
 log = structlog.get_logger()
 
@@ -110,7 +110,7 @@ class Live:
                 await self._listen()
                 announced = False
                 log.warning("live_connection_lost")
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (*AWAY, asyncpg.PostgresError) as error:
                 if not announced:
                     log.warning("waiting_for_database", reason=type(error).__name__)
                 announced = True

@@ -20,7 +20,7 @@ from wa_session_host.engine.simulated import Script, SimulatedEngines
 from wa_session_host.engine.simulated_server import SimulatedServer
 from wa_session_host.engine.workers import WorkerEngines
 from wa_session_host.event_store import EventStore
-from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.group_commit import DATABASE_AWAY, GroupCommitWriter
 from wa_session_host.health import Health
 from wa_session_host.leases import Leases
 from wa_session_host.media import MediaFetcher
@@ -159,7 +159,7 @@ async def _database(
                 timeout=CONNECT_SECONDS,
                 command_timeout=30,
             )
-        except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
             log.warning("waiting_for_database", error=repr(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_SECONDS):

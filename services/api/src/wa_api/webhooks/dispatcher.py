@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from wa_api.database import DatabaseUnavailable
+from wa_api.database import AWAY, DatabaseUnavailable
 from wa_api.webhooks.backlog import LaneWaiting
 from wa_api.webhooks.courier import Courier, Road
 from wa_api.webhooks.fan_out import FanOut
@@ -23,7 +23,7 @@ LOOK_SECONDS = 5.0
 """The feed is read so often even if nothing rings."""
 RECOUNT_SECONDS = 60.0
 
-_AWAY = (DatabaseUnavailable, LeadLost, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_AWAY = (DatabaseUnavailable, LeadLost, *AWAY, asyncpg.PostgresError)
 
 
 class Dispatcher:

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from wa_api.database import Connection
+from wa_api.database import AWAY, Connection
 from wa_api.live import CHANNEL as FEED_CHANNEL
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ async def leading(url: str) -> AsyncIterator[Lead]:
     """Wait until nobody else leads, then lead during the block. It raises LeadLost when that ends.
 
     Raises:
-        OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is away.
+        One of AWAY, asyncpg.PostgresError: the database is away.
     """
     connection = await asyncpg.connect(
         url, timeout=ANSWER_SECONDS, command_timeout=ANSWER_SECONDS, server_settings=_KEEPALIVE
@@ -96,5 +96,5 @@ async def _watch(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await connection.fetchval("SELECT 1")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (*AWAY, asyncpg.PostgresError) as error:
         raise LeadLost(type(error).__name__) from error
