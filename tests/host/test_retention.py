@@ -17,6 +17,7 @@ from wa_session_host.domain.message import Content, Facts, MessageSendStarted
 from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.event_store import EventStore, Mark
 from wa_session_host.receipts import Receipts
+from wa_session_host.recent import Recent
 from wa_session_host.retention import Retention
 
 SESSION = SessionId(UUID(int=7))
@@ -215,6 +216,7 @@ async def test_receipts_add_nothing_to_what_may_be_removed_now(
         writer=world.owner.writer,
         clock=lambda: now() + age,
         keep=KEEP,
+        sent=Recent(10),
     )
     whatsapp_id = stream.replace("message-", "3EB0")
     seen = ReceiptSeen(chats=("1@lid",), message_ids=(whatsapp_id,), read=True, at=now())

@@ -29,6 +29,8 @@ from wa_session_host.metrics import HostMetrics
 from wa_session_host.outbox import Outbox
 from wa_session_host.pacing import PaceRule
 from wa_session_host.partition import Ports
+from wa_session_host.receipts import REMEMBERED
+from wa_session_host.recent import Recent
 from wa_session_host.retention import Retention
 from wa_session_host.settings import Settings
 from wa_session_host.supervisor import Supervisor
@@ -103,6 +105,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
                 ),
                 metrics=HostMetrics(health.registry),
+                sent=Recent(REMEMBERED),
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,

@@ -26,6 +26,8 @@ from wa_session_host.media_delivery import MediaDelivery
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.outbox import Outbox
 from wa_session_host.pacing import Pace, PaceRule, SentBefore
+from wa_session_host.receipts import Known
+from wa_session_host.recent import Recent
 from wa_session_host.relay import Relay
 from wa_session_host.retention import Retention
 from wa_session_host.runner import OpenMessage
@@ -57,6 +59,7 @@ class Ports:
     login_seconds: float
     media_delivery: MediaDelivery
     metrics: HostMetrics
+    sent: Recent[Known]
 
 
 class Partition:
@@ -220,6 +223,7 @@ class Partition:
             ),
             login_seconds=ports.login_seconds,
             keep=ports.retention.keep,
+            sent=ports.sent,
         )
         self.sessions[session_id] = owner
         return owner

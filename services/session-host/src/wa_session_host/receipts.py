@@ -12,12 +12,13 @@ from wa_contracts.ids import MessageId, SessionId, message_stream, new_id
 from wa_contracts.message_events import MessageReceived
 from wa_contracts.session_events import Event
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Sent, Unknown
+from wa_session_host.domain.message import Content, Sent, Unknown
 from wa_session_host.domain.observations import MessageSeen, ReceiptSeen
 from wa_session_host.domain.proof import proven
 from wa_session_host.event_store import EventStore
 from wa_session_host.folding import message_state
 from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.recent import Recent
 from wa_session_host.runner import OpenMessage
 from wa_session_host.stored_event import Append, StoredEvent, VersionConflict
 
@@ -25,12 +26,14 @@ log = structlog.get_logger()
 
 REMOVAL_MARGIN = timedelta(hours=1)
 """So long before retention may remove a message, receipts add nothing to it any more."""
-REMEMBERED = 500
-"""Sent messages kept in memory per session; receipts for others are looked up in the store."""
+REMEMBERED = 20_000
+"""Sent messages of all of a host's sessions that it keeps in mind; others are looked up in the store."""
+EARLY = 500
+"""Receipts that wait for the end of one session's present send."""
 
 
-@dataclass(frozen=True)
-class _Known:
+@dataclass(frozen=True, slots=True)
+class Known:
     """A message that was sent, perhaps or certainly, and where its stream stands since when."""
 
     state: Sent | Unknown
@@ -52,8 +55,9 @@ class Receipts:
         writer: GroupCommitWriter,
         clock: Callable[[], datetime],
         keep: timedelta,
+        sent: Recent[Known],
     ) -> None:
-        """Reads from the store what it does not remember.
+        """Reads from the store what is not in `sent`, which all sessions of the host share.
 
         What has not changed for as long as `keep` may be removed from it at any moment.
         """
@@ -63,8 +67,8 @@ class Receipts:
         self._writer = writer
         self._clock = clock
         self._keep_for = keep - REMOVAL_MARGIN
-        self._sent: OrderedDict[str, _Known] = OrderedDict()
-        self._unknown: dict[MessageId, _Known] | None = None
+        self._sent = sent
+        self._unknown: dict[MessageId, Known] | None = None
         self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
 
     async def ended(self, message: OpenMessage, outcome: Event) -> None:
@@ -72,7 +76,7 @@ class Receipts:
         state = domain.evolve(message.state, outcome)
         if isinstance(state, Sent | Unknown):
             self._keep(
-                _Known(
+                Known(
                     state,
                     message.version,
                     message.correlation_id,
@@ -91,14 +95,14 @@ class Receipts:
         """
         strangers = []
         for whatsapp_id in receipt.message_ids:
-            message = self._sent.get(whatsapp_id) or await self._load(whatsapp_id)
+            message = self._sent.get(self, whatsapp_id) or await self._load(whatsapp_id)
             if message is None:
                 strangers.append(whatsapp_id)
             else:
                 await self._record(message, receipt)
         if strangers and sending:
             self._early[strangers[0]] = replace(receipt, message_ids=tuple(strangers))
-            if len(self._early) > REMEMBERED:
+            if len(self._early) > EARLY:
                 self._early.popitem(last=False)
         elif strangers:
             await self._prove(receipt, tuple(strangers))
@@ -117,17 +121,17 @@ class Receipts:
         known = await self._append(unknown[state.facts.id], (sent,))
         await self._record(known, receipt)
 
-    async def _record(self, known: _Known, receipt: ReceiptSeen) -> None:
+    async def _record(self, known: Known, receipt: ReceiptSeen) -> None:
         assert isinstance(known.state, Sent)
         events = domain.receipt(known.state, read=receipt.read, at=receipt.at)
         if events and not self._is_passing(known):
             await self._append(known, events)
 
-    def _is_passing(self, known: _Known) -> bool:
+    def _is_passing(self, known: Known) -> bool:
         """Whether retention may be removing the stream now: then nothing may be added to it."""
         return known.changed_at < self._clock() - self._keep_for
 
-    async def _append(self, known: _Known, events: tuple[Event, ...]) -> _Known:
+    async def _append(self, known: Known, events: tuple[Event, ...]) -> Known:
         stored = await self._writer.append(
             Append(
                 partition=self._partition,
@@ -144,20 +148,20 @@ class Receipts:
             state = domain.evolve(state, event)
         assert isinstance(state, Sent)
         last = stored[-1]
-        now_known = _Known(
+        now_known = Known(
             state, last.stream_version, last.correlation_id, last.id, last.occurred_at
         )
         self._keep(now_known)
         return now_known
 
-    async def _load(self, whatsapp_id: str) -> _Known | None:
+    async def _load(self, whatsapp_id: str) -> Known | None:
         message_id = await self._store.message_of(self._session_id, whatsapp_id)
         if message_id is None:
             return None
         known = _known(await self._store.stream(message_stream(message_id)))
         return known if known is not None and isinstance(known.state, Sent) else None
 
-    async def _unknown_outcomes(self) -> dict[MessageId, _Known]:
+    async def _unknown_outcomes(self) -> dict[MessageId, Known]:
         """The session's messages of which nobody knows; read once from the store."""
         if self._unknown is None:
             streams: dict[str, list[StoredEvent]] = {}
@@ -169,17 +173,15 @@ class Receipts:
             }
         return self._unknown
 
-    def _keep(self, known: _Known) -> None:
+    def _keep(self, known: Known) -> None:
         """Remember how a message stands now. What was not read yet will be read as it is stored."""
         unknown = self._unknown if self._unknown is not None else {}
         if isinstance(known.state, Unknown):
             unknown[known.state.facts.id] = known
             return
         unknown.pop(known.state.facts.id, None)
-        self._sent[known.state.message_id] = known
-        self._sent.move_to_end(known.state.message_id)
-        if len(self._sent) > REMEMBERED:
-            self._sent.popitem(last=False)
+        bare = replace(known.state, facts=replace(known.state.facts, content=_NO_CONTENT))
+        self._sent.keep(self, known.state.message_id, replace(known, state=bare))
 
     async def arrived(self, seen: MessageSeen) -> None:
         """Record an incoming message; one that WhatsApp delivers again is passed over."""
@@ -202,6 +204,10 @@ class Receipts:
             return
 
 
+_NO_CONTENT = Content()
+"""Receipts ask nothing of it, and it may be long."""
+
+
 def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
     return MessageReceived(
         id=message_id,
@@ -221,10 +227,10 @@ def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
     )
 
 
-def _known(events: list[StoredEvent]) -> _Known | None:
+def _known(events: list[StoredEvent]) -> Known | None:
     """A message from its stream; None if it certainly was not sent."""
     state = message_state(events)
     if not isinstance(state, Sent | Unknown):
         return None
     last = events[-1]
-    return _Known(state, last.stream_version, last.correlation_id, last.id, last.occurred_at)
+    return Known(state, last.stream_version, last.correlation_id, last.id, last.occurred_at)

@@ -29,7 +29,8 @@ from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaFetcher
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.pacing import Pace
-from wa_session_host.receipts import Receipts
+from wa_session_host.receipts import Known, Receipts
+from wa_session_host.recent import Recent
 from wa_session_host.runner import Runner
 from wa_session_host.stored_event import Append
 
@@ -68,10 +69,11 @@ class SessionOwner:
         pace: Pace,
         login_seconds: float,
         keep: timedelta,
+        sent: Recent[Known],
     ) -> None:
         """`state` and `version` are the fold and the last version of the session's stream.
 
-        `keep` is for how long finished messages stay.
+        `keep` is for how long finished messages stay; `sent` are the latest of them in memory.
         """
         self.id = session_id
         self.state = state
@@ -89,7 +91,7 @@ class SessionOwner:
         self._crashes = 0
         self._leaving = False
         self._receipts = Receipts(
-            session_id, partition, store=store, writer=writer, clock=clock, keep=keep
+            session_id, partition, store=store, writer=writer, clock=clock, keep=keep, sent=sent
         )
         self.runner = Runner(
             session_id,

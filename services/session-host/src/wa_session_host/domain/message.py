@@ -47,7 +47,7 @@ class MessageSendDeferred(Event):
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What stays the same in a message's life."""
 
@@ -86,7 +86,7 @@ class Sending:
     started_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sent:
     """Acknowledged by WhatsApp, and perhaps delivered or read."""
 
