@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -232,40 +232,43 @@ async def test_requests_that_wait(api: RunningApi, host: ScriptedHost, settings:
         assert (await client.post("/api/messages/send", json=TEXT)).status_code == 200
 
 
-async def test_a_token_is_looked_up_for_all_who_ask_at_once() -> None:
-    begun: list[int] = []
+async def test_tokens_are_looked_up_for_all_who_ask_at_once() -> None:
+    begun: list[set[str]] = []
     answers = [asyncio.Event() for _ in range(3)]
 
-    async def look_up(key: object) -> int:
+    async def look_up(keys: Collection[str]) -> dict[str, int]:
         number = len(begun)
-        begun.append(number)
+        begun.append(set(keys))
         await answers[number].wait()
         if number == 2:
-            raise KeyError(key)
-        return number
+            raise ConnectionError
+        return {key: number for key in keys if key != "nobody's"}
 
     lookups = SharedLookups(look_up)
 
-    async def ask(many: int) -> list[asyncio.Task[int]]:
-        tasks = [asyncio.create_task(lookups.find("token")) for _ in range(many)]
+    async def ask(*keys: str) -> list[asyncio.Task[int | None]]:
+        tasks = [asyncio.create_task(lookups.find(key)) for key in keys]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return tasks
 
-    first, later = await ask(1), await ask(50)
-    assert begun == [0]
+    first, later = await ask("a"), await ask(*["a", "b"] * 25)
+    [nobody] = await ask("nobody's")
+    assert begun == [{"a"}]
     later[7].cancel()
     answers[0].set()
     assert await first[0] == 0
-    await eventually(lambda: begun == [0, 1], within=5, what="the next look-up")
-    last = await ask(3)  # asked after it began: its answer may be older than the question
+    await eventually(lambda: len(begun) == 2, within=5, what="the next look-up")
+    assert begun[1] == {"a", "b", "nobody's"}
+    last = await ask("a", "a")  # asked after it began: its answer may be older than the question
     answers[1].set()
     assert {await task for task in later if task is not later[7]} == {1}
+    assert await nobody is None
     answers[2].set()
     for task in last:
-        with pytest.raises(KeyError):
+        with pytest.raises(ConnectionError):
             await task
-    assert begun == [0, 1, 2]
+    assert begun[2:] == [{"a"}]
 
 
 async def test_event_streams(api: RunningApi, host: ScriptedHost, settings: Settings) -> None:

@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 
 from wa_api.credentials import TokenHolder
 from wa_api.flood_gate import token_of
-from wa_api.gateway import TheGateway
+from wa_api.gateway import Gateway, TheGateway
 from wa_api.problems import Problem, unauthorized
 from wa_api.sign_in import COOKIE
 
@@ -39,7 +39,7 @@ def is_signed_in(request: Request, gateway: TheGateway) -> bool:
     return gateway.sign_in.is_signed_in(request.cookies.get(COOKIE))
 
 
-def require_admin(
+async def require_admin(
     request: Request, gateway: TheGateway, _: Annotated[object, Depends(_admin_scheme)] = None
 ) -> None:
     """Let the operator through.
@@ -47,6 +47,10 @@ def require_admin(
     Raises:
         Problem: 401, or 403 for an unsafe request of a browser without the CSRF token.
     """
+    _check_admin(request, gateway)
+
+
+def _check_admin(request: Request, gateway: Gateway) -> None:
     token = bearer(request)
     if token is not None:
         if not gateway.sign_in.is_admin_key(token):
@@ -102,7 +106,7 @@ async def require_reader(
     holder = await gateway.credentials.holder(given) if given else None
     if holder is not None:
         return Reader(holder.session_id)
-    require_admin(request, gateway)
+    _check_admin(request, gateway)
     return Reader(None)
 
 

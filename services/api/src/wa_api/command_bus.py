@@ -4,12 +4,12 @@ import asyncio
 
 import structlog
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from wa_contracts.codec import encode
 from wa_contracts.commands import Command, ReplayPartition, SessionCommand
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.runtime.broker import BrokerLink, ConnectionLost
+from wa_contracts.runtime.publishing import publish
 from wa_contracts.topology import COMMANDS, command_key, partition_of
 
 log = structlog.get_logger()
@@ -59,7 +59,7 @@ class CommandBus:
                         channel = await self._link.usable()
                     written += 1
                     try:
-                        await _publish_once(channel, message, key)
+                        await publish(channel, message, exchange=COMMANDS, key=key)
                     except DeliveryError as error:
                         written -= 1
                         refused += 1
@@ -93,12 +93,6 @@ def _partition(command: Command) -> int:
             return partition
         case _:
             raise TypeError(f"{type(command).__name__} is addressed to nobody")
-
-
-async def _publish_once(channel: AbstractChannel, message: Message, key: str) -> None:
-    async with losses():
-        exchange = await channel.get_exchange(COMMANDS, ensure=False)
-        await exchange.publish(message, key, mandatory=True)
 
 
 def _message(command: Command) -> Message:

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Hashable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -83,12 +83,15 @@ class Credentials:
             return None
         return await self._holders.find(_hash(token))
 
-    async def _look_up(self, token_hash: Hashable) -> TokenHolder | None:
+    async def _look_up(self, token_hashes: Collection[bytes]) -> Mapping[bytes, TokenHolder]:
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_HOLDER, token_hash)
-        if row is None:
-            return None
-        return TokenHolder(SessionId(row["session_id"]), row["status"], row["queued"] or 0)
+            rows = await connection.fetch(_HOLDERS, list(token_hashes))
+        return {
+            row["token_hash"]: TokenHolder(
+                SessionId(row["session_id"]), row["status"], row["queued"] or 0
+            )
+            for row in rows
+        }
 
 
 def _new_token() -> str:
@@ -109,8 +112,8 @@ _REVOKE = """
     UPDATE credentials SET revoked_at = coalesce(revoked_at, now())
     WHERE session_id = $1 RETURNING true
 """
-_HOLDER = """
-    SELECT c.session_id, s.status, s.queued
+_HOLDERS = """
+    SELECT c.token_hash, c.session_id, s.status, s.queued
     FROM credentials c LEFT JOIN sessions s USING (session_id)
-    WHERE c.token_hash = $1 AND c.revoked_at IS NULL
+    WHERE c.token_hash = ANY($1::bytea[]) AND c.revoked_at IS NULL
 """

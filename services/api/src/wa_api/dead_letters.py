@@ -17,7 +17,8 @@ from wa_api.database import Database
 from wa_api.paging import Page, Place
 from wa_contracts.codec import Undecodable, decode_command, decode_event
 from wa_contracts.ids import new_id
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.runtime.broker import BrokerLink, ConnectionLost
+from wa_contracts.runtime.publishing import DEFAULT_EXCHANGE, publish
 from wa_contracts.topology import COMMANDS, PROJECTOR
 
 LONGEST_CAUSE = 500
@@ -167,9 +168,8 @@ class DeadLetters:
             delivery_mode=DeliveryMode.PERSISTENT,
         )
         try:
-            async with losses():
-                # Straight to the queue where it died: others that had it are not bothered again.
-                await channel.default_exchange.publish(message, row["queue"], mandatory=True)
+            # Straight to the queue where it died: others that had it are not bothered again.
+            await publish(channel, message, exchange=DEFAULT_EXCHANGE, key=row["queue"])
         except ConnectionLost as error:
             self._link.renew(channel)
             raise BrokerUnavailable from error

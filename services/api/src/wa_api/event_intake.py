@@ -26,6 +26,8 @@ from wa_contracts.wire import BIGGEST
 log = structlog.get_logger()
 
 BATCH = 500
+GATHER_SECONDS = 0.025
+"""Between two batches, unless the next one is full: what it costs depends on batches, not on events."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 FENCE = "rebuild.fence"
 """AMQP type of a message by which a rebuild knows that all before it has been written."""
@@ -67,18 +69,23 @@ class EventIntake:
         self._on_ahead = on_ahead
         self._on_marker = on_marker
         self._arrived: asyncio.Queue[_Delivery] = asyncio.Queue()
+        self._waiting = 0
+        self._written_at = 0.0
         self._going = asyncio.Event()
         self._going.set()
         self.applied = 0
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """The consumer's callback. Reads at once: while the batch before is being written."""
-        self._arrived.put_nowait(_read(message))
+        delivery = _read(message)
+        self._waiting += len(delivery.arrivals)
+        self._arrived.put_nowait(delivery)
 
     def forget(self) -> None:
         """The channel is a new one: what an earlier one delivered comes again."""
         while not self._arrived.empty():
             self._arrived.get_nowait()
+        self._waiting = 0
 
     async def run(self) -> NoReturn:
         """Have batches written until cancelled."""
@@ -86,6 +93,7 @@ class EventIntake:
             batch = await self._gathered()
             await self._going.wait()
             await self._project(batch)
+            self._written_at = asyncio.get_running_loop().time()
 
     def pause(self) -> None:
         """Write nothing after the present batch, until `resume`."""
@@ -98,8 +106,13 @@ class EventIntake:
     async def _gathered(self) -> list[_Delivery]:
         batch = [await self._arrived.get()]
         events = len(batch[0].arrivals)
+        self._waiting -= events
+        pause = self._written_at + GATHER_SECONDS - asyncio.get_running_loop().time()
+        if pause > 0 and events + self._waiting < BATCH:
+            await asyncio.sleep(pause)
         while events < BATCH and len(batch) < BATCH and not self._arrived.empty():
             batch.append(self._arrived.get_nowait())
+            self._waiting -= len(batch[-1].arrivals)
             events += len(batch[-1].arrivals)
         return batch
 

@@ -60,8 +60,11 @@ class Gateway:
     live: Live
 
 
-def gateway_of(request: Request) -> Gateway:
-    """The gateway that serves this request."""
+async def gateway_of(request: Request) -> Gateway:
+    """The gateway that serves this request.
+
+    Async like all dependencies here: FastAPI runs others in a thread, at each request.
+    """
     gateway = request.app.state.gateway
     assert isinstance(gateway, Gateway)
     return gateway

@@ -33,6 +33,7 @@ from wa_contracts.codec import decode_partition_replayed
 from wa_contracts.commands import ReplayPartition
 from wa_contracts.ids import CommandId, SessionId, new_id
 from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.runtime.publishing import DEFAULT_EXCHANGE, publish
 from wa_contracts.topology import EVENTS, PARTITIONS, partition_of
 
 log = structlog.get_logger()
@@ -255,8 +256,8 @@ class Rebuild:
             if channel is None:
                 raise BrokerUnavailable
             try:
-                async with asyncio.timeout(CATCH_UP_SECONDS), losses():
-                    await channel.default_exchange.publish(message, self.queue, mandatory=True)
+                async with asyncio.timeout(CATCH_UP_SECONDS):
+                    await publish(channel, message, exchange=DEFAULT_EXCHANGE, key=self.queue)
                     await reached.wait()
             except TimeoutError as error:
                 raise NotCaughtUp from error

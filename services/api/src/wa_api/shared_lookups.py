@@ -1,45 +1,46 @@
-"""Look-ups of the same thing by many at once, made for all of them together."""
+"""Look-ups that many ask for at once, made for all of them together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Generic, TypeVar
 
+Key = TypeVar("Key")
 Found = TypeVar("Found")
 
 
-class SharedLookups(Generic[Found]):
-    """At most two look-ups of a key at once: one that runs, and one for all who came meanwhile.
+class SharedLookups(Generic[Key, Found]):
+    """One look-up at a time, of all keys that were asked for while the one before ran.
 
-    Nobody gets an answer from before the question: who comes while a look-up runs waits for the next.
+    Nobody gets an answer from before the question: who comes while one runs waits for the next.
     """
 
-    def __init__(self, look_up: Callable[[Hashable], Awaitable[Found]]) -> None:
+    def __init__(self, look_up: Callable[[Collection[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
+        """`look_up` gives what it finds by key."""
         self._look_up = look_up
-        self._running: dict[Hashable, asyncio.Task[Found]] = {}
-        self._next: dict[Hashable, asyncio.Task[Found]] = {}
+        self._keys: set[Key] = set()
+        self._next: asyncio.Task[Mapping[Key, Found]] | None = None
+        self._running: asyncio.Task[Mapping[Key, Found]] | None = None
 
-    async def find(self, key: Hashable) -> Found:
-        """What the look-up finds, or raises."""
-        task = self._next.get(key)
-        if task is None:
-            task = asyncio.create_task(self._run(key, self._running.get(key)))
-            task.add_done_callback(_seen)
-            self._next[key] = task
-        return await asyncio.shield(task)
+    async def find(self, key: Key) -> Found | None:
+        """What is found for the key, or None; raises what the look-up raises."""
+        self._keys.add(key)
+        if self._next is None:
+            self._next = asyncio.create_task(self._run(self._running))
+            self._next.add_done_callback(_seen)
+        found = await asyncio.shield(self._next)
+        return found.get(key)
 
-    async def _run(self, key: Hashable, before: "asyncio.Task[Found] | None") -> Found:
+    async def _run(
+        self, before: "asyncio.Task[Mapping[Key, Found]] | None"
+    ) -> Mapping[Key, Found]:
         if before is not None:
             await asyncio.wait([before])
-        task = self._next.pop(key)
-        self._running[key] = task
-        try:
-            return await self._look_up(key)
-        finally:
-            if self._running[key] is task:
-                del self._running[key]
+        keys, self._keys = self._keys, set()
+        self._running, self._next = self._next, None
+        return await self._look_up(keys)
 
 
-def _seen(task: "asyncio.Task[Found]") -> None:
+def _seen(task: "asyncio.Task[Mapping[Key, Found]]") -> None:
     """Those who asked may be gone: an error that nobody waits for is no news."""
     if not task.cancelled():
         task.exception()

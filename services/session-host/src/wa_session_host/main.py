@@ -161,6 +161,7 @@ async def _database(
                 max_size=6,
                 timeout=CONNECT_SECONDS,
                 command_timeout=30,
+                reset=_as_it_is,
             )
         except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
             log.warning("waiting_for_database", error=repr(error))
@@ -168,6 +169,10 @@ async def _database(
                 async with asyncio.timeout(RETRY_SECONDS):
                     await stop.wait()
     return None
+
+
+async def _as_it_is(_: object) -> None:
+    """Nothing here changes a connection beyond its transaction, which asyncpg ends by itself."""
 
 
 @asynccontextmanager

@@ -12,15 +12,13 @@ from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.media_transfer import OFFSET
 from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED, PartitionReplayed
 from wa_contracts.replies import Reply
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.runtime.broker import BrokerLink, ConnectionLost
+from wa_contracts.runtime.publishing import DEFAULT_EXCHANGE, publish
 from wa_contracts.session_events import QRIssued
 from wa_contracts.topology import EVENT_LOG, EVENTS, HEARTBEATS, event_key
 from wa_session_host.stored_event import StoredEvent
 
 log = structlog.get_logger()
-
-QUEUES = ""
-"""The default exchange, whose routing keys are the names of queues."""
 
 Following = tuple[int, StoredEvent]
 """An event, and the sequence of the public event before it in the store."""
@@ -62,7 +60,7 @@ class Outbox:
         assert isinstance(event, QRIssued)
         public = QRIssued(qr=None, expires_at=event.expires_at).model_dump_json()
         message = _event_message(stored, _framed(stored, public), None)
-        await self._publish(self._now(), QUEUES, EVENT_LOG, message)
+        await self._publish(self._now(), DEFAULT_EXCHANGE, EVENT_LOG, message)
 
     async def replay(self, bundle: Sequence[Following], queue: str) -> None:
         """Publish stored events to one queue in one message; confirmed.
@@ -72,7 +70,7 @@ class Outbox:
             NotConfirmed: publish them again.
         """
         body = frame_bundle((before, _framed(one, one.data_json)) for before, one in bundle)
-        await self._publish(await self._link.usable(), QUEUES, queue, _replay(body, BUNDLE))
+        await self._publish(await self._link.usable(), DEFAULT_EXCHANGE, queue, _replay(body, BUNDLE))
 
     async def say_replayed(self, complete: PartitionReplayed, queue: str) -> None:
         """Say in a queue that a partition's replay is complete; confirmed.
@@ -81,7 +79,7 @@ class Outbox:
             NoSuchQueue, NotConfirmed: as `replay`.
         """
         message = _replay(encode(complete), PARTITION_REPLAYED)
-        await self._publish(await self._link.usable(), QUEUES, queue, message)
+        await self._publish(await self._link.usable(), DEFAULT_EXCHANGE, queue, message)
 
     async def publish_piece(self, queue: str, piece: bytes, offset: int) -> None:
         """Put a piece of media into a queue, unless it is full; confirmed.
@@ -91,7 +89,7 @@ class Outbox:
             NotConfirmed: it is full, or the broker is away.
         """
         message = aio_pika.Message(piece, type="media", headers={OFFSET: offset})
-        await self._publish(self._now(), QUEUES, queue, message)
+        await self._publish(self._now(), DEFAULT_EXCHANGE, queue, message)
 
     async def reply(self, key: str, reply: Reply) -> None:
         """Answer a command. If its sender is gone, the answer is dropped.
@@ -141,9 +139,7 @@ class Outbox:
         mandatory: bool = True,
     ) -> None:
         try:
-            async with losses():
-                target = await channel.get_exchange(exchange, ensure=False)
-                await target.publish(message, key, mandatory=mandatory)
+            await publish(channel, message, exchange=exchange, key=key, mandatory=mandatory)
         except ConnectionLost as error:
             self._link.renew(channel)
             raise NotConfirmed(str(error)) from error
