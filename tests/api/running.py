@@ -13,7 +13,8 @@ from pydantic import SecretStr
 from tests.api.scripted_host import ScriptedHost
 from tests.deadlines import eventually
 from wa_api.keys import Keys
-from wa_api.processes import run_api, run_projector
+from wa_api.processes.api import run_api
+from wa_api.processes.projector import run_projector
 from wa_api.settings import Settings
 
 ADMIN_KEY = "the-admin-key-of-the-tests"

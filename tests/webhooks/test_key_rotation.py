@@ -22,7 +22,8 @@ from wa_api.credentials import Credentials
 from wa_api.database import Database
 from wa_api.key_rotation import CannotRotate, KeyRotation, Rotated
 from wa_api.keys import derive
-from wa_api.processes import TOKENS, WEBHOOKS, run_key_rotation
+from wa_api.processes.key_rotation import run_key_rotation
+from wa_api.processes.secret_boxes import TOKENS, WEBHOOKS
 from wa_api.secret_box import SecretBox
 from wa_api.settings import Settings
 from wa_contracts.ids import SessionId

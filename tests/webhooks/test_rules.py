@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from wa_api.webhooks.attempt import Attempt
 from wa_api.webhooks.lanes import Lanes
-from wa_api.webhooks.outgoing import Attempt
 from wa_api.webhooks.retrying import (
     JITTER,
     GivenUpReason,

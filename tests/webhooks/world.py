@@ -13,7 +13,8 @@ from tests.webhooks.receiver import Received, Receiver
 from wa_api.credentials import Credentials
 from wa_api.database import Database
 from wa_api.keys import derive
-from wa_api.processes import WEBHOOKS, run_deliverer
+from wa_api.processes.deliverer import run_deliverer
+from wa_api.processes.secret_boxes import WEBHOOKS
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter
 from wa_api.secret_box import SecretBox

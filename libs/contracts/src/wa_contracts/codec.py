@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from wa_contracts.commands import AnyCommand, Command
@@ -25,7 +25,7 @@ COMMAND_LIMIT = 1024 * 1024
 EVENT_LIMIT = 16 * 1024 * 1024
 """Bytes; twice the largest thing that an engine may say, and more than any bundle."""
 
-_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand)
+_COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand, config=ConfigDict(defer_build=True))
 
 
 class Undecodable(ValueError):

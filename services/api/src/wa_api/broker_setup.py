@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 import structlog
 
+from wa_api.refusal import Refusal
 from wa_contracts.broker_users import API, SESSION_HOST, definitions
 
 log = structlog.get_logger()
@@ -15,7 +16,7 @@ RETRY_SECONDS = 1.0
 REQUEST_SECONDS = 60.0
 
 
-class CannotSetUpBroker(Exception):
+class CannotSetUpBroker(Refusal):
     """The broker refused, or stayed away; the text says what to do."""
 
 

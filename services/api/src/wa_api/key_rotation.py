@@ -9,6 +9,7 @@ import structlog
 from cryptography.exceptions import InvalidTag
 
 from wa_api.database import Database, DatabaseUnavailable
+from wa_api.refusal import Refusal
 from wa_api.secret_box import SecretBox
 
 log = structlog.get_logger()
@@ -18,7 +19,7 @@ RETRY_SECONDS = 0.5
 TRIES = 20
 
 
-class CannotRotate(Exception):
+class CannotRotate(Refusal):
     """The keys cannot be used, or the database stayed away; what was done stays done."""
 
 

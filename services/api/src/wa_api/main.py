@@ -1,4 +1,7 @@
-"""The commands of `python -m wa_api`."""
+"""The commands of `python -m wa_api`.
+
+Each imports its process when it is asked for: a projector has no web server in memory.
+"""
 
 import argparse
 import asyncio
@@ -10,20 +13,11 @@ from typing import Any
 import structlog
 import uvloop
 
-from wa_api.broker_setup import CannotSetUpBroker, set_up_broker
-from wa_api.key_rotation import CannotRotate
 from wa_api.keys import load_encryption_key, load_keys
-from wa_api.processes import (
-    run_api,
-    run_deliverer,
-    run_key_rotation,
-    run_projector,
-    run_rebuild,
-)
-from wa_api.server import CannotListen
+from wa_api.refusal import Refusal
 from wa_api.settings import Settings, load_settings
-from wa_api.shadow_tables import CannotRebuild
 from wa_contracts.runtime.logs import configure_logs
+from wa_contracts.runtime.memory import tune_collector
 from wa_contracts.runtime.migrations import migrate
 from wa_contracts.runtime.traces import configure_traces
 
@@ -41,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     configure_traces(service, settings.otel_exporter_otlp_endpoint)
     try:
         uvloop.run(work(settings))
-    except (*REFUSALS, OSError) as error:  # or an unreadable key, no database …
+    except (Refusal, OSError) as error:  # or an unreadable key, no database …
         sys.stderr.write(f"{error or 'The database did not answer in time.'}\n")
         return 1
     return 0
@@ -53,21 +47,30 @@ async def _migrate(settings: Settings) -> None:
 
 
 async def _project(settings: Settings) -> None:
+    from wa_api.processes.projector import run_projector
+
+    tune_collector()
     await run_projector(settings, _signalled())
 
 
 async def _deliver(settings: Settings) -> None:
+    from wa_api.processes.deliverer import run_deliverer
+
     key = load_encryption_key(settings.data_dir, given=settings.token_encryption_key)
     await run_deliverer(settings, key, _signalled())
 
 
 async def _rebuild(settings: Settings) -> None:
+    from wa_api.processes.rebuild import run_rebuild
+
     await run_rebuild(settings, _signalled())
 
 
 async def _rotate_key(settings: Settings) -> None:
+    from wa_api.processes.key_rotation import run_key_rotation
+
     if settings.token_encryption_key is None or settings.former_token_encryption_key is None:
-        raise CannotRotate(
+        raise Refusal(
             "Give the new key as TOKEN_ENCRYPTION_KEY and the one that it follows as "
             "FORMER_TOKEN_ENCRYPTION_KEY. Nothing was changed."
         )
@@ -75,6 +78,8 @@ async def _rotate_key(settings: Settings) -> None:
 
 
 async def _set_up_broker(settings: Settings) -> None:
+    from wa_api.broker_setup import set_up_broker
+
     wanted = {
         "BROKER_MANAGEMENT_URL": settings.broker_management_url,
         "API_BROKER_PASSWORD": settings.api_broker_password,
@@ -82,7 +87,7 @@ async def _set_up_broker(settings: Settings) -> None:
     }
     given = {name: value.get_secret_value() for name, value in wanted.items() if value is not None}
     if missing := [name for name in wanted if name not in given]:
-        raise CannotSetUpBroker(f"{', '.join(missing)} is not set. Nothing was changed.")
+        raise Refusal(f"{', '.join(missing)} is not set. Nothing was changed.")
     await set_up_broker(
         given["BROKER_MANAGEMENT_URL"],
         api_password=given["API_BROKER_PASSWORD"],
@@ -91,11 +96,14 @@ async def _set_up_broker(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    from wa_api.processes.api import run_api
+
     keys = load_keys(
         settings.data_dir, admin=settings.admin_key, encryption=settings.token_encryption_key
     )
 
     def announce(port: int) -> None:
+        tune_collector()
         log.info("api_ready", host=settings.host, port=port)
         if keys.admin_made_here:
             key = keys.admin.get_secret_value()
@@ -124,5 +132,3 @@ COMMANDS: Mapping[str, tuple[str, Callable[[Settings], Coroutine[Any, Any, None]
     "set-up-broker": ("wa-api-set-up-broker", _set_up_broker),
 }
 """What traces call a command's process, and what it does."""
-REFUSALS = (CannotListen, CannotRebuild, CannotRotate, CannotSetUpBroker)
-"""What ends a command with a sentence of its own."""

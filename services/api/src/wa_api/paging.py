@@ -5,17 +5,13 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
-from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 Item = TypeVar("Item", bound=BaseModel)
-
-
-_OPAQUE = {"format": "cursor"}
 
 
 class BadCursor(ValueError):
@@ -52,11 +48,6 @@ def place_of(cursor: str | None) -> Place | None:
         return Place(created_at.astimezone(UTC), UUID(identity))
     except (ValueError, OverflowError, binascii.Error) as error:
         raise BadCursor from error
-
-
-Cursor = Annotated[
-    str | None, Query(description="`nextCursor` of the page before.", json_schema_extra=_OPAQUE)
-]
 
 
 class Page(BaseModel, Generic[Item]):

@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from wa_api.guarded_http import GuardedHttp
+from wa_api.refusal import Refusal
 
 log = structlog.get_logger()
 
@@ -19,7 +20,7 @@ STALLED_SECONDS = 60.0
 _LOCALHOST = ("127.0.0.1", "::1")
 
 
-class CannotListen(Exception):
+class CannotListen(Refusal):
     """None of the addresses can be listened on; the text says why."""
 
 

@@ -14,13 +14,14 @@ from uuid import UUID
 import asyncpg
 
 from wa_api.database import Connection
+from wa_api.refusal import Refusal
 from wa_contracts.runtime.migrations import migrate
 
 SERVING, SHADOW = "api", "api_rebuild"
 _ALONE = 0x77615F72656275  # "wa_rebu"
 
 
-class CannotRebuild(Exception):
+class CannotRebuild(Refusal):
     """A rebuild cannot start or go on; what is served is as it was."""
 
 

@@ -14,7 +14,9 @@ class SharedLookups(Generic[Key, Found]):
     Nobody gets an answer from before the question: who comes while one runs waits for the next.
     """
 
-    def __init__(self, look_up: Callable[[Collection[Key]], Awaitable[Mapping[Key, Found]]]) -> None:
+    def __init__(
+        self, look_up: Callable[[Collection[Key]], Awaitable[Mapping[Key, Found]]]
+    ) -> None:
         """`look_up` gives what it finds by key."""
         self._look_up = look_up
         self._keys: set[Key] = set()
@@ -30,9 +32,7 @@ class SharedLookups(Generic[Key, Found]):
         found = await asyncio.shield(self._next)
         return found.get(key)
 
-    async def _run(
-        self, before: "asyncio.Task[Mapping[Key, Found]] | None"
-    ) -> Mapping[Key, Found]:
+    async def _run(self, before: "asyncio.Task[Mapping[Key, Found]] | None") -> Mapping[Key, Found]:
         if before is not None:
             await asyncio.wait([before])
         keys, self._keys = self._keys, set()

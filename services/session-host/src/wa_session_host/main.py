@@ -13,6 +13,7 @@ from aio_pika.abc import AbstractChannel
 
 from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.runtime.logs import configure_logs
+from wa_contracts.runtime.memory import tune_collector
 from wa_contracts.runtime.migrations import migrate
 from wa_contracts.runtime.traces import configure_traces
 from wa_session_host.database_clock import DatabaseClock
@@ -65,6 +66,7 @@ async def _run_until_signalled(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tune_collector()
     await run_host(settings, stop)
 
 

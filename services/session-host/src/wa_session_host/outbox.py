@@ -70,7 +70,9 @@ class Outbox:
             NotConfirmed: publish them again.
         """
         body = frame_bundle((before, _framed(one, one.data_json)) for before, one in bundle)
-        await self._publish(await self._link.usable(), DEFAULT_EXCHANGE, queue, _replay(body, BUNDLE))
+        await self._publish(
+            await self._link.usable(), DEFAULT_EXCHANGE, queue, _replay(body, BUNDLE)
+        )
 
     async def say_replayed(self, complete: PartitionReplayed, queue: str) -> None:
         """Say in a queue that a partition's replay is complete; confirmed.

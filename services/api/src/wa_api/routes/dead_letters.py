@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Response
 from wa_api.auth import Admin
 from wa_api.dead_letters import DeadLetter
 from wa_api.gateway import TheGateway
-from wa_api.paging import Cursor, Page, place_of
+from wa_api.paging import Page, place_of
 from wa_api.problems import not_found
-from wa_api.routes.documented import errors
+from wa_api.routes.documented import Cursor, errors
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
 

@@ -1,7 +1,8 @@
-"""What the OpenAPI document says about errors, the same for all routes."""
+"""What the OpenAPI document says the same way for all routes."""
 
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Query
 from pydantic import BaseModel
 
 from wa_api.problems import ErrorBody
@@ -22,6 +23,13 @@ _DESCRIPTIONS = {
     500: "It failed; the code says how.",
     503: "A dependency is away and nothing was accepted; see Retry-After.",
 }
+
+
+Cursor = Annotated[
+    str | None,
+    Query(description="`nextCursor` of the page before.", json_schema_extra={"format": "cursor"}),
+]
+"""A list's parameter."""
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

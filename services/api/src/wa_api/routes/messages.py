@@ -8,9 +8,9 @@ from pydantic_core import to_json
 
 from wa_api.auth import Reader, ReaderOf
 from wa_api.gateway import TheGateway
-from wa_api.paging import Cursor, Page, place_of
+from wa_api.paging import Page, place_of
 from wa_api.problems import not_found
-from wa_api.routes.documented import errors
+from wa_api.routes.documented import Cursor, errors
 from wa_api.routes.send import SendAnswer
 from wa_api.send_request import Text
 from wa_api.views import Message, MessageFilter

@@ -10,10 +10,10 @@ from pydantic.alias_generators import to_camel
 
 from wa_api.auth import Admin, TokenOf
 from wa_api.gateway import TheGateway
-from wa_api.paging import Cursor, Page, place_of
+from wa_api.paging import Page, place_of
 from wa_api.problems import not_found, token_unreadable
 from wa_api.request_body import read_json
-from wa_api.routes.documented import errors, json_body
+from wa_api.routes.documented import Cursor, errors, json_body
 from wa_api.send_request import Text
 from wa_api.views import Session, SessionWithToken
 from wa_contracts.commands import LogOutSession, RestartSession, SessionCommand, StopSession

@@ -11,10 +11,10 @@ from pydantic.alias_generators import to_camel
 from wa_api.auth import Admin
 from wa_api.event_patterns import CHOICES, UnknownEvent, events_meant
 from wa_api.gateway import Gateway, TheGateway
-from wa_api.paging import Cursor, Page, place_of
+from wa_api.paging import Page, place_of
 from wa_api.problems import Problem, invalid_field, not_found
 from wa_api.request_body import read_json
-from wa_api.routes.documented import errors, json_body
+from wa_api.routes.documented import Cursor, errors, json_body
 from wa_api.send_request import Text
 from wa_api.webhooks.addresses import LENGTH_LIMIT, UrlRefused, check_url
 from wa_api.webhooks.deliveries import DeliveryShown, DeliveryStatus, EventForgotten

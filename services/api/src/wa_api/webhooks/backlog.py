@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from wa_api.database import Database
 from wa_api.event_patterns import UnknownEvent, events_meant
 from wa_api.secret_box import SecretBox
-from wa_api.webhooks.outgoing import Attempt
+from wa_api.webhooks.attempt import Attempt
 from wa_api.webhooks.retrying import GivenUpReason, PauseReason
 
 log = structlog.get_logger()

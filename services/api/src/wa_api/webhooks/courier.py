@@ -14,9 +14,10 @@ import structlog
 
 from wa_api.database import DatabaseUnavailable
 from wa_api.metrics import WebhookMetrics
+from wa_api.webhooks.attempt import Attempt
 from wa_api.webhooks.backlog import Backlog, Delivery, LaneWaiting, Target
 from wa_api.webhooks.lanes import Lanes
-from wa_api.webhooks.outgoing import Attempt, Line, Outgoing
+from wa_api.webhooks.outgoing import Line, Outgoing
 from wa_api.webhooks.retrying import GivenUpReason, GiveUp, Next, Pause, RetryRule, TryAgain
 from wa_api.webhooks.signing import signed_headers
 

@@ -6,31 +6,19 @@ No redirects, no cookies, no proxies of the environment; every part of it is lim
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
 
 from wa_api.webhooks.addresses import is_allowed
+from wa_api.webhooks.attempt import Attempt
 from wa_contracts.runtime.public_address import caused_by_refusal, socket_factory
 
 CHUNK = 16 * 1024
 ANSWER_BYTES = 64 * 1024
 """No more of an answer is read: its status is what counts."""
 USER_AGENT = "whatsapp-multi-session-manager"
-GONE = 410
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What became of it. `error` is a sentence, or None if it succeeded."""
-
-    status: int | None
-    error: str | None
-    seconds: float
-    retry_after: float | None = None
-    """What the server asked for, in seconds."""
 
 
 class Line:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
-from wa_api.webhooks.outgoing import GONE, Attempt
+from wa_api.webhooks.attempt import GONE, Attempt
 
 JITTER = 0.25
 

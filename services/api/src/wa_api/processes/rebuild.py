@@ -1,0 +1,45 @@
+"""The process that makes the read tables anew."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from prometheus_client import CollectorRegistry
+
+from wa_api.database import Database
+from wa_api.metrics import ProjectorMetrics
+from wa_api.processes.running import retention_of, running
+from wa_api.rebuild import Rebuild
+from wa_api.settings import Settings
+from wa_api.shadow_tables import alone, clear, prepare, shadow_url
+from wa_contracts.runtime.broker import BrokerLink
+
+BROKEN_OFF = "The rebuild was broken off. Nothing is changed."
+DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it again."
+
+
+async def run_rebuild(settings: Settings, stop: asyncio.Event) -> None:
+    """Make the read tables anew from the hosts' event stores, while the present ones serve.
+
+    Raises:
+        CannotRebuild: nothing is changed; also when `stop` is set before it is done.
+    """
+    url = settings.api_database_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        lost = await stack.enter_async_context(alone(url))
+        await prepare(url)
+        serving = await stack.enter_async_context(Database(url, size=2))
+        shadow = await stack.enter_async_context(Database(shadow_url(url), size=2))
+        amqp_url = settings.amqp_url.get_secret_value()
+        publish_link = BrokerLink(amqp_url, "wa_api rebuild, publishing")
+        rebuild = Rebuild(
+            serving=serving,
+            shadow=shadow,
+            publish_link=publish_link,
+            metrics=ProjectorMetrics(CollectorRegistry()),
+            retention=retention_of(settings, shadow, shadow=True),
+        )
+        consume_link = BrokerLink(amqp_url, "wa_api rebuild, consuming", rebuild.open)
+        async with running(publish_link.run(), consume_link.run()):
+            await rebuild.run({BROKEN_OFF: stop, DATABASE_LOST: lost})
+            await rebuild.delete_queue()
+        await clear(url)

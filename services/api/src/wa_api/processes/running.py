@@ -1,0 +1,33 @@
+"""What the processes have in common."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from wa_api.database import Database
+from wa_api.retention import Retention
+from wa_api.settings import Settings
+
+
+@asynccontextmanager
+async def running(*parts: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """Run these beside the block and end them after it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in parts]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+def first_address(host: str) -> str:
+    """The first of the addresses that HOST names."""
+    first = host.partition(",")[0].strip()
+    return "127.0.0.1" if first == "localhost" else first
+
+
+def retention_of(settings: Settings, database: Database, *, shadow: bool = False) -> Retention:
+    """What forgets what is finished for so long as RETENTION_DAYS says."""
+    keep = timedelta(days=settings.retention_days)
+    return Retention(database, keep=keep, clock=lambda: datetime.now(UTC), shadow=shadow)
