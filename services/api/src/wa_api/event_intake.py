@@ -26,7 +26,7 @@ from wa_contracts.wire import BIGGEST
 log = structlog.get_logger()
 
 BATCH = 500
-GATHER_SECONDS = 0.025
+GATHER_SECONDS = 0.05
 """Between two batches, unless the next one is full: what it costs depends on batches, not on events."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 FENCE = "rebuild.fence"
