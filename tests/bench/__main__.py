@@ -11,12 +11,15 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import sends
+from tests.bench import backlog, projection, rebuild, sends
 from tests.bench.figures import Figure, table, write
 from tests.bench.installation import Servers, started_servers
 
 MEASURES: Mapping[str, Callable[[Servers], Awaitable[Sequence[Figure]]]] = {
     "sends": sends.measure,
+    "projection": projection.measure,
+    "rebuild": rebuild.measure,
+    "backlog": backlog.measure,
 }
 
 

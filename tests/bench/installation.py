@@ -13,6 +13,7 @@ import httpx
 from deploy.local import databases
 from deploy.local.children import Child, Orders
 from deploy.local.ports import free_port
+from deploy.local.servers import RabbitMQServer
 from deploy.local.services import python_module
 from tests.deadlines import eventually
 from tests.standing import standing_servers
@@ -34,30 +35,31 @@ class Servers:
 
     directory: Path
     postgres: str
-    broker: str
+    rabbitmq: RabbitMQServer
     pids: Mapping[str, int]
     short: bool
     _numbers: "count[int]"
 
     @asynccontextmanager
     async def ring(self, **arguments: Any) -> AsyncIterator[Ring]:
-        """The product, on a fresh database."""
-        number = next(self._numbers)
-        name = f"bench{number}"
+        """The product, on a fresh database and a fresh vhost."""
+        name = f"bench{next(self._numbers)}"
         stored = await databases.provide(self.postgres, name, f"{name}_devices")
+        broker = await self.rabbitmq.add_vhost(name)
         made: dict[str, Any] = {"environment": SIMULATED, **arguments}
-        ring = Ring(directory=self.directory / name, databases=stored, broker=self.broker, **made)
+        ring = Ring(directory=self.directory / name, databases=stored, broker=broker, **made)
         try:
             await ring.start()
             yield ring
         finally:
             await ring.stop()
+            await self.rabbitmq.delete_vhost(name)
 
     @asynccontextmanager
     async def bare_ring(self) -> AsyncIterator[str]:
         """The bare ring's address."""
         port = free_port()
-        environment = {"PATH": os.environ["PATH"], "AMQP_URL": self.broker}
+        environment = {"PATH": os.environ["PATH"], "AMQP_URL": self.rabbitmq.url}
         children = [
             Child.start(
                 Orders(
@@ -91,4 +93,4 @@ async def started_servers(directory: Path, *, short: bool) -> AsyncIterator[Serv
     """Start both, end both."""
     async with standing_servers(directory) as (postgres, rabbitmq):
         pids = {"Postgres": postgres.pids[0], "RabbitMQ": rabbitmq.pids[0]}
-        yield Servers(directory, postgres.url, rabbitmq.url, pids, short, count(1))
+        yield Servers(directory, postgres.url, rabbitmq, pids, short, count(1))

@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from deploy.local import databases
-from tests.bench.rebuild import resident_megabytes
+from tests.bench.memory import resident_megabytes
 from tests.standing import standing_servers
 from tests.system.linking import link
 from tests.system.ring import Ring
