@@ -33,12 +33,12 @@ async def measure(servers: Servers) -> Sequence[Figure]:
         await publish(ring.broker, COMMANDS, _commands(stored, messages))
         number = await ring.add_host()
         name = f"host-{number}"
-        async with watched_memory({"host": ring.processes[name].pid}) as memories:
+        async with watched_memory({"host": ring.processes[name].pid}) as courses:
             rates = await _drained(ring, name, messages)
     return [
         Figure("backlog: rate of the last fifth ÷ the first", rates[-1] / rates[0], target=0.8),
         Figure("backlog: drained", sum(rates) / len(rates), "messages/s", rounds=rates),
-        *(figure for memory in memories for figure in memory.figures("backlog")),
+        *(figure for course in courses for figure in course.figures("backlog")),
     ]
 
 

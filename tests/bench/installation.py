@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import httpx
 from deploy.local import databases
 from deploy.local.children import Child, Orders
 from deploy.local.ports import free_port
-from deploy.local.servers import RabbitMQServer
+from deploy.local.servers import PostgresServer, RabbitMQServer
 from deploy.local.services import python_module
 from tests.deadlines import eventually
 from tests.standing import standing_servers
@@ -31,20 +31,26 @@ SIMULATED = {
 
 @dataclass(frozen=True)
 class Servers:
-    """Postgres (durable, as in production) and RabbitMQ. `pids` are theirs, by name."""
+    """Postgres and RabbitMQ. `traffic_seconds` is for how long what may leak is looked at."""
 
     directory: Path
-    postgres: str
+    postgres: PostgresServer
     rabbitmq: RabbitMQServer
-    pids: Mapping[str, int]
     short: bool
-    _numbers: "count[int]"
+    traffic_seconds: float
+    _numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Their processes, by name; none for containers."""
+        named = {"Postgres": self.postgres, "RabbitMQ": self.rabbitmq}
+        return {name: server.pids[0] for name, server in named.items() if server.pids}
 
     @asynccontextmanager
     async def ring(self, **arguments: Any) -> AsyncIterator[Ring]:
-        """The product, on a fresh database and a fresh vhost."""
+        """The product, on a fresh database and a fresh vhost; neither is left for the next one."""
         name = f"bench{next(self._numbers)}"
-        stored = await databases.provide(self.postgres, name, f"{name}_devices")
+        stored = await databases.provide(self.postgres.url, name, f"{name}_devices")
         broker = await self.rabbitmq.add_vhost(name)
         made: dict[str, Any] = {"environment": SIMULATED, **arguments}
         ring = Ring(directory=self.directory / name, databases=stored, broker=broker, **made)
@@ -54,6 +60,7 @@ class Servers:
         finally:
             await ring.stop()
             await self.rabbitmq.delete_vhost(name)
+            await databases.drop(self.postgres.url, name, f"{name}_devices")
 
     @asynccontextmanager
     async def bare_ring(self) -> AsyncIterator[str]:
@@ -89,8 +96,9 @@ class Servers:
 
 
 @asynccontextmanager
-async def started_servers(directory: Path, *, short: bool) -> AsyncIterator[Servers]:
-    """Start both, end both."""
+async def started_servers(
+    directory: Path, *, short: bool, traffic_seconds: float
+) -> AsyncIterator[Servers]:
+    """Start both, durable as in production, end both."""
     async with standing_servers(directory) as (postgres, rabbitmq):
-        pids = {"Postgres": postgres.pids[0], "RabbitMQ": rabbitmq.pids[0]}
-        yield Servers(directory, postgres.url, rabbitmq, pids, short, count(1))
+        yield Servers(directory, postgres, rabbitmq, short, traffic_seconds)

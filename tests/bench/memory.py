@@ -10,37 +10,34 @@ from tests.bench.figures import Figure
 EVERY_SECONDS = 0.25
 
 
-class Memory:
-    """The sizes of one process, looked at four times a second; megabytes."""
+class Course:
+    """What something was, looked at again and again; memory in megabytes."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, unit: str = "MB") -> None:
         self.name = name
-        self.sizes: list[float] = []
+        self.unit = unit
+        self.values: list[float] = []
 
-    def figures(self, measure: str) -> Sequence[Figure]:
+    def figures(self, measure: str, *, flat: float = 1.2) -> Sequence[Figure]:
         """Whether it stayed flat: the largest beside the one at a quarter of the time."""
-        largest, at_a_quarter = max(self.sizes), self.sizes[len(self.sizes) // 4]
+        largest, at_a_quarter = max(self.values), self.values[len(self.values) // 4]
+        name = f"{measure}: {self.name}, largest"
         return [
-            Figure(
-                f"{measure}: memory of the {self.name}, largest ÷ at a quarter",
-                largest / at_a_quarter,
-                target=1.2,
-                better="less",
-            ),
-            Figure(f"{measure}: memory of the {self.name}, largest", largest, "MB"),
+            Figure(f"{name} ÷ at a quarter", largest / at_a_quarter, "", flat, "less"),
+            Figure(name, largest, self.unit),
         ]
 
 
 @asynccontextmanager
-async def watched_memory(pids: Mapping[str, int]) -> AsyncIterator[Sequence[Memory]]:
+async def watched_memory(pids: Mapping[str, int]) -> AsyncIterator[Sequence[Course]]:
     """Look during the block, at processes by name."""
-    seen = {Memory(name): pid for name, pid in pids.items()}
+    seen = {Course(f"memory of the {name}"): pid for name, pid in pids.items()}
 
     async def look() -> None:
         while True:
-            for memory, pid in seen.items():
+            for course, pid in seen.items():
                 if (size := resident_megabytes(pid)) is not None:
-                    memory.sizes.append(size)
+                    course.values.append(size)
             await asyncio.sleep(EVERY_SECONDS)
 
     looking = asyncio.create_task(look())

@@ -56,7 +56,7 @@ async def measure(servers: Servers) -> Sequence[Figure]:
         began = time.monotonic()
         rebuild = ring.start_rebuild()
         pids = {"rebuild": rebuild.pid, "host": ring.processes["host-0"].pid}
-        async with watched_memory(pids) as memories:
+        async with watched_memory(pids) as courses:
             assert await rebuild.wait() == 0, rebuild.last_words(40)
         seconds = time.monotonic() - began
         connection = await asyncpg.connect(ring.databases.api)
@@ -64,7 +64,7 @@ async def measure(servers: Servers) -> Sequence[Figure]:
         await connection.close()
     return [
         Figure("rebuild", messages * PUBLIC / seconds, "events/s", target=5000),
-        *(figure for memory in memories for figure in memory.figures("rebuild")),
+        *(figure for course in courses for figure in course.figures("rebuild")),
     ]
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import asyncpg
 
 from deploy.local.databases import Databases
+from tests.deadlines import eventually
+from tests.system.ring import Ring
 from wa_api.credentials import PREFIX
 from wa_contracts.ids import SessionId, new_id, session_stream
 from wa_contracts.session_events import SessionConnected, SessionConnecting, SessionCreated
@@ -20,6 +22,9 @@ RELAYED = """
 UPDATE partitions SET relayed_position = (SELECT max(position) FROM events),
                       open_position = (SELECT max(position) FROM events)
 """
+WORKING = "SELECT count(*) FROM sessions WHERE status = 'working' AND connected_at > $1"
+START_SECONDS = 300
+LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,28 @@ async def store_sessions(databases: Databases, number: int) -> Sequence[StoredSe
     finally:
         await api.close()
     return sessions
+
+
+async def start_host(ring: Ring, sessions: int) -> str:
+    """Start a host, wait until all of so many stored sessions work; its name."""
+    began_at = datetime.now(UTC)
+    host = f"host-{await ring.add_host()}"
+    await all_work(ring, sessions, began_at)
+    return host
+
+
+async def all_work(ring: Ring, sessions: int, since: datetime) -> None:
+    """Wait until all work again, as look-ups and the dashboard show it."""
+    connection = await asyncpg.connect(ring.databases.api)
+    try:
+
+        async def reached() -> bool:
+            return bool(await connection.fetchval(WORKING, since) == sessions)
+
+        what = f"{sessions:,} sessions work"
+        await eventually(reached, within=START_SECONDS, every=LOOK_SECONDS, what=what)
+    finally:
+        await connection.close()
 
 
 async def _copy(
