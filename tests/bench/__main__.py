@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import random
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ MEASURES: Mapping[str, Callable[[Servers], Awaitable[Sequence[Figure]]]] = {
     "growth": growth.measure,
     "real_sessions": real_sessions.measure,
 }
-TRAFFIC_SECONDS, SHORT_TRAFFIC_SECONDS = 120, 5
+TRAFFIC_SECONDS, SHORT_TRAFFIC_SECONDS = 120, 2
 
 
 async def measure(
@@ -45,8 +46,10 @@ async def measure(
         made = started_servers(Path(directory), short=short, traffic_seconds=seconds)
         async with made as servers:
             for name in names:
-                print(f"Measuring: {name} …", flush=True)
+                print(f"Measuring: {name} … ", end="", flush=True)
+                began = time.monotonic()
                 figures += await MEASURES[name](servers)
+                print(f"{time.monotonic() - began:.0f} s", flush=True)
     return figures
 
 
@@ -54,7 +57,9 @@ def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("measures", nargs="*", metavar="measure", help=", ".join(MEASURES))
-    parser.add_argument("--short", action="store_true", help="a minute; judges nothing")
+    parser.add_argument(
+        "--short", action="store_true", help="a minute or two; too short to judge by"
+    )
     parser.add_argument(
         "--traffic-seconds",
         type=float,

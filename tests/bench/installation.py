@@ -27,15 +27,20 @@ SIMULATED = {
     "LOG_LEVEL": "WARNING",
 }
 """Zero delay, and no limit that would be measured in place of the product."""
+TEMPLATE = "bench"
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Postgres and RabbitMQ. `traffic_seconds` is for how long what may leak is looked at."""
+    """Postgres and RabbitMQ; `template` is a database with both services' tables.
+
+    `traffic_seconds` is for how long what may leak is looked at.
+    """
 
     directory: Path
     postgres: PostgresServer
     rabbitmq: RabbitMQServer
+    template: str
     short: bool
     traffic_seconds: float
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -50,10 +55,16 @@ class Servers:
     async def ring(self, **arguments: Any) -> AsyncIterator[Ring]:
         """The product, on a fresh database and a fresh vhost; neither is left for the next one."""
         name = f"bench{next(self._numbers)}"
-        stored = await databases.provide(self.postgres.url, name, f"{name}_devices")
+        stored = await databases.clone(self.postgres.url, self.template, name)
         broker = await self.rabbitmq.add_vhost(name)
         made: dict[str, Any] = {"environment": SIMULATED, **arguments}
-        ring = Ring(directory=self.directory / name, databases=stored, broker=broker, **made)
+        ring = Ring(
+            directory=self.directory / name,
+            databases=stored,
+            broker=broker,
+            migrated=True,
+            **made,
+        )
         try:
             await ring.start()
             yield ring
@@ -101,4 +112,6 @@ async def started_servers(
 ) -> AsyncIterator[Servers]:
     """Start both, durable as in production, end both."""
     async with standing_servers(directory) as (postgres, rabbitmq):
-        yield Servers(directory, postgres, rabbitmq, short, traffic_seconds)
+        stored = await databases.provide(postgres.url, TEMPLATE, f"{TEMPLATE}_devices")
+        await Ring(directory=directory, databases=stored, broker=rabbitmq.url).migrate()
+        yield Servers(directory, postgres, rabbitmq, TEMPLATE, short, traffic_seconds)

@@ -9,10 +9,13 @@ from tests.bench.installation import Servers
 
 @pytest.fixture(scope="module")
 def servers(
-    postgres: PostgresServer, rabbitmq: RabbitMQServer, tmp_path_factory: pytest.TempPathFactory
+    postgres: PostgresServer,
+    rabbitmq: RabbitMQServer,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Servers:
     directory = tmp_path_factory.mktemp("bench")
-    return Servers(directory, postgres, rabbitmq, short=True, traffic_seconds=1)
+    return Servers(directory, postgres, rabbitmq, migrated_template, short=True, traffic_seconds=1)
 
 
 @pytest.mark.parametrize("name", ["sends", "projection"])
