@@ -7,6 +7,7 @@ prints one table, writes bench.json and bench.svg to `--folder`. Best on a machi
 import argparse
 import asyncio
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,23 +39,28 @@ TRAFFIC_SECONDS, SHORT_TRAFFIC_SECONDS = 120, 2
 
 async def measure(
     names: Sequence[str], *, short: bool, traffic_seconds: float | None = None
-) -> list[Figure]:
-    """Take the measures, each on an installation of its own."""
+) -> tuple[list[Figure], list[str]]:
+    """Take the measures, each on an installation of its own; the figures, and which came to none."""
     figures: list[Figure] = []
+    failed: list[str] = []
+    seconds = traffic_seconds or (SHORT_TRAFFIC_SECONDS if short else TRAFFIC_SECONDS)
     with tempfile.TemporaryDirectory(prefix="wa-bench-", ignore_cleanup_errors=True) as directory:
-        seconds = traffic_seconds or (SHORT_TRAFFIC_SECONDS if short else TRAFFIC_SECONDS)
         made = started_servers(Path(directory), short=short, traffic_seconds=seconds)
         async with made as servers:
             for name in names:
                 print(f"Measuring: {name} … ", end="", flush=True)
                 began = time.monotonic()
-                figures += await MEASURES[name](servers)
+                try:
+                    figures += await MEASURES[name](servers)
+                except (AssertionError, TimeoutError, ExceptionGroup) as error:
+                    failed.append(name)
+                    print(f"came to nothing: {error!r}; after ", end="")
                 print(f"{time.monotonic() - began:.0f} s", flush=True)
-    return figures
+    return figures, failed
 
 
-def main() -> None:
-    """Measure what is asked for."""
+def main() -> int:
+    """Measure what is asked for; the exit status, 1 if a measure came to nothing."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("measures", nargs="*", metavar="measure", help=", ".join(MEASURES))
     parser.add_argument(
@@ -72,7 +78,7 @@ def main() -> None:
     if unknown := set(asked.measures) - set(MEASURES):
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")
     random.seed(asked.seed)
-    figures = asyncio.run(
+    figures, failed = asyncio.run(
         measure(
             asked.measures or list(MEASURES),
             short=asked.short,
@@ -81,7 +87,8 @@ def main() -> None:
     )
     path = write(figures, asked.folder, seed=asked.seed, short=asked.short)
     print(f"\n{table(figures)}\n\nWritten: {path} and {path.with_suffix('.svg')}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

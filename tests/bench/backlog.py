@@ -35,9 +35,11 @@ async def measure(servers: Servers) -> Sequence[Figure]:
         name = f"host-{number}"
         async with watched_memory({"host": ring.processes[name].pid}) as courses:
             rates = await _drained(ring, name, messages)
+            unpublished = (await scraped(ring, name)).value("wa_relay_backlog")
     return [
         Figure("backlog: rate of the last fifth ÷ the first", rates[-1] / rates[0], target=0.8),
         Figure("backlog: drained", sum(rates) / len(rates), "messages/s", rounds=rates),
+        Figure("backlog: events that wait to be published when all is sent", unpublished),
         *(figure for course in courses for figure in course.figures("backlog")),
     ]
 
