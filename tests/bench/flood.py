@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tests.bench.rebuild import resident_megabytes
+from tests.bench.memory import resident_megabytes
 from tests.deadlines import eventually
 from tests.standing import standing_ring
 from tests.system.ring import Ring
@@ -130,9 +130,9 @@ async def latencies_until(
     return [one for each in await asyncio.gather(*sending) for one in each]
 
 
-async def largest_size(pid: int, ended: "asyncio.Task[Any]") -> int:
+async def largest_size(pid: int, ended: "asyncio.Task[Any]") -> float:
     """The process's resident memory in MB, looked at four times a second."""
-    largest = 0
+    largest = 0.0
     while not ended.done():
         largest = max(largest, resident_megabytes(pid) or 0)
         await asyncio.sleep(0.25)
@@ -172,14 +172,14 @@ async def measure(asked: argparse.Namespace) -> None:
         pid = ring.processes["api-0"].pid
         calm_end = asyncio.create_task(asyncio.sleep(CALM_SECONDS))
         calm = await latencies_until(ring, tokens, calm_end)
-        before = resident_megabytes(pid)
+        before = resident_megabytes(pid) or 0
         flooding = asyncio.create_task(run_flood(ring.url(), flooded, asked))
         sizes = asyncio.create_task(largest_size(pid, flooding))
         during = await latencies_until(ring, tokens, flooding)
         described("calm", calm)
         described("flood", during)
         print(f"median ratio {statistics.median(during) / statistics.median(calm):.2f}")
-        print(f"api memory, MB: {before} before, {await sizes} at most")
+        print(f"api memory, MB: {before:.0f} before, {await sizes:.0f} at most")
         for name, value in flooding.result().items():
             print(f"{name}: {value}")
 

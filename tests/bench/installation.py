@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import httpx
 from deploy.local import databases
 from deploy.local.children import Child, Orders
 from deploy.local.ports import free_port
+from deploy.local.servers import PostgresServer, RabbitMQServer
 from deploy.local.services import python_module
 from tests.deadlines import eventually
 from tests.standing import standing_servers
@@ -26,38 +27,57 @@ SIMULATED = {
     "LOG_LEVEL": "WARNING",
 }
 """Zero delay, and no limit that would be measured in place of the product."""
+TEMPLATE = "bench"
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Postgres (durable, as in production) and RabbitMQ. `pids` are theirs, by name."""
+    """Postgres and RabbitMQ; `template` is a database with both services' tables.
+
+    `traffic_seconds` is for how long what may leak is looked at.
+    """
 
     directory: Path
-    postgres: str
-    broker: str
-    pids: Mapping[str, int]
+    postgres: PostgresServer
+    rabbitmq: RabbitMQServer
+    template: str
     short: bool
-    _numbers: "count[int]"
+    traffic_seconds: float
+    _numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Their processes, by name; none for containers."""
+        named = {"Postgres": self.postgres, "RabbitMQ": self.rabbitmq}
+        return {name: server.pids[0] for name, server in named.items() if server.pids}
 
     @asynccontextmanager
     async def ring(self, **arguments: Any) -> AsyncIterator[Ring]:
-        """The product, on a fresh database."""
-        number = next(self._numbers)
-        name = f"bench{number}"
-        stored = await databases.provide(self.postgres, name, f"{name}_devices")
+        """The product, on a fresh database and a fresh vhost; neither is left for the next one."""
+        name = f"bench{next(self._numbers)}"
+        stored = await databases.clone(self.postgres.url, self.template, name)
+        broker = await self.rabbitmq.add_vhost(name)
         made: dict[str, Any] = {"environment": SIMULATED, **arguments}
-        ring = Ring(directory=self.directory / name, databases=stored, broker=self.broker, **made)
+        ring = Ring(
+            directory=self.directory / name,
+            databases=stored,
+            broker=broker,
+            migrated=True,
+            **made,
+        )
         try:
             await ring.start()
             yield ring
         finally:
             await ring.stop()
+            await self.rabbitmq.delete_vhost(name)
+            await databases.drop(self.postgres.url, name, f"{name}_devices")
 
     @asynccontextmanager
     async def bare_ring(self) -> AsyncIterator[str]:
         """The bare ring's address."""
         port = free_port()
-        environment = {"PATH": os.environ["PATH"], "AMQP_URL": self.broker}
+        environment = {"PATH": os.environ["PATH"], "AMQP_URL": self.rabbitmq.url}
         children = [
             Child.start(
                 Orders(
@@ -87,8 +107,11 @@ class Servers:
 
 
 @asynccontextmanager
-async def started_servers(directory: Path, *, short: bool) -> AsyncIterator[Servers]:
-    """Start both, end both."""
+async def started_servers(
+    directory: Path, *, short: bool, traffic_seconds: float
+) -> AsyncIterator[Servers]:
+    """Start both, durable as in production, end both."""
     async with standing_servers(directory) as (postgres, rabbitmq):
-        pids = {"Postgres": postgres.pids[0], "RabbitMQ": rabbitmq.pids[0]}
-        yield Servers(directory, postgres.url, rabbitmq.url, pids, short, count(1))
+        stored = await databases.provide(postgres.url, TEMPLATE, f"{TEMPLATE}_devices")
+        await Ring(directory=directory, databases=stored, broker=rabbitmq.url).migrate()
+        yield Servers(directory, postgres, rabbitmq, TEMPLATE, short, traffic_seconds)

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, repeat
 from statistics import median
 from typing import Any
 
@@ -39,30 +40,34 @@ class Run:
         return median(self.latencies)
 
 
-async def run(callers: Sequence[Caller], requests: int) -> Run:
+async def run(callers: Sequence[Caller], requests: int, *, clients: int | None = None) -> Run:
     """Let the clients share so many requests, each with one under way at a time.
 
+    Each caller is a client; with `clients` only so many are, and post for all callers in turn.
     AssertionError if an answer has another status.
     """
     latencies: list[float] = []
     left = requests
+    turns = cycle(callers)
+    owns = [repeat(caller) for caller in callers] if clients is None else [turns] * clients
 
-    async def call(client: aiohttp.ClientSession, caller: Caller) -> None:
+    async def call(client: aiohttp.ClientSession, own: Iterator[Caller]) -> None:
         nonlocal left
         while left > 0:
             left -= 1
+            caller = next(own)
             began = time.perf_counter()
             async with client.post(caller.url, json=caller.body, headers=caller.headers) as answer:
                 text = await answer.read()
                 assert answer.status == caller.status, (answer.status, text)
             latencies.append(time.perf_counter() - began)
 
-    connector = aiohttp.TCPConnector(limit=len(callers))
+    connector = aiohttp.TCPConnector(limit=len(owns))
     async with aiohttp.ClientSession(connector=connector) as client:
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
-            for caller in callers:
-                group.create_task(call(client, caller))
+            for own in owns:
+                group.create_task(call(client, own))
         return Run(time.perf_counter() - began, latencies)
 
 

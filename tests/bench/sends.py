@@ -10,6 +10,7 @@ from typing import Any
 from tests.bench.figures import Figure
 from tests.bench.installation import Servers
 from tests.bench.load import Caller, Processor, Run, run
+from tests.bench.stored import start_host, store_sessions
 from tests.system.ring import Ring
 
 CLIENTS = 50
@@ -20,12 +21,13 @@ ASYNC = {"Prefer": "respond-async"}
 async def measure(servers: Servers) -> Sequence[Figure]:
     """Waiting sends of many clients and of one; accepted ones; processor time a message."""
     rounds, many, few = (1, 200, 50) if servers.short else (7, 2_000, 400)
-    async with servers.ring() as ring, servers.bare_ring() as bare:
-        tokens = await working_sessions(ring, CLIENTS)
+    async with servers.ring(hosts=0) as ring, servers.bare_ring() as bare:
+        tokens = [one.token for one in await store_sessions(ring.databases, CLIENTS)]
+        await start_host(ring, CLIENTS)
         pids = {**servers.pids, **{name: child.pid for name, child in ring.processes.items()}}
-        product = [_send(ring, token) for token in tokens]
+        product = [send_through(ring, token) for token in tokens]
         bare_send = [Caller(f"{bare}/send", BODY, {})] * CLIENTS
-        accept = [_send(ring, token, ASYNC, 202) for token in tokens]
+        accept = [send_through(ring, token, ASYNC, 202) for token in tokens]
         bare_accept = [Caller(f"{bare}/accept", BODY, {}, 202)] * CLIENTS
         for callers in (product, bare_send):  # warm
             await run(callers, many // 4)
@@ -41,7 +43,7 @@ async def measure(servers: Servers) -> Sequence[Figure]:
             one.product.append(await run(product[:1], few))
             one.bare.append(await run(bare_send[:1], few))
             accepted.product.append(await run(accept, many))
-            await _drained(ring)
+            await drained(ring)
             accepted.bare.append(await run(bare_accept, many))
     return [
         *waits.throughput(target=0.70),
@@ -59,24 +61,17 @@ async def measure(servers: Servers) -> Sequence[Figure]:
     ]
 
 
-async def working_sessions(ring: Ring, number: int) -> list[str]:
-    """Create so many, wait until they work; their tokens."""
-    sessions = [await ring.create_session(f"session {n}") for n in range(number)]
-    for session in sessions:
-        await ring.wait_for_status(session["sessionId"], "working", timeout=60)
-    return [session["token"] for session in sessions]
-
-
-def _send(
+def send_through(
     ring: Ring, token: str, headers: Mapping[str, str] | None = None, status: int = 200
 ) -> Caller:
+    """A client that sends through the session with that token."""
     authorization = {"Authorization": f"Bearer {token}"}
     return Caller(
         f"{ring.url()}/api/messages/send", BODY, {**authorization, **(headers or {})}, status
     )
 
 
-async def _drained(ring: Ring) -> None:
+async def drained(ring: Ring) -> None:
     """Until what was accepted has been sent: the next round begins calm."""
     answer = await ring.admin.get("/api/messages", params={"status": "queued", "limit": "1"})
     while answer.json()["items"]:

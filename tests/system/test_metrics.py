@@ -3,16 +3,14 @@
 import asyncio
 import os
 import signal
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 
 import aio_pika
-import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deadlines import eventually
+from tests.scrape import Scrape, scraped
 from tests.system.linking import link, worker_of
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
@@ -25,31 +23,7 @@ from wa_session_host.metrics import HostMetrics
 
 NUMBER, CONTACT, NOBODY = "919876543210", "12345678900", "447911123456"
 SEND_ROUTE = "/api/messages/send"
-
-Labels = frozenset[tuple[str, str]]
-Samples = Mapping[str, Mapping[Labels, float]]
-"""Values by the sample's name, then by its labels."""
-
-
-class Scrape:
-    """What one ring shows at `/metrics`, all of its processes together."""
-
-    def __init__(self) -> None:
-        self.families: set[str] = set()
-        self._samples: defaultdict[str, dict[Labels, float]] = defaultdict(dict)
-
-    def read(self, text: str) -> None:
-        """Add what one process shows."""
-        for family in text_string_to_metric_families(text):
-            self.families.add(family.name)
-            for sample in family.samples:
-                self._samples[sample.name][frozenset(sample.labels.items())] = sample.value
-
-    def value(self, name: str, **labels: str) -> float:
-        """The sum of the samples that have these labels among theirs; 0 without any."""
-        wanted = set(labels.items())
-        return sum(value for has, value in self._samples[name].items() if wanted <= has)
-
+PROCESSES = ("api-0", "host-0", "projector", "webhooks")
 
 ASSERTED: dict[str, Callable[[Scrape], bool]] = {
     # session-host
@@ -159,30 +133,10 @@ async def _follow_events(ring: Ring) -> None:
                     return
 
 
-async def _scraped(ring: Ring) -> Scrape:
-    settings = {
-        "api-0": "METRICS_PORT",
-        "host-0": "HEALTH_PORT",
-        "projector": "PROJECTOR_METRICS_PORT",
-        "webhooks": "WEBHOOKS_METRICS_PORT",
-    }
-    scrape = Scrape()
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
-        for name, setting in settings.items():
-            port = ring.processes[name].orders.env[setting]
-            try:
-                answer = await client.get(f"http://127.0.0.1:{port}/metrics")
-            except httpx.TransportError as error:
-                raise AssertionError(f"{name} shows nothing yet: {error!r}") from error
-            assert answer.status_code == 200
-            scrape.read(answer.text)
-    return scrape
-
-
 @pytest.mark.parametrize("family", ASSERTED)
 async def test_a_metric_says_what_happened(busy: Ring, family: str) -> None:
     async def says() -> bool:
-        scrape = await _scraped(busy)
+        scrape = await scraped(busy, *PROCESSES)
         assert family in scrape.families
         return ASSERTED[family](scrape)
 
@@ -190,7 +144,7 @@ async def test_a_metric_says_what_happened(busy: Ring, family: str) -> None:
 
 
 async def test_no_metric_is_shown_that_nothing_asserts(busy: Ring) -> None:
-    shown = (await _scraped(busy)).families
+    shown = (await scraped(busy, *PROCESSES)).families
     ours = {name for name in shown if not name.startswith("process_")}
     assert {name for name in ours if not name.endswith("_created")} == set(ASSERTED)
 
