@@ -33,6 +33,8 @@ DATABASE_AWAY = (
     asyncpg.TooManyConnectionsError,
 )
 """What asyncpg raises while the database is away, going away or coming back."""
+BATCH = 500
+"""Appends to a statement at most: while it runs, the leases that it checks cannot be renewed."""
 FIRST_RETRY_SECONDS = 0.02
 RETRY_SECONDS = 0.2
 
@@ -134,8 +136,8 @@ class GroupCommitWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            batch, self._pending = self._pending, []
-            if batch:
+            while self._pending:
+                batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
                 await self._write(batch)
 
     async def _write(self, batch: list[_Pending]) -> None:

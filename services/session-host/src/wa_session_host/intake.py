@@ -44,6 +44,7 @@ class Intake:
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
         self._ports = partition.ports
+        self._has_room = partition.relay.room
         self._messages = MessageCommands(partition)
         self._sessions = SessionCommands(partition)
         self._replays = Replays(partition.ports.store, partition.ports.outbox)
@@ -59,11 +60,13 @@ class Intake:
     async def run(self) -> None:
         """Handle deliveries until cancelled.
 
-        Each begins in the queue's order; the appends that they lead to keep that order.
+        Each begins in the queue's order; the appends that they lead to keep that order. While events
+        wait to be published, commands wait in the broker.
         """
         async with asyncio.TaskGroup() as group:
             while True:
                 delivery, came_in = await self._deliveries.get()
+                await self._has_room()
                 group.create_task(self._handle(delivery), context=came_in)
 
     async def give_back(self) -> None:

@@ -230,6 +230,8 @@ class Partition:
 
     def paces(self) -> Iterable[SessionPace]:
         """How fast its sessions may send, where that is limited."""
+        if not self.ports.pace.is_on:
+            return
         for owner in self.sessions.values():
             if owner.status is not None and (pace := owner.runner.pace.shown(owner.id)) is not None:
                 yield pace

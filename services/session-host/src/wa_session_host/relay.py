@@ -22,6 +22,8 @@ from wa_session_host.stored_event import StoredEvent
 log = structlog.get_logger()
 
 WINDOW = 500
+ROOM = 1000
+"""Events that may wait here before it is full: they are in memory."""
 RETRY_SECONDS = 0.3
 
 
@@ -42,12 +44,16 @@ class Relay:
         self._wake = asyncio.Event()
         self._emptied = asyncio.Event()
         self._emptied.set()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self.relayed_position = relayed_position
 
     def offer(self, stored: list[StoredEvent]) -> None:
         """Publish these next. Internal events only move the mark."""
         self._waiting.extend(stored)
         self._emptied.clear()
+        if self.backlog >= ROOM:
+            self._has_room.clear()
         self._wake.set()
 
     @property
@@ -61,6 +67,10 @@ class Relay:
         if self._in_flight:
             return self._in_flight[0].stored.occurred_at
         return self._waiting[0].occurred_at if self._waiting else None
+
+    async def room(self) -> None:
+        """Wait while it is full: what leads to more events can wait elsewhere."""
+        await self._has_room.wait()
 
     async def flushed(self) -> None:
         """Wait until everything offered is confirmed."""
@@ -80,6 +90,8 @@ class Relay:
                     self._in_flight.append(_InFlight(stored, task))
                     if stored.type == QRIssued.TYPE:
                         await asyncio.wait([task])  # its copy for the log keeps its place too
+                if self.backlog < ROOM:
+                    self._has_room.set()
                 if not self._waiting and not self._in_flight:
                     self._emptied.set()
 

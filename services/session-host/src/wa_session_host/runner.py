@@ -133,6 +133,8 @@ class Runner:
     @property
     def oldest_position(self) -> int | None:
         """Where the oldest open message is stored."""
+        if self._current is None and not self._queue and not self._leaving:
+            return None
         return min((one.queued_position for one in self._open), default=None)
 
     def works_with(self, engine: Engine) -> None:

@@ -26,6 +26,7 @@ from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed, Engine, Engines, PairingUnavailable
 from wa_session_host.event_store import EventStore
 from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.login_watch import LoginWatch
 from wa_session_host.media import MediaFetcher
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.pacing import Pace
@@ -83,11 +84,11 @@ class SessionOwner:
         self._engines = engines
         self._clock = clock
         self._metrics = metrics
-        self._login_seconds = login_seconds
         self._engine: Engine | None = None
         self._deciding = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._restart_now = asyncio.Event()
+        self._login_watch = LoginWatch(login_seconds)
         self._crashes = 0
         self._leaving = False
         self._receipts = Receipts(
@@ -227,6 +228,8 @@ class SessionOwner:
         else:
             self._wanted.clear()
         status = self.status
+        is_linked = domain.link_of(self.state) is not None
+        self._login_watch.tell(under_way=status in LOGGING_IN and is_linked)
         if status is SessionStatus.WORKING and self._engine is not None:
             self._crashes = 0
             self.runner.works_with(self._engine)
@@ -263,12 +266,7 @@ class SessionOwner:
 
     async def _watch_login(self) -> None:
         """End the engine of a linked session whose login neither succeeds nor fails."""
-        clock = asyncio.get_running_loop().time
-        since = clock()
-        while clock() - since < self._login_seconds:
-            await asyncio.sleep(self._login_seconds / 10)
-            if self.status not in LOGGING_IN or domain.link_of(self.state) is None:
-                since = clock()
+        await self._login_watch.overdue()
         await self._observe(ConnectionLost("login_timeout", "WhatsApp did not answer the login."))
         await self._end_engine()
 
