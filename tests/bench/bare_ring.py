@@ -2,7 +2,8 @@
 
 `python -m tests.bench.bare_ring front --port N` and `… back`, both with AMQP_URL: a POST is published
 with a confirm, the other process publishes with a confirm for each one that it gets, the first one
-answers. No checks, no database, no order. `/accept` answers after its own confirm alone.
+answers. No checks, no database, no order. `/accept` answers after its own confirm alone. The queues
+are quorum queues, as the product's are: what is confirmed is on the disk in both.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import uvicorn
 import uvloop
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from fastapi import FastAPI, Request, Response
+from pamqp.common import FieldTable
 
 COMMANDS, EVENTS, ACCEPTED = "bare.commands", "bare.events", "bare.accepted"
 PREFETCH = 200
@@ -32,8 +34,9 @@ async def channel() -> AsyncIterator[AbstractChannel]:
         opened = await connection.channel()
         await opened.set_qos(prefetch_count=PREFETCH)
         for name in (COMMANDS, EVENTS):
-            await opened.declare_queue(name, durable=True)
-        await opened.declare_queue(ACCEPTED, durable=True, arguments={"x-max-length": KEPT})
+            await opened.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+        limited: FieldTable = {"x-queue-type": "quorum", "x-max-length": KEPT}
+        await opened.declare_queue(ACCEPTED, durable=True, arguments=limited)
         yield opened
 
 
