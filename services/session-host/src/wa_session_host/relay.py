@@ -22,8 +22,8 @@ from wa_session_host.stored_event import StoredEvent
 log = structlog.get_logger()
 
 WINDOW = 500
-ROOM = 1000
-"""Events that may wait here before it is full: they are in memory."""
+ROOM = 200
+"""Events that may wait for their confirm before it is full: they are in memory, for each partition."""
 RETRY_SECONDS = 0.3
 
 
