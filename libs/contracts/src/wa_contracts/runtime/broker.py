@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import aio_pika
+import aiormq
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
@@ -19,6 +20,10 @@ CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 RECONNECT_SECONDS = 0.5
 UNBLOCKED_CHECK_SECONDS = 0.05
+
+# Frames that wait to be written have no limit: at one, who waits for room in the queue of a connection
+# that is lost would wait for ever. Publishers limit what they have under way.
+aiormq.Connection.FRAME_BUFFER_SIZE = 0
 
 OnOpen = Callable[[AbstractChannel], Awaitable[None]]
 
