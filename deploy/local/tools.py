@@ -6,7 +6,11 @@ import sys
 from deploy.local import debian
 
 # program → Debian's package
-_WANTED = {"chromium": "chromium", "node": "nodejs", "curl": "curl"}
+_WANTED = {
+    "chromium-headless-shell": "chromium-headless-shell",
+    "node": "nodejs",
+    "curl": "curl",
+}
 
 
 def found() -> dict[str, str]:

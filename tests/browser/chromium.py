@@ -1,4 +1,7 @@
-"""Debian's browser, started so that it speaks to nobody but the page's own host."""
+"""Debian's browser without its window, started so that it speaks to nobody but the page's own host.
+
+The whole Chromium does the same by a process for graphics, which costs more than the pages do.
+"""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -6,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Browser, async_playwright
 
+PROGRAM = "chromium-headless-shell"
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -20,9 +24,9 @@ _FLAGS = (
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for the run; tests take profiles of their own."""
-    path = shutil.which("chromium")
+    path = shutil.which(PROGRAM)
     if path is None:
-        pytest.skip("chromium is not installed")
+        pytest.skip(f"{PROGRAM} is not installed")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
         yield browser
