@@ -22,8 +22,9 @@ from wa_session_host.event_store import EventStore
 from wa_session_host.folding import message_state
 from wa_session_host.media import MediaFetcher
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.open_message import OpenMessage
 from wa_session_host.pacing import Pace, PaceRule, SentBefore
-from wa_session_host.runner import OpenMessage, Runner
+from wa_session_host.runner import Runner
 
 SESSION = SessionId(UUID(int=1))
 LINK = LinkedDevice("15550001111:1@s.whatsapp.net", "15550001111")

@@ -7,6 +7,8 @@ from typing import Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from wa_contracts.runtime.postgres import keep_as_it_is
+
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 ACQUIRE_SECONDS = 3.0
@@ -26,10 +28,6 @@ AWAY = (
 """What asyncpg raises while the database is away, going away, coming back or not set up."""
 
 
-async def _as_it_is(_: object) -> None:
-    """Nothing here changes a connection beyond its transaction, which asyncpg ends by itself."""
-
-
 class DatabaseUnavailable(Exception):
     """Postgres cannot be reached, or is not ready. Try again later."""
 
@@ -45,7 +43,7 @@ class Database:
             command_timeout=COMMAND_SECONDS,
             timeout=ACQUIRE_SECONDS,
             server_settings={"application_name": "wa_api"},
-            reset=_as_it_is,
+            reset=keep_as_it_is,
         )
 
     async def __aenter__(self) -> Self:

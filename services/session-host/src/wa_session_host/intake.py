@@ -44,7 +44,7 @@ class Intake:
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
         self._ports = partition.ports
-        self._has_room = partition.relay.room
+        self._relay = partition.relay
         self._messages = MessageCommands(partition)
         self._sessions = SessionCommands(partition)
         self._replays = Replays(partition.ports.store, partition.ports.outbox)
@@ -66,7 +66,7 @@ class Intake:
         async with asyncio.TaskGroup() as group:
             while True:
                 delivery, came_in = await self._deliveries.get()
-                await self._has_room()
+                await self._relay.room()
                 group.create_task(self._handle(delivery), context=came_in)
 
     async def give_back(self) -> None:

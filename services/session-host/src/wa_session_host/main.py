@@ -15,6 +15,7 @@ from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.memory import tune_collector
 from wa_contracts.runtime.migrations import migrate
+from wa_contracts.runtime.postgres import keep_as_it_is
 from wa_contracts.runtime.traces import configure_traces
 from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.engine.simulated import Script, SimulatedEngines
@@ -163,7 +164,7 @@ async def _database(
                 max_size=6,
                 timeout=CONNECT_SECONDS,
                 command_timeout=30,
-                reset=_as_it_is,
+                reset=keep_as_it_is,
             )
         except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
             log.warning("waiting_for_database", error=repr(error))
@@ -171,10 +172,6 @@ async def _database(
                 async with asyncio.timeout(RETRY_SECONDS):
                     await stop.wait()
     return None
-
-
-async def _as_it_is(_: object) -> None:
-    """Nothing here changes a connection beyond its transaction, which asyncpg ends by itself."""
 
 
 @asynccontextmanager

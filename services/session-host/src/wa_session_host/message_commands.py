@@ -17,8 +17,8 @@ from wa_contracts.session_events import Event
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendStarted
 from wa_session_host.folding import message_state
+from wa_session_host.open_message import OpenMessage
 from wa_session_host.partition import Partition
-from wa_session_host.runner import OpenMessage
 from wa_session_host.session_owner import SessionOwner
 from wa_session_host.stored_event import Append, StoredEvent, VersionConflict
 

@@ -24,13 +24,13 @@ from wa_session_host.leases import Claim
 from wa_session_host.media import MediaFetcher
 from wa_session_host.media_delivery import MediaDelivery
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.open_message import OpenMessage
 from wa_session_host.outbox import Outbox
 from wa_session_host.pacing import Pace, PaceRule, SentBefore
 from wa_session_host.receipts import Known
 from wa_session_host.recent import Recent
 from wa_session_host.relay import Relay
 from wa_session_host.retention import Retention
-from wa_session_host.runner import OpenMessage
 from wa_session_host.session_owner import SessionOwner
 from wa_session_host.stored_event import Append, StoredEvent
 

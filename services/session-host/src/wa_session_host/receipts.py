@@ -18,8 +18,8 @@ from wa_session_host.domain.proof import proven
 from wa_session_host.event_store import EventStore
 from wa_session_host.folding import message_state
 from wa_session_host.group_commit import GroupCommitWriter
+from wa_session_host.open_message import OpenMessage
 from wa_session_host.recent import Recent
-from wa_session_host.runner import OpenMessage
 from wa_session_host.stored_event import Append, StoredEvent, VersionConflict
 
 log = structlog.get_logger()

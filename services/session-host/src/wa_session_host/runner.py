@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -32,6 +31,7 @@ from wa_session_host.engine.port import (
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaError, MediaFetcher
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.open_message import OpenMessage
 from wa_session_host.pacing import Pace
 from wa_session_host.stored_event import Append, StoredEvent
 
@@ -40,36 +40,6 @@ log = structlog.get_logger()
 DEAF_AFTER = 2
 """This many sends in a row without an ack: the connection is deaf, not the message."""
 LONGEST_PAUSE_SECONDS = 10.0
-
-
-@dataclass(eq=False)
-class OpenMessage:
-    """A message that has not ended, and where its stream stands."""
-
-    state: Queued | Sending
-    stream: str
-    version: int
-    queued_position: int
-    correlation_id: UUID
-    causation_id: UUID
-    traceparent: str | None = None
-    queued_at: datetime | None = None
-    waiters: list[str] = field(default_factory=list)
-    ending: asyncio.Event | None = None
-
-    async def joined_by(self, waiter: str | None) -> bool:
-        """Let somebody more hear of the outcome; False if it is too late: it is stored by then."""
-        if self.ending is not None:
-            await self.ending.wait()
-            return False
-        if waiter is not None and waiter not in self.waiters:
-            self.waiters.append(waiter)
-        return True
-
-    @property
-    def facts(self) -> Facts:
-        """What stays the same in the message's life."""
-        return self.state.facts
 
 
 class Runner:
