@@ -12,10 +12,11 @@ import pytest
 
 from tests.deadlines import eventually
 from tests.host.owner import Owner, now, queued
+from wa_contracts.bundle import BUNDLE
 from wa_contracts.codec import decode_bundle, decode_partition_replayed, read_event
 from wa_contracts.commands import ReplayPartition, ReplaySession
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_stream, session_stream
-from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED
+from wa_contracts.replay import PARTITION_REPLAYED
 from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.session_events import SessionCreated
 from wa_session_host import replay

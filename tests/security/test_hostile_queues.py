@@ -188,10 +188,10 @@ async def test_events_are_passed_over_in_their_sessions_order(
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("events.replayed", b"{}"),
-        ("events.replayed", b'{"events": [{"predecessor": "1", "event": {}}]}'),
-        ("events.replayed", b'{"events": [{"predecessor": -1, "event": {}}]}'),
-        ("events.replayed", b'{"events": 7}'),
+        ("events.bundle", b"{}"),
+        ("events.bundle", b'{"events": [{"predecessor": "1", "event": {}}]}'),
+        ("events.bundle", b'{"events": [{"predecessor": -1, "event": {}}]}'),
+        ("events.bundle", b'{"events": 7}'),
         ("odd", b'{"sessionId": "x", "sessionSequence": 1e400}'),
         ("odd", b'{"sessionId": 5, "sessionSequence": true, "data": {}}'),
         (

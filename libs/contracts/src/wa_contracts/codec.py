@@ -8,11 +8,12 @@ from uuid import UUID
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from wa_contracts.bundle import BundledEvent
 from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
 from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.message_events import MESSAGE_EVENTS
-from wa_contracts.replay import PartitionReplayed, ReplayedEvent
+from wa_contracts.replay import PartitionReplayed
 from wa_contracts.replies import Reply
 from wa_contracts.session_events import SESSION_EVENTS, Event
 from wa_contracts.upcasters import upcast
@@ -65,10 +66,14 @@ def frame_event(
     ).encode()
 
 
-def frame_bundle(events: Iterable[tuple[int, bytes]]) -> bytes:
-    """A bundle of replayed events: each framed already, with its predecessor's sequence."""
+def frame_bundle(events: Iterable[tuple[int, bytes, str | None]]) -> bytes:
+    """A bundle of events: each framed already, with its predecessor's sequence and its trace."""
     return b'{"events":[%b]}' % b",".join(
-        b'{"predecessor":%d,"event":%b}' % event for event in events
+        b'{"predecessor":%d,"event":%b}' % (predecessor, event)
+        if trace is None
+        else b'{"predecessor":%d,"event":%b,"traceparent":"%b"}'
+        % (predecessor, event, trace.encode())
+        for predecessor, event, trace in events
     )
 
 
@@ -121,23 +126,24 @@ def decode_partition_replayed(body: bytes) -> PartitionReplayed:
         raise Undecodable(_summary(error)) from error
 
 
-def decode_bundle(body: bytes) -> list[ReplayedEvent]:
+def decode_bundle(body: bytes) -> list[BundledEvent]:
     """Take a bundle apart; `read_event` reads what is in it, so that one bad event spoils no other.
 
     Raises:
         Undecodable: not a bundle.
     """
     try:
-        return [_replayed(one) for one in read_event_json(body)["events"]]
+        return [_bundled(one) for one in read_event_json(body)["events"]]
     except (KeyError, TypeError) as error:
         raise Undecodable(f"not a bundle of events: {type(error).__name__}") from error
 
 
-def _replayed(raw: Any) -> ReplayedEvent:
+def _bundled(raw: Any) -> BundledEvent:
     predecessor = raw["predecessor"]
     if type(predecessor) is not int or not 0 <= predecessor <= BIGGEST:
         raise Undecodable("not a bundle of events: a predecessor is no sequence")
-    return ReplayedEvent(predecessor, raw["event"])
+    trace = raw.get("traceparent")
+    return BundledEvent(predecessor, raw["event"], trace if isinstance(trace, str) else None)
 
 
 def decode_event(body: bytes) -> Envelope:

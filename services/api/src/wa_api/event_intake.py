@@ -16,8 +16,9 @@ from wa_api.database import DatabaseUnavailable
 from wa_api.metrics import ProjectorMetrics
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter, Written
+from wa_contracts.bundle import BUNDLE
 from wa_contracts.codec import Undecodable, decode_bundle, read_event, read_event_json
-from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED
+from wa_contracts.replay import PARTITION_REPLAYED
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_contracts.runtime.traces import shared_step

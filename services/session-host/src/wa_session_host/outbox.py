@@ -6,11 +6,12 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel
 
+from wa_contracts.bundle import BUNDLE
 from wa_contracts.codec import encode, frame_bundle, frame_event
 from wa_contracts.commands import Command
 from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.media_transfer import OFFSET
-from wa_contracts.replay import BUNDLE, PARTITION_REPLAYED, PartitionReplayed
+from wa_contracts.replay import PARTITION_REPLAYED, PartitionReplayed
 from wa_contracts.replies import Reply
 from wa_contracts.runtime.broker import BrokerLink, ConnectionLost
 from wa_contracts.runtime.publishing import DEFAULT_EXCHANGE, publish
@@ -69,7 +70,7 @@ class Outbox:
             NoSuchQueue: nobody wants them any more.
             NotConfirmed: publish them again.
         """
-        body = frame_bundle((before, _framed(one, one.data_json)) for before, one in bundle)
+        body = frame_bundle((before, _framed(one, one.data_json), None) for before, one in bundle)
         await self._publish(
             await self._link.usable(), DEFAULT_EXCHANGE, queue, _replay(body, BUNDLE)
         )
