@@ -87,7 +87,7 @@ class Queue:
         bundles = [decode_bundle(one.body) for one in self.messages if one.type == BUNDLE]
         found: list[tuple[UUID, int, int]] = []
         for one in (one for bundle in bundles for one in bundle):
-            event = read_event(one.raw)
+            event = read_event(one.event)
             found.append((event.session_id, one.predecessor, event.session_sequence))
         return found
 

@@ -1,6 +1,6 @@
 """The only JSON code: commands, replies and events to bytes and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
 from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.message_events import MESSAGE_EVENTS
+from wa_contracts.newest_events import newest_bundle, newest_event
 from wa_contracts.replay import PartitionReplayed
 from wa_contracts.replies import Reply
 from wa_contracts.session_events import SESSION_EVENTS, Event
@@ -126,7 +127,19 @@ def decode_partition_replayed(body: bytes) -> PartitionReplayed:
         raise Undecodable(_summary(error)) from error
 
 
-def decode_bundle(body: bytes) -> list[BundledEvent]:
+def decode_newest_bundle(body: bytes) -> Sequence[BundledEvent[Envelope]] | None:
+    """The events of a bundle, at once; None if not all are of known types in their newest versions.
+
+    Then `decode_bundle` takes it apart.
+
+    Raises:
+        Undecodable: too large.
+    """
+    _check_size(body, EVENT_LIMIT)
+    return newest_bundle(body)
+
+
+def decode_bundle(body: bytes) -> Sequence[BundledEvent[Any]]:
     """Take a bundle apart; `read_event` reads what is in it, so that one bad event spoils no other.
 
     Raises:
@@ -138,7 +151,7 @@ def decode_bundle(body: bytes) -> list[BundledEvent]:
         raise Undecodable(f"not a bundle of events: {type(error).__name__}") from error
 
 
-def _bundled(raw: Any) -> BundledEvent:
+def _bundled(raw: Any) -> BundledEvent[Any]:
     predecessor = raw["predecessor"]
     if type(predecessor) is not int or not 0 <= predecessor <= BIGGEST:
         raise Undecodable("not a bundle of events: a predecessor is no sequence")
@@ -152,7 +165,8 @@ def decode_event(body: bytes) -> Envelope:
     Raises:
         Undecodable: too large, not JSON, unknown type, a version newer than known, or invalid fields.
     """
-    return read_event(read_event_json(body))
+    _check_size(body, EVENT_LIMIT)
+    return newest_event(body) or read_event(read_event_json(body))
 
 
 def read_event_json(body: bytes) -> Any:
