@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from wa_api.event_intake import _read
+from wa_api.event_message import read_message
 from wa_api.event_patterns import UnknownEvent, events_meant
 from wa_api.paging import BadCursor, Place, place_of
 from wa_api.problems import Problem
@@ -129,7 +129,7 @@ def test_what_the_projector_takes_off_its_queue(
 ) -> None:
     bundle = {"events": [{"predecessor": predecessor, "event": one} for one in events]}
     body = json.dumps(bundle if in_bundle else events[:1]).encode()
-    delivery = _read(Mock(type="events.bundle" if in_bundle else "x", body=body))
+    delivery = read_message(Mock(type="events.bundle" if in_bundle else "x", body=body))
     for arrival in delivery.arrivals:
         assert 0 <= arrival.predecessor < 2**63
         assert -(2**63) < arrival.sequence < 2**63

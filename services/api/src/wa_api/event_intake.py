@@ -1,28 +1,23 @@
 """Takes events off a queue, batch by batch, and has them written."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
-from uuid import UUID
+from typing import NoReturn
 
 import asyncpg
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
-from opentelemetry.context import Context, get_current
 
 from wa_api.database import DatabaseUnavailable
+from wa_api.event_message import EventMessage, read_message
 from wa_api.metrics import ProjectorMetrics
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter, Written
-from wa_contracts.bundle import BUNDLE
-from wa_contracts.codec import Undecodable, decode_bundle, read_event, read_event_json
-from wa_contracts.replay import PARTITION_REPLAYED
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_contracts.runtime.traces import shared_step
-from wa_contracts.wire import BIGGEST
 
 log = structlog.get_logger()
 
@@ -30,19 +25,6 @@ BATCH = 500
 GATHER_SECONDS = 0.05
 """Between two batches, unless the next one is full: what it costs depends on batches, not on events."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
-FENCE = "rebuild.fence"
-"""AMQP type of a message by which a rebuild knows that all before it has been written."""
-_MARKERS = {FENCE, PARTITION_REPLAYED}
-
-
-@dataclass(frozen=True)
-class _Delivery:
-    """`context` is the trace that the message came in, if there is one."""
-
-    message: AbstractIncomingMessage
-    arrivals: Sequence[Arrival] = ()
-    fault: str | None = None
-    context: Context = field(default_factory=get_current)
 
 
 def _nothing(_: object) -> None:
@@ -69,7 +51,7 @@ class EventIntake:
         self._metrics = metrics
         self._on_ahead = on_ahead
         self._on_marker = on_marker
-        self._arrived: asyncio.Queue[_Delivery] = asyncio.Queue()
+        self._arrived: asyncio.Queue[EventMessage] = asyncio.Queue()
         self._waiting = 0
         self._written_at = 0.0
         self._going = asyncio.Event()
@@ -78,7 +60,7 @@ class EventIntake:
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """The consumer's callback. Reads at once: while the batch before is being written."""
-        delivery = _read(message)
+        delivery = read_message(message)
         self._waiting += len(delivery.arrivals)
         self._arrived.put_nowait(delivery)
 
@@ -104,7 +86,7 @@ class EventIntake:
         """Go on after `pause`."""
         self._going.set()
 
-    async def _gathered(self) -> list[_Delivery]:
+    async def _gathered(self) -> list[EventMessage]:
         batch = [await self._arrived.get()]
         events = len(batch[0].arrivals)
         self._waiting -= events
@@ -117,12 +99,12 @@ class EventIntake:
             events += len(batch[-1].arrivals)
         return batch
 
-    async def _project(self, batch: list[_Delivery]) -> None:
+    async def _project(self, batch: list[EventMessage]) -> None:
         batch = await self._written(batch)
         if any(one.arrivals for one in batch):
             reach(FaultPoint.PROJECTION_STORED)
         for one in batch:
-            if one.message.type in _MARKERS:
+            if one.is_marker:
                 self._on_marker(one.message)
         good = [delivery.message for delivery in batch if delivery.fault is None]
         try:
@@ -138,25 +120,25 @@ class EventIntake:
         except ConnectionLost as error:
             log.info("ack_lost", reason=str(error), note="the events come again and are known then")
 
-    async def _written(self, batch: list[_Delivery]) -> list[_Delivery]:
+    async def _written(self, batch: list[EventMessage]) -> list[EventMessage]:
         """Write the batch; one that cannot be stored is found by writing one by one."""
         try:
-            with shared_step("project", (delivery.context for delivery in batch)):
+            with shared_step("project", (context for one in batch for context in one.contexts)):
                 await self._write([arrival for delivery in batch for arrival in delivery.arrivals])
         except asyncpg.PostgresError as error:
             log.warning("batch_refused", size=len(batch), reason=type(error).__name__)
             return [await self._written_alone(delivery) for delivery in batch]
         return batch
 
-    async def _written_alone(self, delivery: _Delivery) -> _Delivery:
+    async def _written_alone(self, delivery: EventMessage) -> EventMessage:
         fault = delivery.fault
         for arrival in delivery.arrivals:
             try:
                 await self._write([arrival])
             except asyncpg.PostgresError as error:
-                await self._write([replace(arrival, event=None)])
+                await self._write([arrival._replace(event=None)])
                 fault = f"cannot be stored: {type(error).__name__}"
-        return replace(delivery, fault=fault)
+        return delivery._replace(fault=fault)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -180,48 +162,11 @@ class EventIntake:
             self._metrics.events.labels(result).inc(number)
         self.applied += written.applied
         events = [arrival.event for arrival in arrivals if arrival.event is not None]
-        for event in events:
-            if event.type.startswith("message."):
-                self._metrics.messages.labels(event.type).inc()
+        for type_, number in Counter(event.type for event in events).items():
+            if type_.startswith("message."):
+                self._metrics.messages.labels(type_).inc(number)
         if events:
             age = datetime.now(UTC) - max(event.occurred_at for event in events)
             self._metrics.lag_seconds.set(age.total_seconds())
         if written.ahead:
             self._on_ahead()
-
-
-def _read(message: AbstractIncomingMessage) -> _Delivery:
-    if message.type in _MARKERS:
-        return _Delivery(message)
-    arrivals: list[Arrival] = []
-    fault = None
-    try:
-        for raw, predecessor in _events(message):
-            try:
-                arrivals.append(Arrival.of(read_event(raw), predecessor))
-            except Undecodable as error:
-                fault = str(error)
-                arrivals.extend(_place(raw, predecessor))
-    except Undecodable as error:
-        fault = str(error)
-    return _Delivery(message, arrivals, fault)
-
-
-def _events(message: AbstractIncomingMessage) -> Iterator[tuple[Any, int | None]]:
-    """The envelopes in a message as read from JSON, each with its predecessor where it is said."""
-    if message.type == BUNDLE:
-        yield from ((one.raw, one.predecessor) for one in decode_bundle(message.body))
-        return
-    yield read_event_json(message.body), None
-
-
-def _place(raw: Any, predecessor: int | None) -> list[Arrival]:
-    """The place in its session's order of an event that cannot be read otherwise."""
-    try:
-        session_id, sequence = UUID(raw["sessionId"]), raw["sessionSequence"]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return []
-    if type(sequence) is not int or not 0 < sequence <= BIGGEST:
-        return []
-    before = sequence - 1 if predecessor is None else predecessor
-    return [Arrival(session_id, sequence, before, None)]

@@ -1,16 +1,14 @@
 """Which events are due: each session's in the order of its sequence, each once."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 from uuid import UUID
 
 from wa_api.projections.checkpoints import Checkpoint
 from wa_contracts.envelope import Envelope
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """An event that arrived, and its place in its session's order.
 
     `predecessor` is the sequence of the event before it: the one below in what hosts publish as it
@@ -31,8 +29,7 @@ class Arrival:
         return cls(event.session_id, sequence, before, event)
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(NamedTuple):
     """An event whose turn it is. `projects` is False for one that only the feed lacks."""
 
     arrival: Arrival
@@ -46,23 +43,30 @@ class Order:
         """`start` has the checkpoints of all sessions that events arrive of."""
         self.checkpoints = start
         self.known = 0
-        self._early: defaultdict[UUID, dict[int, Arrival]] = defaultdict(dict)
+        self._early: dict[UUID, dict[int, Arrival]] = {}
 
     def due(self, arrivals: Sequence[Arrival]) -> Iterator[Due]:
         """The arrivals that are next in their session's order, in that order."""
         for arrival in arrivals:
-            session, sequence = arrival.session_id, arrival.sequence
-            early, at = self._early[session], self.checkpoints[session]
-            if sequence <= at.done:
+            session, sequence, predecessor, _ = arrival
+            at = self.checkpoints[session]
+            if sequence <= (done := at.done):
                 self.known += 1
-                continue
-            twin = early.get(sequence)
-            if twin is not None:
-                self.known += 1
-            if twin is None or arrival.predecessor < twin.predecessor:
-                early[sequence] = arrival
-            self.checkpoints[session] = replace(at, seen=max(at.seen, sequence))
-            yield from self._next_ones(session)
+            elif session not in self._early and predecessor <= done:
+                yield self._moved_on(arrival, at)
+            else:
+                self._keep(arrival, at)
+                yield from self._next_ones(session)
+
+    def _keep(self, arrival: Arrival, at: Checkpoint) -> None:
+        session, sequence = arrival.session_id, arrival.sequence
+        early = self._early.setdefault(session, {})
+        twin = early.get(sequence)
+        if twin is not None:
+            self.known += 1
+        if twin is None or arrival.predecessor < twin.predecessor:
+            early[sequence] = arrival
+        self.checkpoints[session] = at._replace(seen=max(at.seen, sequence))
 
     def _next_ones(self, session: UUID) -> Iterator[Due]:
         early = self._early[session]
@@ -72,12 +76,15 @@ class Order:
             if arrival.predecessor > at.done:
                 return
             del early[arrival.sequence]
-            projects = arrival.sequence > at.applied
-            self.checkpoints[session] = _moved_on(at, arrival.sequence)
-            yield Due(arrival, projects)
+            yield self._moved_on(arrival, at)
+        del self._early[session]
 
-
-def _moved_on(at: Checkpoint, sequence: int) -> Checkpoint:
-    applied = max(at.applied, sequence)
-    fed = None if at.fed is None or sequence >= applied else sequence
-    return replace(at, applied=applied, fed=fed)
+    def _moved_on(self, arrival: Arrival, at: Checkpoint) -> Due:
+        sequence, (applied, seen, fed) = arrival.sequence, at
+        projects = sequence > applied
+        if projects:
+            applied = sequence
+        if fed is not None:
+            fed = None if sequence >= applied else sequence
+        self.checkpoints[arrival.session_id] = Checkpoint(applied, max(seen, sequence), fed)
+        return Due(arrival, projects)

@@ -22,7 +22,8 @@ from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 from wa_api import shadow_tables
 from wa_api.command_bus import BrokerUnavailable, CommandBus, ConfirmLost
 from wa_api.database import Database, DatabaseUnavailable
-from wa_api.event_intake import FENCE, EventIntake
+from wa_api.event_intake import EventIntake
+from wa_api.event_message import FENCE
 from wa_api.gap_requests import GapRequests
 from wa_api.live import CHANNEL
 from wa_api.metrics import ProjectorMetrics

@@ -1,14 +1,13 @@
 """How far each session's events have been projected."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from wa_api.database import Connection
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """`applied` of a session's events are projected; `seen` is the highest that ever arrived.
 
     `fed` is how far the feed has them, where a rebuild left it behind; None: as far as applied.

@@ -1,0 +1,101 @@
+"""What a message off a queue of events brings: one event, a bundle of them, or a marker."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.context import Context, get_current
+
+from wa_api.projection_order import Arrival
+from wa_contracts.bundle import BUNDLE, BundledEvent
+from wa_contracts.codec import (
+    Undecodable,
+    decode_bundle,
+    decode_event,
+    decode_newest_bundle,
+    read_event,
+    read_event_json,
+)
+from wa_contracts.replay import PARTITION_REPLAYED
+from wa_contracts.runtime.traces import contexts_of
+from wa_contracts.wire import BIGGEST
+
+FENCE = "rebuild.fence"
+"""AMQP type of a message by which a rebuild knows that all before it has been written."""
+_MARKERS = {FENCE, PARTITION_REPLAYED}
+
+
+class EventMessage(NamedTuple):
+    """A message that was read.
+
+    `fault` says what is wrong with it, or with one of its events; `contexts` are the traces that
+    its events belong to.
+    """
+
+    message: AbstractIncomingMessage
+    arrivals: Sequence[Arrival] = ()
+    fault: str | None = None
+    contexts: Sequence[Context] = ()
+
+    @property
+    def is_marker(self) -> bool:
+        """Whether it says something about those before it."""
+        return self.message.type in _MARKERS
+
+
+def read_message(message: AbstractIncomingMessage) -> EventMessage:
+    """Read it; an event that cannot be read keeps its place in its session's order."""
+    if message.type in _MARKERS:
+        return EventMessage(message)
+    if message.type != BUNDLE:
+        return _single(message)
+    try:
+        events = decode_newest_bundle(message.body)
+        if events is None:
+            return _apart(message, decode_bundle(message.body))
+    except Undecodable as error:
+        return EventMessage(message, fault=str(error))
+    arrivals = [Arrival.of(one.event, one.predecessor) for one in events]
+    return EventMessage(message, arrivals, contexts=contexts_of(one.traceparent for one in events))
+
+
+def _single(message: AbstractIncomingMessage) -> EventMessage:
+    try:
+        event = decode_event(message.body)
+    except Undecodable as error:
+        return EventMessage(message, _place_in(message.body), str(error))
+    return EventMessage(message, [Arrival.of(event)], contexts=[get_current()])
+
+
+def _apart(message: AbstractIncomingMessage, events: Sequence[BundledEvent[Any]]) -> EventMessage:
+    """Event by event, so that one bad event spoils no other."""
+    arrivals: list[Arrival] = []
+    fault = None
+    for one in events:
+        try:
+            arrivals.append(Arrival.of(read_event(one.event), one.predecessor))
+        except Undecodable as error:
+            fault = str(error)
+            arrivals.extend(_place(one.event, one.predecessor))
+    contexts = contexts_of(one.traceparent for one in events)
+    return EventMessage(message, arrivals, fault, contexts)
+
+
+def _place_in(body: bytes) -> list[Arrival]:
+    try:
+        return _place(read_event_json(body), None)
+    except Undecodable:
+        return []
+
+
+def _place(raw: Any, predecessor: int | None) -> list[Arrival]:
+    """The place in its session's order of an event that cannot be read otherwise."""
+    try:
+        session_id, sequence = UUID(raw["sessionId"]), raw["sessionSequence"]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+    if type(sequence) is not int or not 0 < sequence <= BIGGEST:
+        return []
+    before = sequence - 1 if predecessor is None else predecessor
+    return [Arrival(session_id, sequence, before, None)]
