@@ -17,7 +17,7 @@ from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter, Written
 from wa_contracts.runtime.broker import ConnectionLost, losses
 from wa_contracts.runtime.fault_points import FaultPoint, reach
-from wa_contracts.runtime.traces import shared_step
+from wa_contracts.runtime.traces import contexts_of, shared_step
 
 log = structlog.get_logger()
 
@@ -123,7 +123,9 @@ class EventIntake:
     async def _written(self, batch: list[EventMessage]) -> list[EventMessage]:
         """Write the batch; one that cannot be stored is found by writing one by one."""
         try:
-            with shared_step("project", (context for one in batch for context in one.contexts)):
+            with shared_step(
+                "project", contexts_of(trace for one in batch for trace in one.traces)
+            ):
                 await self._write([arrival for delivery in batch for arrival in delivery.arrivals])
         except asyncpg.PostgresError as error:
             log.warning("batch_refused", size=len(batch), reason=type(error).__name__)

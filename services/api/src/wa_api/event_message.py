@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from aio_pika.abc import AbstractIncomingMessage
-from opentelemetry.context import Context, get_current
 
 from wa_api.projection_order import Arrival
 from wa_contracts.bundle import BUNDLE, BundledEvent
@@ -18,7 +17,7 @@ from wa_contracts.codec import (
     read_event_json,
 )
 from wa_contracts.replay import PARTITION_REPLAYED
-from wa_contracts.runtime.traces import contexts_of
+from wa_contracts.runtime.traces import traceparent
 from wa_contracts.wire import BIGGEST
 
 FENCE = "rebuild.fence"
@@ -29,14 +28,14 @@ _MARKERS = {FENCE, PARTITION_REPLAYED}
 class EventMessage(NamedTuple):
     """A message that was read.
 
-    `fault` says what is wrong with it, or with one of its events; `contexts` are the traces that
-    its events belong to.
+    `fault` says what is wrong with it, or with one of its events; `traces` are those that its
+    events belong to.
     """
 
     message: AbstractIncomingMessage
     arrivals: Sequence[Arrival] = ()
     fault: str | None = None
-    contexts: Sequence[Context] = ()
+    traces: Sequence[str | None] = ()
 
     @property
     def is_marker(self) -> bool:
@@ -57,15 +56,15 @@ def read_message(message: AbstractIncomingMessage) -> EventMessage:
     except Undecodable as error:
         return EventMessage(message, fault=str(error))
     arrivals = [Arrival.of(one.event, one.predecessor) for one in events]
-    return EventMessage(message, arrivals, contexts=contexts_of(one.traceparent for one in events))
+    return EventMessage(message, arrivals, traces=[one.traceparent for one in events])
 
 
 def _single(message: AbstractIncomingMessage) -> EventMessage:
     try:
         event = decode_event(message.body)
     except Undecodable as error:
-        return EventMessage(message, _place_in(message.body), str(error))
-    return EventMessage(message, [Arrival.of(event)], contexts=[get_current()])
+        return EventMessage(message, _place_in(message.body), str(error), [traceparent()])
+    return EventMessage(message, [Arrival.of(event)], traces=[traceparent()])
 
 
 def _apart(message: AbstractIncomingMessage, events: Sequence[BundledEvent[Any]]) -> EventMessage:
@@ -78,8 +77,7 @@ def _apart(message: AbstractIncomingMessage, events: Sequence[BundledEvent[Any]]
         except Undecodable as error:
             fault = str(error)
             arrivals.extend(_place(one.event, one.predecessor))
-    contexts = contexts_of(one.traceparent for one in events)
-    return EventMessage(message, arrivals, fault, contexts)
+    return EventMessage(message, arrivals, fault, [one.traceparent for one in events])
 
 
 def _place_in(body: bytes) -> list[Arrival]:

@@ -1,7 +1,7 @@
 """Writes a batch of events into all projections, in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from wa_api.database import Connection, Database
@@ -72,18 +72,16 @@ async def _feed(connection: Connection, events: Sequence[Envelope]) -> None:
 
 
 async def _project(connection: Connection, events: Sequence[Envelope]) -> None:
-    touched = {event.session_id for event in events}
     ids = {id_ for event in events if (id_ := _message_id(event))}
-    rows = _Rows(
-        await sessions.load(connection, touched),
-        await messages.load(connection, ids) if ids else {},
-    )
+    before = await sessions.load(connection, {event.session_id for event in events})
+    rows = _Rows(dict(before), await messages.load(connection, ids) if ids else {})
     for event in events:
         rows.apply(event)
     if rows.removed:
         await sessions.remove(connection, rows.removed)
-    if rows.sessions:
-        await sessions.save(connection, list(rows.sessions.values()))
+    changed = [row for id_, row in rows.sessions.items() if row is not before.get(id_)]
+    if changed:
+        await sessions.save(connection, changed)
     if rows.messages:
         await messages.save(connection, list(rows.messages.values()))
 
@@ -117,7 +115,8 @@ class _Rows:
         if after is None:
             return session
         self.messages[message_id] = after
-        return replace(session, queued=max(0, session.queued + _queued(after) - _queued(before)))
+        more = _queued(after) - _queued(before)
+        return session._replace(queued=max(0, session.queued + more)) if more else session
 
     def _forget(self, session_id: UUID) -> None:
         self.removed.add(session_id)

@@ -25,7 +25,7 @@ async def append(connection: Connection, events: Sequence[Envelope]) -> int:
 
 def _shown(event: Envelope) -> str:
     """As JSON, without what must not outlive its moment, and storable."""
-    if isinstance(event.data, QRIssued):
+    if type(event.data) is QRIssued:
         event = event.model_copy(update={"data": event.data.model_copy(update={"qr": None})})
     text = encode(event).decode()
     if "\\u0000" in text:

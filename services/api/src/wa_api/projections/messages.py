@@ -1,9 +1,8 @@
 """The table of messages, from message events."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from operator import attrgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from wa_api.database import Connection
@@ -19,12 +18,16 @@ from wa_contracts.message_events import (
     MessageSent,
 )
 from wa_contracts.replies import ErrorDetail, MessageStatus
+from wa_contracts.session_events import Event
 
-_RECEIPTS = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ)
+_RECEIPTS: Mapping[str, int] = {
+    MessageStatus.SENT: 0,
+    MessageStatus.DELIVERED: 1,
+    MessageStatus.READ: 2,
+}
 
 
-@dataclass(frozen=True)
-class MessageRow:
+class MessageRow(NamedTuple):
     """One row; the fields are the table's columns, in this order."""
 
     id: UUID
@@ -48,61 +51,75 @@ class MessageRow:
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
     """The row after an event. A receipt of a message that is forgotten brings no row back."""
-    match event.data:
-        case MessageReceived() as received:
-            return row or _received(event, received, own_number)
-        case MessageQueued() as queued:  # a refused one may come again, and a key of long ago
-            return replace(_outgoing(event, queued), resend_of=queued.resend_of)
-        case (
-            MessageSent() | MessageFailed() | MessageOutcomeUnknown() | (MessageCancelled()) as data
-        ):
-            return _after(row or _outgoing(event, data), event)
-        case _:
-            return row and _after(row, event)
+    data = event.data
+    if type(data) is MessageReceived:
+        return row or _received(event, data, own_number)
+    if type(data) is MessageQueued:  # a refused one may come again, and a key of long ago
+        return _outgoing(event, data)._replace(resend_of=data.resend_of)
+    if row is None and isinstance(data, _OUTCOMES):
+        row = _outgoing(event, data)
+    if row is None or (change := _CHANGES.get(type(data))) is None:
+        return row
+    return change(row, data, event.occurred_at)
 
 
-def _after(row: MessageRow, event: Envelope) -> MessageRow:
-    at = event.occurred_at
-    match event.data:
-        case MessageSent() as sent:
-            return replace(
-                row,
-                message_id=sent.message_id,
-                recipient=sent.to,
-                sent_at=sent.sent_at,
-                status=_raised(row, MessageStatus.SENT),
-                changed_at=at,
-                error_code=None,
-                error_message=None,
-            )
-        case MessageDelivered(delivered_at=delivered_at):
-            status = _raised(row, MessageStatus.DELIVERED)
-            first = row.delivered_at or delivered_at
-            return replace(row, delivered_at=first, status=status, changed_at=at)
-        case MessageRead(read_at=read_at):
-            status = _raised(row, MessageStatus.READ)
-            return replace(row, read_at=row.read_at or read_at, status=status, changed_at=at)
-        case MessageFailed(error=error):
-            return _ended(row, MessageStatus.FAILED, at, error)
-        case MessageOutcomeUnknown(error=error):
-            return _ended(row, MessageStatus.UNKNOWN, at, error)
-        case MessageCancelled():
-            return _ended(row, MessageStatus.CANCELLED, at, None)
-        case _:
-            return row
+def _sent(row: MessageRow, data: MessageSent, at: datetime) -> MessageRow:
+    return row._replace(
+        message_id=data.message_id,
+        recipient=data.to,
+        sent_at=data.sent_at,
+        status=_raised(row, MessageStatus.SENT),
+        changed_at=at,
+        error_code=None,
+        error_message=None,
+    )
+
+
+def _delivered(row: MessageRow, data: MessageDelivered, at: datetime) -> MessageRow:
+    status = _raised(row, MessageStatus.DELIVERED)
+    first = row.delivered_at or data.delivered_at
+    return row._replace(delivered_at=first, status=status, changed_at=at)
+
+
+def _read(row: MessageRow, data: MessageRead, at: datetime) -> MessageRow:
+    status = _raised(row, MessageStatus.READ)
+    return row._replace(read_at=row.read_at or data.read_at, status=status, changed_at=at)
+
+
+def _failed(row: MessageRow, data: MessageFailed, at: datetime) -> MessageRow:
+    return _ended(row, MessageStatus.FAILED, at, data.error)
+
+
+def _unknown(row: MessageRow, data: MessageOutcomeUnknown, at: datetime) -> MessageRow:
+    return _ended(row, MessageStatus.UNKNOWN, at, data.error)
+
+
+def _cancelled(row: MessageRow, _: MessageCancelled, at: datetime) -> MessageRow:
+    return _ended(row, MessageStatus.CANCELLED, at, None)
+
+
+_OUTCOMES = (MessageSent, MessageFailed, MessageOutcomeUnknown, MessageCancelled)
+_CHANGES: Mapping[type[Event], Callable[[MessageRow, Any, datetime], MessageRow]] = {
+    MessageSent: _sent,
+    MessageDelivered: _delivered,
+    MessageRead: _read,
+    MessageFailed: _failed,
+    MessageOutcomeUnknown: _unknown,
+    MessageCancelled: _cancelled,
+}
+"""By the very type: to ask a pydantic model's class whether it is another's takes long."""
 
 
 def _ended(
     row: MessageRow, status: MessageStatus, at: datetime, error: ErrorDetail | None
 ) -> MessageRow:
     code, message = (error.code, error.message) if error else (None, None)
-    return replace(row, status=status, changed_at=at, error_code=code, error_message=message)
+    return row._replace(status=status, changed_at=at, error_code=code, error_message=message)
 
 
 def _raised(row: MessageRow, status: MessageStatus) -> str:
     """Delivered after read changes nothing: the status only goes up among these."""
-    now = MessageStatus(row.status)
-    if now in _RECEIPTS and _RECEIPTS.index(now) > _RECEIPTS.index(status):
+    if _RECEIPTS.get(row.status, -1) > _RECEIPTS[status]:
         return row.status
     return status
 
@@ -146,18 +163,15 @@ def _received(event: Envelope, data: MessageReceived, own_number: str | None) ->
 async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
     """The rows of these messages, where there are any."""
     rows = await connection.fetch(_LOAD, list(ids))
-    return {row["id"]: MessageRow(**dict(row)) for row in rows}
+    return {row["id"]: MessageRow(*row) for row in rows}
 
 
 async def save(connection: Connection, rows: Collection[MessageRow]) -> None:
     """Store them."""
-    columns = list(zip(*map(_VALUES, rows), strict=True))
-    await connection.execute(_SAVE, *columns)
+    await connection.execute(_SAVE, *zip(*rows, strict=True))
 
 
-_NAMES = [field.name for field in fields(MessageRow)]
-_VALUES = attrgetter(*_NAMES)  # astuple copies each value deeply
-_COLUMNS = ", ".join(_NAMES)
+_COLUMNS = ", ".join(MessageRow._fields)
 _LOAD = f"SELECT {_COLUMNS} FROM messages WHERE id = ANY($1::uuid[])"
 _SAVE = f"""
     INSERT INTO messages ({_COLUMNS})

@@ -1,9 +1,8 @@
 """The table of sessions, from session events."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from operator import attrgetter
+from typing import NamedTuple
 from uuid import UUID
 
 from wa_api.database import Connection
@@ -30,8 +29,7 @@ from wa_contracts.session_events import (
 from wa_contracts.topology import partition_of
 
 
-@dataclass(frozen=True)
-class SessionRow:
+class SessionRow(NamedTuple):
     """One row; the fields are the table's columns, in this order."""
 
     session_id: UUID
@@ -51,11 +49,12 @@ class SessionRow:
 
 def evolve(row: SessionRow | None, event: Envelope) -> SessionRow | None:
     """The row after an event; None before the first and after the last."""
-    if isinstance(event.data, SessionCreated):
-        return _created(event, event.data.name)
-    if row is None or isinstance(event.data, SessionDeleted):
+    data = event.data
+    if type(data) is SessionCreated:
+        return _created(event, data.name)
+    if row is None or type(data) is SessionDeleted:
         return None
-    if type(event.data) not in _STATES:
+    if type(data) not in _STATES:
         return row
     return _with_particulars(_in_state(row, event), event)
 
@@ -79,8 +78,7 @@ _STATES: Mapping[type[Event], tuple[SessionStatus, DesiredState]] = {
 def _in_state(row: SessionRow, event: Envelope) -> SessionRow:
     """The state that the event leads to. No QR code and no working period outlives an event."""
     status, desired_state = _STATES[type(event.data)]
-    return replace(
-        row,
+    return row._replace(
         status=status,
         desired_state=desired_state,
         status_reason=getattr(event.data, "reason", None),
@@ -94,11 +92,11 @@ def _in_state(row: SessionRow, event: Envelope) -> SessionRow:
 def _with_particulars(row: SessionRow, event: Envelope) -> SessionRow:
     match event.data:
         case QRIssued(qr=qr, expires_at=expires_at):
-            return replace(row, qr=qr, qr_expires_at=expires_at)
+            return row._replace(qr=qr, qr_expires_at=expires_at)
         case SessionConnecting(phone_number=number):
-            return replace(row, phone_number=number or row.phone_number)
+            return row._replace(phone_number=number or row.phone_number)
         case SessionConnected(phone_number=number, connected_at=connected_at):
-            return replace(row, phone_number=number, connected_at=connected_at, last_error=None)
+            return row._replace(phone_number=number, connected_at=connected_at, last_error=None)
         case _:
             return row
 
@@ -124,13 +122,12 @@ def _created(event: Envelope, name: str | None) -> SessionRow:
 async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID, SessionRow]:
     """The rows of these sessions, where there are any."""
     rows = await connection.fetch(_LOAD, list(sessions))
-    return {row["session_id"]: SessionRow(**dict(row)) for row in rows}
+    return {row["session_id"]: SessionRow(*row) for row in rows}
 
 
 async def save(connection: Connection, rows: Collection[SessionRow]) -> None:
     """Store them."""
-    columns = list(zip(*map(_VALUES, rows), strict=True))
-    await connection.execute(_SAVE, *columns)
+    await connection.execute(_SAVE, *zip(*rows, strict=True))
 
 
 async def remove(connection: Connection, sessions: Collection[UUID]) -> None:
@@ -139,9 +136,7 @@ async def remove(connection: Connection, sessions: Collection[UUID]) -> None:
         await connection.execute(statement, list(sessions))
 
 
-_NAMES = [field.name for field in fields(SessionRow)]
-_VALUES = attrgetter(*_NAMES)  # astuple copies each value deeply
-_COLUMNS = ", ".join(_NAMES)
+_COLUMNS = ", ".join(SessionRow._fields)
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ANY($1::uuid[])"
 _SAVE = f"""
     INSERT INTO sessions ({_COLUMNS})
