@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 import pytest
@@ -17,7 +18,13 @@ from tests.system import traced_consumer
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 from tests.system.trace_collector import SeenSpan, TraceCollector, collecting
+from wa_contracts.bundle import BUNDLE
+from wa_contracts.codec import encode, frame_bundle
 from wa_contracts.consumer_queue import declare_queue
+from wa_contracts.envelope import Envelope
+from wa_contracts.examples import EXAMPLES
+from wa_contracts.ids import SessionId
+from wa_contracts.topology import PROJECTOR
 
 TO = "919876543210"
 TEXT = "a body that no span may hold"
@@ -178,6 +185,35 @@ async def test_the_trace_survives_in_the_event_store(
 
     assert consumer.alive
     await eventually(of_the_successor, within=15, what="the trace goes on in the next host")
+
+
+async def test_each_event_of_a_bundle_is_projected_in_its_own_trace(
+    ring: Ring, collector: TraceCollector
+) -> None:
+    traces = [f"{number:032x}" for number in (1, 2)]
+    body = frame_bundle(
+        (0, encode(one), f"00-{trace}-00000000000000aa-01")
+        for one, trace in zip(_first_events(), traces, strict=True)
+    )
+    async with await aio_pika.connect(ring.broker) as connection:
+        channel = await connection.channel()
+        await channel.default_exchange.publish(aio_pika.Message(body, type=BUNDLE), PROJECTOR)
+
+    def projected() -> bool:
+        spans = [one for trace in traces for one in collector.of(trace) if one.name == "project"]
+        return {(span.trace, span.parent) for span in spans} == {
+            (trace, "00000000000000aa") for trace in traces
+        }
+
+    assert await eventually(projected, within=15, what="a step in each trace")
+
+
+def _first_events() -> list[Envelope]:
+    created = next(one for one in EXAMPLES if one.type == "session.created")
+    return [
+        created.model_copy(update={"session_id": SessionId(uuid4()), "session_sequence": 1})
+        for _ in range(2)
+    ]
 
 
 async def test_what_happens_by_the_clock_is_no_trace(collector: TraceCollector) -> None:

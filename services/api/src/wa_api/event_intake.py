@@ -1,7 +1,7 @@
 """Takes events off a queue, batch by batch, and has them written."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -21,7 +21,10 @@ from wa_contracts.runtime.traces import contexts_of, shared_step
 
 log = structlog.get_logger()
 
-BATCH = 500
+BATCH = 1000
+"""Events; what a batch costs beside its events (locks, checkpoints, sessions, a commit) is shared by more."""
+AHEAD = BATCH
+"""Events that are read while the batch before is being written: the next batch, at some 3 KB each."""
 GATHER_SECONDS = 0.05
 """Between two batches, unless the next one is full: what it costs depends on batches, not on events."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
@@ -51,6 +54,7 @@ class EventIntake:
         self._metrics = metrics
         self._on_ahead = on_ahead
         self._on_marker = on_marker
+        self._unread: deque[AbstractIncomingMessage] = deque()
         self._arrived: asyncio.Queue[EventMessage] = asyncio.Queue()
         self._waiting = 0
         self._written_at = 0.0
@@ -59,13 +63,26 @@ class EventIntake:
         self.applied = 0
 
     async def take(self, message: AbstractIncomingMessage) -> None:
-        """The consumer's callback. Reads at once: while the batch before is being written."""
+        """The consumer's callback. Reads at once, while the batch before is being written."""
+        if self._unread or self._waiting >= AHEAD:
+            self._unread.append(message)
+        else:
+            self._read(message)
+
+    def _read(self, message: AbstractIncomingMessage) -> None:
         delivery = read_message(message)
         self._waiting += len(delivery.arrivals)
         self._arrived.put_nowait(delivery)
 
+    def _read_on(self) -> None:
+        """Read what there is room for; each in its own turn, so that the database never waits long."""
+        if self._unread and self._waiting < AHEAD:
+            self._read(self._unread.popleft())
+            asyncio.get_running_loop().call_soon(self._read_on)
+
     def forget(self) -> None:
         """The channel is a new one: what an earlier one delivered comes again."""
+        self._unread.clear()
         while not self._arrived.empty():
             self._arrived.get_nowait()
         self._waiting = 0
@@ -91,12 +108,17 @@ class EventIntake:
         events = len(batch[0].arrivals)
         self._waiting -= events
         pause = self._written_at + GATHER_SECONDS - asyncio.get_running_loop().time()
-        if pause > 0 and events + self._waiting < BATCH:
+        if pause > 0 and not self._unread and events + self._waiting < BATCH:
             await asyncio.sleep(pause)
-        while events < BATCH and len(batch) < BATCH and not self._arrived.empty():
+        while events < BATCH and len(batch) < BATCH:
+            if self._arrived.empty():
+                if not self._unread:
+                    break
+                self._read(self._unread.popleft())
             batch.append(self._arrived.get_nowait())
             self._waiting -= len(batch[-1].arrivals)
             events += len(batch[-1].arrivals)
+        self._read_on()
         return batch
 
     async def _project(self, batch: list[EventMessage]) -> None:

@@ -17,7 +17,6 @@ from wa_contracts.codec import (
     read_event_json,
 )
 from wa_contracts.replay import PARTITION_REPLAYED
-from wa_contracts.runtime.traces import traceparent
 from wa_contracts.wire import BIGGEST
 
 FENCE = "rebuild.fence"
@@ -63,8 +62,13 @@ def _single(message: AbstractIncomingMessage) -> EventMessage:
     try:
         event = decode_event(message.body)
     except Undecodable as error:
-        return EventMessage(message, _place_in(message.body), str(error), [traceparent()])
-    return EventMessage(message, [Arrival.of(event)], traces=[traceparent()])
+        return EventMessage(message, _place_in(message.body), str(error), [_trace(message)])
+    return EventMessage(message, [Arrival.of(event)], traces=[_trace(message)])
+
+
+def _trace(message: AbstractIncomingMessage) -> str | None:
+    found = message.headers.get("traceparent")
+    return found if isinstance(found, str) else None
 
 
 def _apart(message: AbstractIncomingMessage, events: Sequence[BundledEvent[Any]]) -> EventMessage:

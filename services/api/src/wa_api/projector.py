@@ -12,8 +12,8 @@ from wa_api.metrics import ProjectorMetrics
 from wa_api.projection_writer import ProjectionWriter
 from wa_contracts.topology import PROJECTOR
 
-PREFETCH = 1000
-"""Two batches. A message may also be a bundle of replayed events, up to some 100 KB."""
+PREFETCH = 200
+"""Messages: two batches even where bundles have ten events; of the largest bundles 25 MB, not read yet."""
 
 
 class Projector:

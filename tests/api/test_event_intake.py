@@ -1,0 +1,84 @@
+"""What the intake holds in memory, and in which order it hands on."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.deadlines import eventually
+from wa_api.event_intake import AHEAD, BATCH, EventIntake
+from wa_api.event_message import read_message
+from wa_api.metrics import ProjectorMetrics
+from wa_api.projection_order import Arrival
+from wa_api.projection_writer import Written
+from wa_contracts.bundle import BUNDLE
+from wa_contracts.codec import encode, frame_bundle
+from wa_contracts.examples import EXAMPLES
+
+OF_A_BUNDLE = 200
+
+
+class SlowWriter:
+    """Writes nothing until it may."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+        self.written: list[int] = []
+        self.batches: list[int] = []
+
+    async def write(self, arrivals: Sequence[Arrival]) -> Written:
+        """Remember the sequences."""
+        self.batches.append(len(arrivals))
+        await self.may.wait()
+        self.written.extend(one.sequence for one in arrivals)
+        return Written(len(arrivals), 0, 0)
+
+
+def _bundle(first: int, *, odd: bool = False) -> Mock:
+    whole = json.loads(encode(EXAMPLES[1]))
+    raws = [whole | {"sessionSequence": first + at} for at in range(OF_A_BUNDLE)]
+    if odd:
+        raws[7]["type"] = "session.from_the_future"
+    body = frame_bundle(
+        (raw["sessionSequence"] - 1, json.dumps(raw).encode(), None) for raw in raws
+    )
+    return Mock(type=BUNDLE, body=body, headers={}, ack=AsyncMock(), reject=AsyncMock())
+
+
+async def test_one_batch_is_read_ahead_and_all_comes_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = 0
+
+    def counted(message: Any) -> Any:
+        nonlocal read
+        read += 1
+        return read_message(message)
+
+    monkeypatch.setattr("wa_api.event_intake.read_message", counted)
+    writer: Any = SlowWriter()
+    intake = EventIntake(writer=writer, metrics=ProjectorMetrics(CollectorRegistry()))
+    messages = [_bundle(1 + at * OF_A_BUNDLE, odd=at == 9) for at in range(40)]
+    running = asyncio.create_task(intake.run())
+    try:
+        for message in messages:
+            await intake.take(message)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert read <= (BATCH + AHEAD) // OF_A_BUNDLE + 1
+        writer.may.set()
+
+        def acked() -> bool:
+            return bool(messages[-1].ack.await_count)
+
+        assert await eventually(acked, within=10, what="the last one is acknowledged")
+    finally:
+        running.cancel()
+    assert writer.written == list(range(1, 40 * OF_A_BUNDLE + 1))
+    assert max(writer.batches) < BATCH + OF_A_BUNDLE
+    assert [at for at, one in enumerate(messages) if one.reject.await_count] == [9]
+    assert messages[-1].ack.await_args.kwargs == {"multiple": True}
