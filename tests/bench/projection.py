@@ -15,7 +15,8 @@ import asyncpg
 from tests.bench.figures import Figure
 from tests.bench.installation import Servers
 from tests.bench.queued import publish
-from wa_contracts.codec import encode
+from wa_contracts.bundle import BUNDLE
+from wa_contracts.codec import encode, frame_bundle
 from wa_contracts.commands import MessageType
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, message_stream, new_id, session_stream
@@ -24,8 +25,9 @@ from wa_contracts.session_events import Event, SessionConnected, SessionCreated
 from wa_contracts.topology import PROJECTOR
 
 SESSIONS = 50
-EVENTS_OF_A_MESSAGE = 3
-BATCH = 500
+EVENTS_OF_A_BUNDLE = 20
+"""About what one commit of a busy host gathers, and the host then publishes as one message."""
+BATCH = 1000
 """The projector's."""
 LOOK_SECONDS = 0.01
 ROUND_SECONDS = 60
@@ -41,14 +43,14 @@ async def measure(servers: Servers) -> Sequence[Figure]:
         connection = await asyncpg.connect(ring.databases.api)
         try:
             await connection.execute(BARE_TABLES)
-            await publish(ring.broker, "", _queued(history.opened()))
+            await publish(ring.broker, "", _queued(history.opened()), kind=BUNDLE)
             ring.start_projector()
             await _projected(connection, history.length)
             product, bare = [], []
             for _ in range(rounds):
                 await ring.end("projector")
                 events = history.messages(messages)
-                await publish(ring.broker, "", _queued(events))
+                await publish(ring.broker, "", _queued(events), kind=BUNDLE)
                 ring.start_projector()
                 product.append(await _projected(connection, history.length))
                 bare.append(await _stored_bare(connection, events))
@@ -129,7 +131,14 @@ class _History:
 
 
 def _queued(events: Sequence[Envelope]) -> Iterator[tuple[str, bytes]]:
-    return ((PROJECTOR, encode(event)) for event in events)
+    return (
+        (PROJECTOR, frame_bundle(map(_bundled, part)))
+        for part in _parts(events, EVENTS_OF_A_BUNDLE)
+    )
+
+
+def _bundled(event: Envelope) -> tuple[int, bytes, None]:
+    return event.session_sequence - 1, encode(event), None
 
 
 async def _projected(connection: "asyncpg.Connection[asyncpg.Record]", last: int) -> float:

@@ -11,8 +11,13 @@ from wa_contracts.amqp import declare_topology
 CONFIRMS_AT_ONCE = 1000
 
 
-async def publish(broker: str, exchange: str, messages: Iterable[tuple[str, bytes]]) -> None:
-    """Publish these, each with its routing key, in their order; `""` is the default exchange."""
+async def publish(
+    broker: str, exchange: str, messages: Iterable[tuple[str, bytes]], *, kind: str | None = None
+) -> None:
+    """Publish these, each with its routing key, in their order; `""` is the default exchange.
+
+    `kind` is their AMQP type.
+    """
     left = iter(messages)
     async with await aio_pika.connect(broker) as connection:
         await declare_topology(connection)
@@ -26,7 +31,10 @@ async def publish(broker: str, exchange: str, messages: Iterable[tuple[str, byte
             await asyncio.gather(
                 *(
                     to.publish(
-                        aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT), key
+                        aio_pika.Message(
+                            body, type=kind, delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+                        ),
+                        key,
                     )
                     for key, body in part
                 )
