@@ -44,7 +44,6 @@ log = structlog.get_logger()
 
 VERSION = "0.1.0"
 _ROUTERS = (
-    send.router,
     messages.router,
     media.router,
     sessions.router,
@@ -63,7 +62,7 @@ _ROUTERS = (
 
 def build_app(gateway: Gateway, metrics: ApiMetrics) -> FastAPI:
     """The application. FastAPI's own documentation pages load from other hosts, so they are off."""
-    app = FastAPI(docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(routes=[send.route], docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.gateway = gateway
     for router in _ROUTERS:
         app.include_router(router)
@@ -124,10 +123,10 @@ def _answer_http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> str:
     """The methods of all routes of this address: Starlette names those of the first only."""
     asked = {key: request.scope[key] for key in ("type", "method", "path", "root_path")}
+    included = (route for router in _ROUTERS for route in router.routes)
     matching = [
         route
-        for router in _ROUTERS
-        for route in router.routes
+        for route in (send.route, *included)
         if isinstance(route, APIRoute) and route.matches(dict(asked))[0] is not Match.NONE
     ]
     # `/api/messages/send` is an address of its own, though it looks like a message's.

@@ -17,7 +17,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER = "X-CSRF-Token"
 
 _admin_scheme = HTTPBearer(auto_error=False, scheme_name="AdminKey", description="ADMIN_KEY.")
-_token_scheme = HTTPBearer(
+token_scheme = HTTPBearer(
     auto_error=False, scheme_name="SessionToken", description="The token of one session."
 )
 
@@ -76,7 +76,7 @@ def check_csrf(gateway: TheGateway, cookie: str, given: str) -> None:
 
 
 async def require_token(
-    request: Request, gateway: TheGateway, _: Annotated[object, Depends(_token_scheme)] = None
+    request: Request, gateway: TheGateway, _: Annotated[object, Depends(token_scheme)] = None
 ) -> TokenHolder:
     """The session whose token was given.
 
@@ -94,7 +94,7 @@ async def require_reader(
     request: Request,
     gateway: TheGateway,
     _admin: Annotated[object, Depends(_admin_scheme)] = None,
-    _token: Annotated[object, Depends(_token_scheme)] = None,
+    _token: Annotated[object, Depends(token_scheme)] = None,
 ) -> Reader:
     """The operator, or a session with its token.
 

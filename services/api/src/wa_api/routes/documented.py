@@ -47,3 +47,15 @@ def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     content = {"application/json": {"schema": schema}}
     return {"requestBody": {"required": required, "content": content}}
+
+
+def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    """A header among the `parameters` of a route that reads it itself; a string, if nothing is said."""
+    described = {"type": "string", "description": description, **schema, "title": name.title()}
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "schema": described,
+        "description": description,
+    }

@@ -2,27 +2,26 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Literal, assert_never
+from typing import Literal, assert_never
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from wa_api import problems
-from wa_api.auth import TokenOf, bearer
+from wa_api.auth import bearer, require_token, token_scheme
 from wa_api.concurrency import TooMany
 from wa_api.credentials import TokenHolder
 from wa_api.flood_gate import PATH, over_the_rate
-from wa_api.gateway import Gateway, TheGateway
+from wa_api.gateway import Gateway, gateway_of
 from wa_api.media_address import MediaRefused
 from wa_api.request_body import read_json
-from wa_api.routes.documented import errors, json_body
+from wa_api.routes.direct import DirectRoute
+from wa_api.routes.documented import errors, header, json_body
 from wa_api.send_request import SendRequest
 from wa_api.sending import Queued, Refused, SendOptions, SendResult, Sent, Unknown
 from wa_contracts.ids import message_id_for_key
-
-router = APIRouter(tags=["messages"])
 
 DEFAULT_EXPIRY = timedelta(hours=24)
 REPLAYED = "Idempotent-Replayed"
@@ -52,50 +51,17 @@ class SendAnswer(BaseModel):
     status: Literal["sent", "queued"]
 
 
-@router.post(
-    PATH,
-    summary="Send a text, image, video or document",
-    response_model=SendAnswer,
-    responses={
-        200: {"description": "WhatsApp acknowledged the message.", "links": _LINKS},
-        202: {
-            "model": SendAnswer,
-            "description": "Durable; see Location for what becomes of it.",
-            "links": _LINKS,
-        },
-        **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
-    },
-    openapi_extra=json_body(SendRequest),
-)
-async def send_message(
-    request: Request,
-    gateway: TheGateway,
-    holder: TokenOf,
-    *,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description="1 to 255 visible characters.",
-            json_schema_extra={"pattern": f"^{_KEY.pattern}$"},
-        ),
-    ] = None,
-    prefer: Annotated[str | None, Header(description="`respond-async` for 202 at once.")] = None,
-    x_expires_in: Annotated[
-        str | None,
-        Header(
-            description="Seconds, less than RETENTION_DAYS; 24 hours if absent.",
-            json_schema_extra={"type": "integer", "minimum": 1},
-        ),
-    ] = None,
-) -> Response:
+async def send_message(request: Request) -> Response:
     """One message through the session that the token belongs to."""
+    gateway = await gateway_of(request)
+    holder = await require_token(request, gateway)
     if seconds := gateway.send_rate.take(bearer(request)):
         raise over_the_rate(seconds)
     body = await read_json(request, SendRequest)
     options = SendOptions(
-        idempotency_key=_idempotency_key(idempotency_key),
-        respond_async=_wants_async(prefer),
-        expires_in=_expires_in(x_expires_in, gateway),
+        idempotency_key=_idempotency_key(request.headers.get("idempotency-key")),
+        respond_async=_wants_async(request.headers.get("prefer")),
+        expires_in=_expires_in(request.headers.get("x-expires-in"), gateway),
     )
     _check_media(gateway, body)
     await _check_session(gateway, holder, options)
@@ -108,6 +74,39 @@ async def send_message(
             "Too many requests of this session wait for their outcome. "
             "Send some with 'Prefer: respond-async'.",
         ) from error
+
+
+route = DirectRoute(
+    PATH,
+    send_message,
+    methods=["POST"],
+    tags=["messages"],
+    summary="Send a text, image, video or document",
+    response_model=SendAnswer,
+    responses={
+        200: {"description": "WhatsApp acknowledged the message.", "links": _LINKS},
+        202: {
+            "model": SendAnswer,
+            "description": "Durable; see Location for what becomes of it.",
+            "links": _LINKS,
+        },
+        **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
+    },
+    openapi_extra={
+        "security": [{token_scheme.scheme_name: []}],
+        "parameters": [
+            header("idempotency-key", "1 to 255 visible characters.", pattern=f"^{_KEY.pattern}$"),
+            header("prefer", "`respond-async` for 202 at once."),
+            header(
+                "x-expires-in",
+                "Seconds, less than RETENTION_DAYS; 24 hours if absent.",
+                type="integer",
+                minimum=1,
+            ),
+        ],
+        **json_body(SendRequest),
+    },
+)
 
 
 def answer(result: SendResult) -> Response:
