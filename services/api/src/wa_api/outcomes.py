@@ -1,7 +1,7 @@
 """Requests that wait for what becomes of a command, and the ways in which they hear of it."""
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -25,21 +25,30 @@ class Wait:
     """One request's wait: what is heard comes out in order."""
 
     def __init__(self) -> None:
-        self._heard: asyncio.Queue[Heard] = asyncio.Queue()
+        self._heard: deque[Heard] = deque()
+        self._waiting: asyncio.Future[None] | None = None
 
     def hear(self, heard: Heard) -> None:
         """Tell the waiting request."""
-        self._heard.put_nowait(heard)
+        self._heard.append(heard)
+        self._wake()
 
     async def next(self, deadline: float) -> Heard | None:
         """The next thing heard, or None at the deadline (the loop's time)."""
-        if not self._heard.empty():
-            return self._heard.get_nowait()
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._heard.get()
-        except TimeoutError:
-            return None
+        if not self._heard:
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.create_future()
+            timer = loop.call_at(deadline, self._wake)
+            try:
+                await self._waiting
+            finally:
+                timer.cancel()
+                self._waiting = None
+        return self._heard.popleft() if self._heard else None
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 class Outcomes:
