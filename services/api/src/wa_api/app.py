@@ -7,6 +7,7 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
@@ -62,7 +63,13 @@ _ROUTERS = (
 
 def build_app(gateway: Gateway, metrics: ApiMetrics) -> FastAPI:
     """The application. FastAPI's own documentation pages load from other hosts, so they are off."""
-    app = FastAPI(routes=[send.route], docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        routes=[send.route],
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
     app.state.gateway = gateway
     for router in _ROUTERS:
         app.include_router(router)
@@ -79,6 +86,9 @@ def build_app(gateway: Gateway, metrics: ApiMetrics) -> FastAPI:
     install_openapi(app, VERSION)
     return app
 
+
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""FastAPI's own, which asks at each request whether it is on. See request_traces.py for ours."""
 
 _TRANSLATED: dict[type[Exception], Callable[[Exception], Problem]] = {
     BrokerUnavailable: lambda _: problems.broker_unavailable(),
