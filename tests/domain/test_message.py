@@ -1,6 +1,5 @@
 """What commands and the engine's answers do to a message."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -160,9 +159,9 @@ def test_what_a_reply_shows(history: tuple[Event, ...], status: MessageStatus) -
 def test_a_sent_message_and_its_receipts_name_the_number_that_was_used(
     to: str, number: str | None, used: str
 ) -> None:
-    event = domain.sent(replace(facts(), to=to), "3EB0", NOW, number=number)
+    event = domain.sent(facts()._replace(to=to), "3EB0", NOW, number=number)
     assert event.to == used
-    sent = domain.evolve(domain.Queued(replace(facts(), to=to)), event)
+    sent = domain.evolve(domain.Queued(facts()._replace(to=to)), event)
     assert isinstance(sent, domain.Sent)
     (delivered,) = domain.receipt(sent, read=False, at=NOW)
     assert isinstance(delivered, MessageDelivered)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -196,21 +196,7 @@ class GroupCommitWriter:
             self._host,
             list(tokens.keys()),
             list(tokens.values()),
-            [row.partition for row in rows],
-            [row.session_id for row in rows],
-            [row.session_sequence for row in rows],
-            [row.stream for row in rows],
-            [row.stream_version for row in rows],
-            [row.id for row in rows],
-            [row.type for row in rows],
-            [row.version for row in rows],
-            [row.occurred_at for row in rows],
-            [row.correlation_id for row in rows],
-            [row.causation_id for row in rows],
-            [row.data_json for row in rows],
-            [row.content_json for row in rows],
-            [row.reply_to for row in rows],
-            [row.traceparent for row in rows],
+            *list(zip(*rows, strict=True))[1:],  # all but the position
         )
         return {row["id"]: row["position"] for row in found}
 
@@ -261,7 +247,7 @@ class GroupCommitWriter:
         if any(row.id not in positions for row in prepared.rows):
             _reject(future, LeaseLost(f"partition {append.partition}"))
             return
-        stored = [replace(row, position=positions[row.id]) for row in prepared.rows]
+        stored = [row._replace(position=positions[row.id]) for row in prepared.rows]
         on_stored = self._on_stored.get(append.partition)
         if on_stored is not None:
             on_stored(stored)

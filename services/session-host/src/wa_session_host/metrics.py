@@ -43,7 +43,10 @@ class HostMetrics:
             "Engines started anew for a session that had one on this host before",
             registry=registry,
         )
-        for outcome in ("queued", "sent", "failed", "unknown", "cancelled"):
-            self.messages.labels(outcome)
+        self.outcomes = {
+            f"message.{outcome}": self.messages.labels(outcome)
+            for outcome in ("queued", "sent", "failed", "unknown", "cancelled")
+        }
+        """The children of `messages`, by the event that says so."""
         for result in ("renewed", "failed"):
             self.lease_renewals.labels(result)

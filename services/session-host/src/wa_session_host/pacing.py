@@ -64,6 +64,8 @@ class Pace:
 
     def due_at(self) -> datetime | None:
         """When the next send may begin; None if it may now."""
+        if not self._rule.is_on:
+            return None
         now = self._clock()
         self._turn_the_day(now)
         waits = [self._next_at] if self._next_at is not None else []

@@ -100,7 +100,7 @@ class Partition:
         """What the writer stored goes to the relay; outcomes are counted, as facts."""
         for stored in events:
             if stored.type in OUTCOMES:
-                self.ports.metrics.messages.labels(stored.type.removeprefix("message.")).inc()
+                self.ports.metrics.outcomes[stored.type].inc()
         self.relay.offer(events)
 
     def _restore(self, events: list[StoredEvent]) -> None:

@@ -180,7 +180,7 @@ class Receipts:
             unknown[known.state.facts.id] = known
             return
         unknown.pop(known.state.facts.id, None)
-        bare = replace(known.state, facts=replace(known.state.facts, content=_NO_CONTENT))
+        bare = replace(known.state, facts=known.state.facts._replace(content=_NO_CONTENT))
         self._sent.keep(self, known.state.message_id, replace(known, state=bare))
 
     async def arrived(self, seen: MessageSeen) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 from opentelemetry.trace import SpanKind
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown, MessageSent
@@ -226,7 +226,8 @@ class Runner:
 
     async def _deliver_traced(self, message: OpenMessage) -> None:
         ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
-        with bound_contextvars(**ids), within(message.traceparent), step("deliver", ids):
+        bind_contextvars(**ids)  # the runner's task sends one at a time
+        with within(message.traceparent), step("deliver", ids):
             await self._deliver(message)
 
     async def _deliver(self, message: OpenMessage) -> None:

@@ -1,9 +1,8 @@
 """Events as they are stored, and what an append to a stream is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NewType
+from typing import NamedTuple, NewType
 from uuid import UUID
 
 from wa_contracts.codec import decode_event_json
@@ -29,8 +28,7 @@ class LeaseLost(Exception):
     """This host does not hold the partition any more: nothing was appended."""
 
 
-@dataclass(frozen=True)
-class Append:
+class Append(NamedTuple):
     """Events for one stream of one session, all or none.
 
     `expected_version` is the version of the stream's last event, 0 for a new stream. `content`
@@ -48,11 +46,10 @@ class Append:
     reply_to: str | None = None
 
 
-@dataclass(frozen=True)
-class StoredEvent:
-    """An event as it is stored. `session_sequence` is None for internal events.
+class StoredEvent(NamedTuple):
+    """An event as it is stored; the fields are the table's columns, in this order.
 
-    `traceparent` names the trace in which it was appended, if there was one.
+    `session_sequence` is None for internal events. `traceparent` names the trace in which it was appended, if there was one.
     """
 
     position: int

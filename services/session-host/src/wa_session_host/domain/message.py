@@ -1,8 +1,8 @@
 """An outgoing message: its states, and what commands and the engine's answers do to them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, assert_never
+from typing import ClassVar, NamedTuple, assert_never
 
 from wa_contracts.commands import FailMessage, MessageType, SendMessage
 from wa_contracts.ids import MessageId
@@ -47,8 +47,7 @@ class MessageSendDeferred(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What stays the same in a message's life."""
 
     id: MessageId
@@ -291,7 +290,7 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
         case MessageSendDeferred(), _:
             return Queued(state.facts)
         case MessageSent(), _:
-            return Sent(replace(state.facts, to=event.to), event.message_id)
+            return Sent(state.facts._replace(to=event.to), event.message_id)
         case MessageDelivered(), _:
             return Sent(state.facts, event.message_id, MessageStatus.DELIVERED)
         case MessageRead(), _:
