@@ -12,7 +12,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from wa_contracts.amqp import declare_topology
-from wa_contracts.codec import decode_command, encode
+from wa_contracts.bundle import BUNDLE
+from wa_contracts.codec import decode_command, encode, frame_bundle
 from wa_contracts.commands import (
     Command,
     CreateSession,
@@ -46,6 +47,7 @@ from wa_contracts.topology import (
     EVENTS,
     HEARTBEATS,
     PARTITIONS,
+    PROJECTOR,
     command_queue,
     event_key,
 )
@@ -116,7 +118,11 @@ class ScriptedHost:
         )
 
     async def publish(self, envelope: Envelope, *, reply_to: str | None = None) -> None:
-        """Publish an event, with a copy to who waits for it."""
+        """Publish an event, with a copy to who waits for it, and put it into the projector's queue."""
+        bundle = frame_bundle([(envelope.session_sequence - 1, encode(envelope), None)])
+        await self._channel.default_exchange.publish(
+            aio_pika.Message(bundle, type=BUNDLE), PROJECTOR
+        )
         message = aio_pika.Message(
             encode(envelope),
             type=envelope.type,

@@ -37,7 +37,7 @@ from wa_contracts.session_events import (
     SessionDisconnected,
     SessionStarting,
 )
-from wa_contracts.topology import EVENTS, event_key
+from wa_contracts.topology import PROJECTOR
 
 TO = "919876543210"
 
@@ -147,7 +147,6 @@ async def test_what_cannot_be_read_or_stored_goes_to_the_dead_letters(
     connection = await aio_pika.connect(settings.amqp_url.get_secret_value())
     async with connection:
         channel = await connection.channel()
-        exchange = await channel.get_exchange(EVENTS, ensure=False)
         session_id = uuid4()
         events = _history(host, session_id)
         unknown = json.loads(events[1].model_dump_json()) | {"type": "session.from_the_future"}
@@ -162,9 +161,7 @@ async def test_what_cannot_be_read_or_stored_goes_to_the_dead_letters(
             unstorable.model_dump_json().encode(),
         ]
         for body in bodies:
-            await exchange.publish(
-                aio_pika.Message(body), event_key(events[0].session_id, "session.starting")
-            )
+            await channel.default_exchange.publish(aio_pika.Message(body), PROJECTOR)
         expected = {bodies[0], bodies[2], bodies[-1]}
 
         async def kept() -> bool:
@@ -281,11 +278,8 @@ async def test_database_away_at_start_and_later(
         channel = await connection.channel()
 
         async def publish(event: Envelope) -> None:
-            exchange = await channel.get_exchange(EVENTS, ensure=False)
-            await exchange.publish(
-                aio_pika.Message(event.model_dump_json().encode()),
-                event_key(event.session_id, event.type),
-            )
+            message = aio_pika.Message(event.model_dump_json().encode())
+            await channel.default_exchange.publish(message, PROJECTOR)
 
         for event in events[:2]:
             await publish(event)

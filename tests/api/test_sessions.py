@@ -278,11 +278,16 @@ async def test_a_token_sees_its_own_only(api: RunningApi, host: ScriptedHost) ->
     assert [item["id"] for item in listed] == [own["id"]]
     elsewhere = await client.get("/api/messages", params={"sessionId": other["sessionId"]})
     assert elsewhere.json() == {"items": [], "nextCursor": None}
-    filtered = await api.admin.get(
-        "/api/messages",
-        params={"sessionId": mine["sessionId"], "to": TEXT["to"], "status": "sent"},
-    )
-    assert [item["id"] for item in filtered.json()["items"]] == [own["id"]]
+
+    async def filtered() -> list[str]:
+        """The look-up above is answered as soon as the message is there: perhaps queued as yet."""
+        found = await api.admin.get(
+            "/api/messages",
+            params={"sessionId": mine["sessionId"], "to": TEXT["to"], "status": "sent"},
+        )
+        return [item["id"] for item in found.json()["items"]]
+
+    assert await eventually(filtered, within=5, what="it is shown as sent") == [own["id"]]
 
 
 async def test_browser_signs_in_and_out(api: RunningApi, host: ScriptedHost) -> None:

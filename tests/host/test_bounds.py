@@ -12,6 +12,7 @@ from tests.host.owner import Owner, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_session_host import group_commit
 from wa_session_host.login_watch import LoginWatch
+from wa_session_host.outbox import Publication
 from wa_session_host.relay import ROOM, Relay
 from wa_session_host.stored_event import StoredEvent
 
@@ -47,8 +48,11 @@ class _SlowOutbox:
     def __init__(self) -> None:
         self.let = asyncio.Event()
 
-    async def publish_event(self, _: StoredEvent) -> None:
-        await self.let.wait()
+    def publish_event(self, _: StoredEvent) -> Publication:
+        return Publication([asyncio.ensure_future(self.let.wait())])
+
+    def check(self, _: Publication) -> None:
+        """All of it was confirmed."""
 
 
 async def test_a_relay_is_full_until_events_are_confirmed(owner: Owner) -> None:

@@ -129,7 +129,9 @@ def test_what_the_projector_takes_off_its_queue(
 ) -> None:
     bundle = {"events": [{"predecessor": predecessor, "event": one} for one in events]}
     body = json.dumps(bundle if in_bundle else events[:1]).encode()
-    delivery = read_message(Mock(type="events.bundle" if in_bundle else "x", body=body, headers={}))
+    delivery = read_message(
+        Mock(type="events.bundle" if in_bundle else "x", body=body, traceparent=None)
+    )
     for arrival in delivery.arrivals:
         assert 0 <= arrival.predecessor < 2**63
         assert -(2**63) < arrival.sequence < 2**63

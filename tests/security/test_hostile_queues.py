@@ -11,18 +11,17 @@ import pytest
 from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
-from wa_contracts.codec import COMMAND_LIMIT, EVENT_LIMIT, encode
+from wa_contracts.bundle import BUNDLE
+from wa_contracts.codec import COMMAND_LIMIT, EVENT_LIMIT, encode, frame_bundle
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, SessionId, session_stream
 from wa_contracts.session_events import Event, SessionCreated, SessionStarting, SessionStopped
 from wa_contracts.topology import (
     COMMANDS,
     DEAD_LETTERS,
-    EVENTS,
     PROJECTOR,
     QUEUES,
     command_key,
-    event_key,
     partition_of,
 )
 
@@ -48,7 +47,9 @@ async def publish(ring: Ring, exchange: str, key: str, body: bytes, **properties
     """Straight to the broker, past the api."""
     async with await aio_pika.connect(ring.broker) as connection:
         channel = await connection.channel()
-        target = await channel.get_exchange(exchange, ensure=False)
+        target = channel.default_exchange
+        if exchange:
+            target = await channel.get_exchange(exchange, ensure=False)
         await target.publish(aio_pika.Message(body, **properties), key, mandatory=True)
 
 
@@ -175,8 +176,7 @@ async def test_events_are_passed_over_in_their_sessions_order(
     )
     kind = f"test.{uuid4()}"
     for one in (before, bad, after):
-        key = event_key(SessionId(lost), "session.starting")
-        await publish(ring, EVENTS, key, json.dumps(one).encode(), type=kind)
+        await publish(ring, "", PROJECTOR, json.dumps(one).encode(), type=kind)
     letter = await letter_of(ring, kind)
     assert (letter["queue"], letter["reason"]) == (PROJECTOR, "rejected")
     assert cause in letter["cause"], letter
@@ -185,13 +185,41 @@ async def test_events_are_passed_over_in_their_sessions_order(
     await still_sends(ring, session)
 
 
+async def test_a_bad_event_spoils_no_other_of_its_bundle(
+    ring: Ring, session: dict[str, Any]
+) -> None:
+    lost = uuid4()
+    events = (
+        event(lost, 1, SessionCreated(name="injected")),
+        event(lost, 2, SessionStarting(reason="created")) | {"type": "session.dreamt"},
+        event(lost, 3, SessionStopped()),
+    )
+    bundle = frame_bundle((n, json.dumps(one).encode(), None) for n, one in enumerate(events))
+    known = [one["id"] for one in await bundles_among_letters(ring)]
+    await publish(ring, "", PROJECTOR, bundle, type=BUNDLE)
+    await ring.wait_for_status(str(lost), "stopped")
+
+    async def dead() -> list[dict[str, Any]]:
+        return [one for one in await bundles_among_letters(ring) if one["id"] not in known]
+
+    (letter,) = await eventually(dead, within=20, what="the bundle is a dead letter")
+    assert "session.dreamt" in letter["cause"]
+    await still_sends(ring, session)
+
+
+async def bundles_among_letters(ring: Ring) -> list[dict[str, Any]]:
+    """The dead letters that are bundles."""
+    items = (await ring.admin.get("/api/dead-letters?limit=200")).json()["items"]
+    return [one for one in items if one["type"] == BUNDLE]
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        ("events.bundle", b"{}"),
-        ("events.bundle", b'{"events": [{"predecessor": "1", "event": {}}]}'),
-        ("events.bundle", b'{"events": [{"predecessor": -1, "event": {}}]}'),
-        ("events.bundle", b'{"events": 7}'),
+        (BUNDLE, b"{}"),
+        (BUNDLE, b'{"events": [{"predecessor": "1", "event": {}}]}'),
+        (BUNDLE, b'{"events": [{"predecessor": -1, "event": {}}]}'),
+        (BUNDLE, b'{"events": 7}'),
         ("odd", b'{"sessionId": "x", "sessionSequence": 1e400}'),
         ("odd", b'{"sessionId": 5, "sessionSequence": true, "data": {}}'),
         (
@@ -206,7 +234,7 @@ async def test_what_is_hardly_an_event(
     ring: Ring, session: dict[str, Any], kind: str, body: bytes
 ) -> None:
     known = (await ring.admin.get("/api/dead-letters?limit=200")).json()["items"]
-    await publish(ring, EVENTS, "v1.x.session.created", body, type=kind)
+    await publish(ring, "", PROJECTOR, body, type=kind)
 
     async def more() -> bool:
         items = (await ring.admin.get("/api/dead-letters?limit=200")).json()["items"]

@@ -11,7 +11,7 @@ from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
 from wa_contracts.ids import SessionId
-from wa_contracts.topology import command_key, event_key, partition_of
+from wa_contracts.topology import PROJECTOR, command_key, partition_of
 
 TO = "919876543210"
 
@@ -26,7 +26,9 @@ async def publish(ring: Ring, exchange: str, key: str, body: bytes) -> None:
     """Straight to the broker, past the api."""
     async with await aio_pika.connect(ring.broker) as connection:
         channel = await connection.channel()
-        target = await channel.get_exchange(exchange, ensure=False)
+        target = channel.default_exchange
+        if exchange:
+            target = await channel.get_exchange(exchange, ensure=False)
         await target.publish(aio_pika.Message(body, type="test"), key, mandatory=True)
 
 
@@ -94,8 +96,7 @@ async def test_a_malformed_command_is_a_dead_letter_and_its_neighbours_go_on(
 async def test_a_malformed_event_is_a_dead_letter_and_its_neighbours_go_on(ring: Ring) -> None:
     session = await working(ring)
     known = await letters(ring)
-    key = event_key(SessionId(UUID(session["sessionId"])), "message.sent")
-    await publish(ring, "wa.events", key, b'{"version": 99}')
+    await publish(ring, "", PROJECTOR, b'{"version": 99}')
     answer = await ring.send(session["token"], to=TO, type="text", message="a neighbour")
     assert answer.status_code == 200, answer.text
     await ring.wait_for_message(answer.json()["id"], ["sent", "delivered"])

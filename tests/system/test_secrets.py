@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import aio_pika
 import asyncpg
@@ -30,6 +30,7 @@ from wa_contracts.topology import (
     EVENTS,
     HEARTBEATS,
     PARTITIONS,
+    PROJECTOR,
     command_key,
     partition_of,
 )
@@ -219,7 +220,7 @@ async def misuse(run: Run) -> None:
     partition = partition_of(SessionId(UUID(session)))
     for content in (b"no JSON", str(letter).encode()):
         await publish(ring, COMMANDS, command_key(partition), content)
-    await publish(ring, EVENTS, f"v1.{uuid4()}.message.sent", b"no JSON either")
+    await publish(ring, "", PROJECTOR, b"no JSON either")
 
     async def collected() -> bool:
         return len((await run.manage("GET", "/api/dead-letters")).json()["items"]) >= 3

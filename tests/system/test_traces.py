@@ -43,7 +43,6 @@ HOPS = {
     ("wa-session-host", SpanKind.PRODUCER, "wa.events,v1.*.message.queued send"),
     ("wa-session-host", SpanKind.PRODUCER, "wa.events,v1.*.message.sent send"),
     ("wa-api", SpanKind.CONSUMER, "wa.events receive"),
-    ("wa-projector", SpanKind.CONSUMER, "wa.events receive"),
     ("wa-projector", SpanKind.INTERNAL, "project"),
     ("wa-projector", SpanKind.CLIENT, "INSERT"),
     ("event-consumer", SpanKind.CONSUMER, "message.sent process"),

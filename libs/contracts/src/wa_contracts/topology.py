@@ -1,7 +1,8 @@
 """RabbitMQ's exchanges, queues, bindings and keys as data. Every process declares all that it may.
 
 commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition
-events     wa.events (topic)     v1.<sessionId>.<event> → wa.projector, wa.events.log, consumers
+events     wa.events (topic)     v1.<sessionId>.<event> → wa.events.log, consumers
+           (no exchange)         the same events in bundles → wa.projector
 replies    wa.events             reply.<api instance> → an exclusive queue per api process
 heartbeats wa.heartbeats (fanout) → an exclusive queue per api process
 failures   wa.dead-letters (fanout) → wa.dead-letters
@@ -93,7 +94,7 @@ QUEUES = (
         Queue(command_queue(p), _DEAD_LETTERING, ((COMMANDS, command_key(p)),))
         for p in range(PARTITIONS)
     ),
-    Queue(PROJECTOR, _DEAD_LETTERING, ((EVENTS, "v1.#"),)),
+    Queue(PROJECTOR, _DEAD_LETTERING),  # hosts put bundles of events here themselves
     Queue(
         EVENT_LOG,
         {"x-queue-type": "stream", "x-max-age": LOG_MAX_AGE, "x-max-length-bytes": LOG_MAX_BYTES},

@@ -3,13 +3,13 @@
 import asyncio
 
 import structlog
-from aio_pika import DeliveryMode, Message
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from wa_contracts.codec import encode
 from wa_contracts.commands import Command, ReplayPartition, SessionCommand
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost
-from wa_contracts.runtime.publishing import publish
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.channel_writer import Properties, durable
+from wa_contracts.runtime.losses import ConnectionLost
 from wa_contracts.topology import COMMANDS, command_key, partition_of
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ class CommandBus:
     @property
     def is_available(self) -> bool:
         """Whether a publish now would be written."""
-        return self._link.usable_channel is not None
+        return self._link.writer is not None
 
     async def publish(self, command: Command, *, deadline: float) -> int:
         """Publish until confirmed, at the latest until `deadline` (the loop's time), same id each time.
@@ -47,27 +47,27 @@ class CommandBus:
             ConfirmLost: written, and still unconfirmed at the deadline.
         """
         written, refused = 0, 0
-        message = _message(command)
+        body, properties = encode(command), _properties(command)
         key = command_key(_partition(command))
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
-                    channel = self._link.usable_channel
-                    if channel is None:
+                    writer = self._link.writer
+                    if writer is None:
                         if not written:
                             raise BrokerUnavailable
-                        channel = await self._link.usable()
+                        writer = await self._link.usable()
                     written += 1
                     try:
-                        await publish(channel, message, exchange=COMMANDS, key=key)
+                        await writer.publish(body, properties, exchange=COMMANDS, key=key)
                     except DeliveryError as error:
                         written -= 1
                         refused += 1
                         if isinstance(error, PublishError):
-                            self._link.renew(channel)  # unroutable: declare the topology anew
+                            self._link.renew(writer)  # unroutable: declare the topology anew
                         await self._after_refusal(error, refused, written)
                     except ConnectionLost as error:
-                        self._link.renew(channel)
+                        self._link.renew(writer)
                         log.warning("confirm_lost", command_id=str(command.id), reason=str(error))
                     else:
                         return written
@@ -95,12 +95,9 @@ def _partition(command: Command) -> int:
             raise TypeError(f"{type(command).__name__} is addressed to nobody")
 
 
-def _message(command: Command) -> Message:
-    return Message(
-        encode(command),
-        content_type="application/json",
-        delivery_mode=DeliveryMode.PERSISTENT,
+def _properties(command: Command) -> Properties:
+    return durable(
+        getattr(command, "type", type(command).__name__),
         message_id=str(command.id),
         correlation_id=str(command.correlation_id),
-        type=getattr(command, "type", type(command).__name__),
     )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage
 
 from wa_api.command_bus import BrokerUnavailable, CommandBus, ConfirmLost
 from wa_api.database import DatabaseUnavailable
@@ -14,7 +14,8 @@ from wa_api.metrics import ProjectorMetrics
 from wa_contracts.codec import Undecodable, decode_command
 from wa_contracts.commands import FailMessage, SendMessage
 from wa_contracts.ids import CommandId, new_id
-from wa_contracts.runtime.broker import ConnectionLost, losses
+from wa_contracts.runtime.channel_writer import ChannelWriter
+from wa_contracts.runtime.losses import ConnectionLost, losses
 from wa_contracts.topology import DEAD_LETTERS
 
 log = structlog.get_logger()
@@ -34,9 +35,9 @@ class DeadLetterCollector:
         self._metrics = metrics
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
 
-    async def open(self, channel: AbstractChannel) -> None:
+    async def open(self, writer: ChannelWriter) -> None:
         """Consume; called after each connect."""
-        queue = await channel.get_queue(DEAD_LETTERS)
+        queue = await writer.channel.get_queue(DEAD_LETTERS)
         await queue.consume(self._arrived.put)
 
     async def run(self) -> NoReturn:

@@ -7,7 +7,6 @@ from typing import cast
 from uuid import UUID
 
 import asyncpg
-from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
@@ -15,10 +14,18 @@ from pydantic.alias_generators import to_camel
 from wa_api.command_bus import BrokerUnavailable
 from wa_api.database import Database
 from wa_api.paging import Page, Place
-from wa_contracts.codec import Undecodable, decode_command, decode_event
+from wa_contracts.bundle import BUNDLE
+from wa_contracts.codec import (
+    Undecodable,
+    decode_bundle,
+    decode_command,
+    decode_event,
+    read_event,
+)
 from wa_contracts.ids import new_id
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost
-from wa_contracts.runtime.publishing import DEFAULT_EXCHANGE, publish
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, durable
+from wa_contracts.runtime.losses import ConnectionLost
 from wa_contracts.topology import COMMANDS, PROJECTOR
 
 LONGEST_CAUSE = 500
@@ -64,7 +71,7 @@ def read(message: AbstractIncomingMessage) -> Letter:
         id=new_id(),
         queue=queue,
         reason=_word(first.get("reason", "unknown")),
-        cause=_cause(queue, message.body),
+        cause=_cause(queue, message.type, message.body),
         type=None if message.type is None else _word(message.type),
         body=message.body,
         died_at=_time(first.get("time")),
@@ -83,10 +90,13 @@ def _word(value: object) -> str:
     return str(value).replace("\0", "\ufffd")
 
 
-def _cause(queue: str, body: bytes) -> str | None:
+def _cause(queue: str, kind: str | None, body: bytes) -> str | None:
     """What makes a message unreadable where it died, without its content."""
     try:
-        if queue == PROJECTOR:
+        if queue == PROJECTOR and kind == BUNDLE:
+            for one in decode_bundle(body):
+                read_event(one.event)
+        elif queue == PROJECTOR:
             decode_event(body)
         elif queue.startswith(COMMANDS):
             decode_command(body)
@@ -158,20 +168,16 @@ class DeadLetters:
         return True
 
     async def _publish(self, row: asyncpg.Record) -> None:
-        channel = self._link.usable_channel
-        if channel is None:
+        writer = self._link.writer
+        if writer is None:
             raise BrokerUnavailable
-        message = Message(
-            row["body"],
-            type=row["type"],
-            content_type="application/json",
-            delivery_mode=DeliveryMode.PERSISTENT,
-        )
         try:
             # Straight to the queue where it died: others that had it are not bothered again.
-            await publish(channel, message, exchange=DEFAULT_EXCHANGE, key=row["queue"])
+            await writer.publish(
+                row["body"], durable(row["type"]), exchange=DEFAULT_EXCHANGE, key=row["queue"]
+            )
         except ConnectionLost as error:
-            self._link.renew(channel)
+            self._link.renew(writer)
             raise BrokerUnavailable from error
 
 

@@ -8,15 +8,15 @@ from typing import NoReturn
 
 import asyncpg
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
 
 from wa_api.database import DatabaseUnavailable
 from wa_api.event_message import EventMessage, read_message
 from wa_api.metrics import ProjectorMetrics
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import ProjectionWriter, Written
-from wa_contracts.runtime.broker import ConnectionLost, losses
-from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.runtime.deliveries import Delivery
+from wa_contracts.runtime.fault_points import FaultPoint, are_set, reach
+from wa_contracts.runtime.losses import ConnectionLost
 from wa_contracts.runtime.traces import contexts_of, shared_step
 
 log = structlog.get_logger()
@@ -47,14 +47,14 @@ class EventIntake:
         writer: ProjectionWriter,
         metrics: ProjectorMetrics,
         on_ahead: Callable[[], None] = lambda: None,
-        on_marker: Callable[[AbstractIncomingMessage], None] = _nothing,
+        on_marker: Callable[[Delivery], None] = _nothing,
     ) -> None:
         """`on_ahead`: there is a gap; `on_marker`: all that came before this message is written."""
         self._writer = writer
         self._metrics = metrics
         self._on_ahead = on_ahead
         self._on_marker = on_marker
-        self._unread: deque[AbstractIncomingMessage] = deque()
+        self._unread: deque[Delivery] = deque()
         self._arrived: asyncio.Queue[EventMessage] = asyncio.Queue()
         self._waiting = 0
         self._written_at = 0.0
@@ -62,14 +62,14 @@ class EventIntake:
         self._going.set()
         self.applied = 0
 
-    async def take(self, message: AbstractIncomingMessage) -> None:
+    def take(self, message: Delivery) -> None:
         """The consumer's callback. Reads at once, while the batch before is being written."""
         if self._unread or self._waiting >= AHEAD:
             self._unread.append(message)
         else:
             self._read(message)
 
-    def _read(self, message: AbstractIncomingMessage) -> None:
+    def _read(self, message: Delivery) -> None:
         delivery = read_message(message)
         self._waiting += len(delivery.arrivals)
         self._arrived.put_nowait(delivery)
@@ -130,14 +130,15 @@ class EventIntake:
                 self._on_marker(one.message)
         good = [delivery.message for delivery in batch if delivery.fault is None]
         try:
-            async with losses():
-                for delivery in batch:
-                    if delivery.fault is not None:
-                        self._metrics.events.labels("dead_lettered").inc()
-                        log.error("event_dead_lettered", reason=delivery.fault)
-                        await delivery.message.reject(requeue=False)
-                if good:
-                    await good[-1].ack(multiple=True)
+            for delivery in batch:
+                if delivery.fault is not None:
+                    self._metrics.events.labels("dead_lettered").inc()
+                    log.error("event_dead_lettered", reason=delivery.fault)
+                    delivery.message.reject(requeue=False)
+            if good:
+                good[-1].ack(multiple=True)
+                if are_set():
+                    await good[-1].writer.written()
             reach(FaultPoint.PROJECTION_ACKED)
         except ConnectionLost as error:
             log.info("ack_lost", reason=str(error), note="the events come again and are known then")

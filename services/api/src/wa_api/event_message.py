@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from aio_pika.abc import AbstractIncomingMessage
-
 from wa_api.projection_order import Arrival
 from wa_contracts.bundle import BUNDLE, BundledEvent
 from wa_contracts.codec import (
@@ -17,6 +15,7 @@ from wa_contracts.codec import (
     read_event_json,
 )
 from wa_contracts.replay import PARTITION_REPLAYED
+from wa_contracts.runtime.deliveries import Delivery
 from wa_contracts.wire import BIGGEST
 
 FENCE = "rebuild.fence"
@@ -31,7 +30,7 @@ class EventMessage(NamedTuple):
     events belong to.
     """
 
-    message: AbstractIncomingMessage
+    message: Delivery
     arrivals: Sequence[Arrival] = ()
     fault: str | None = None
     traces: Sequence[str | None] = ()
@@ -42,7 +41,7 @@ class EventMessage(NamedTuple):
         return self.message.type in _MARKERS
 
 
-def read_message(message: AbstractIncomingMessage) -> EventMessage:
+def read_message(message: Delivery) -> EventMessage:
     """Read it; an event that cannot be read keeps its place in its session's order."""
     if message.type in _MARKERS:
         return EventMessage(message)
@@ -58,20 +57,15 @@ def read_message(message: AbstractIncomingMessage) -> EventMessage:
     return EventMessage(message, arrivals, traces=[one.traceparent for one in events])
 
 
-def _single(message: AbstractIncomingMessage) -> EventMessage:
+def _single(message: Delivery) -> EventMessage:
     try:
         event = decode_event(message.body)
     except Undecodable as error:
-        return EventMessage(message, _place_in(message.body), str(error), [_trace(message)])
-    return EventMessage(message, [Arrival.of(event)], traces=[_trace(message)])
+        return EventMessage(message, _place_in(message.body), str(error), [message.traceparent])
+    return EventMessage(message, [Arrival.of(event)], traces=[message.traceparent])
 
 
-def _trace(message: AbstractIncomingMessage) -> str | None:
-    found = message.headers.get("traceparent")
-    return found if isinstance(found, str) else None
-
-
-def _apart(message: AbstractIncomingMessage, events: Sequence[BundledEvent[Any]]) -> EventMessage:
+def _apart(message: Delivery, events: Sequence[BundledEvent[Any]]) -> EventMessage:
     """Event by event, so that one bad event spoils no other."""
     arrivals: list[Arrival] = []
     fault = None

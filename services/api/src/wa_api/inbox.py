@@ -1,11 +1,12 @@
 """What is said to this one api process: replies, outcomes of its commands, heartbeats of hosts."""
 
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from wa_api.host_liveness import HostLiveness
 from wa_api.outcomes import Outcomes
 from wa_contracts.codec import Undecodable, decode_event, decode_heartbeat, decode_reply
+from wa_contracts.runtime.channel_writer import ChannelWriter
+from wa_contracts.runtime.deliveries import Delivery, consume
 from wa_contracts.topology import EVENTS, HEARTBEATS, reply_key
 
 log = structlog.get_logger()
@@ -23,17 +24,17 @@ class Inbox:
         self._outcomes = outcomes
         self._liveness = liveness
 
-    async def open(self, channel: AbstractChannel) -> None:
+    async def open(self, writer: ChannelWriter) -> None:
         """Declare and consume the two queues."""
-        replies = await channel.declare_queue("", exclusive=True, auto_delete=True)
+        replies = await writer.channel.declare_queue("", exclusive=True, auto_delete=True)
         await replies.bind(EVENTS, self.reply_to)
-        await replies.consume(self._on_reply, no_ack=True)
-        heartbeats = await channel.declare_queue("", exclusive=True, auto_delete=True)
+        await consume(writer, replies.name, self._on_reply, no_ack=True)
+        heartbeats = await writer.channel.declare_queue("", exclusive=True, auto_delete=True)
         await heartbeats.bind(HEARTBEATS)
-        await heartbeats.consume(self._on_heartbeat, no_ack=True)
+        await consume(writer, heartbeats.name, self._on_heartbeat, no_ack=True)
         self._outcomes.reread()
 
-    async def _on_reply(self, message: AbstractIncomingMessage) -> None:
+    def _on_reply(self, message: Delivery) -> None:
         try:
             if message.type == "reply":
                 self._outcomes.reply(decode_reply(message.body))
@@ -42,7 +43,7 @@ class Inbox:
         except Undecodable as error:
             log.warning("reply_undecodable", type=message.type, reason=str(error))
 
-    async def _on_heartbeat(self, message: AbstractIncomingMessage) -> None:
+    def _on_heartbeat(self, message: Delivery) -> None:
         try:
             self._liveness.hear(decode_heartbeat(message.body))
         except Undecodable as error:

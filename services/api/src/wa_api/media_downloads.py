@@ -19,7 +19,9 @@ from wa_contracts.commands import FetchMedia
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.media_transfer import CHUNKS_UNACKED, OFFSET, QUEUE_ARGUMENTS
 from wa_contracts.replies import MediaOffer, Reply
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.channel_writer import ChannelWriter
+from wa_contracts.runtime.losses import ConnectionLost, losses
 
 log = structlog.get_logger()
 
@@ -45,7 +47,7 @@ class Download:
     offer: MediaOffer
     pieces: "asyncio.Queue[AbstractIncomingMessage]"
     link: BrokerLink
-    channel: AbstractChannel
+    writer: ChannelWriter
     resources: AsyncExitStack
 
     async def content(self) -> AsyncIterator[bytes]:
@@ -70,7 +72,7 @@ class Download:
     async def _next(self) -> AbstractIncomingMessage:
         """The next piece, unless the connection ends before it."""
         coming = asyncio.ensure_future(self.pieces.get())
-        lost = asyncio.ensure_future(self.link.until_lost(self.channel))
+        lost = asyncio.ensure_future(self.link.until_lost(self.writer))
         try:
             await asyncio.wait(
                 (coming, lost), timeout=PIECE_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -104,8 +106,8 @@ class MediaDownloads:
             OwnerSilent: no answer in time.
         """
         async with AsyncExitStack() as resources:
-            channel = await self._channel()
-            queue, pieces = await self._queue(channel, resources)
+            writer = await self._opened()
+            queue, pieces = await self._queue(writer.channel, resources)
             command = self._requests.command(
                 FetchMedia,
                 SessionId(message.session_id),
@@ -116,12 +118,12 @@ class MediaDownloads:
             if not isinstance(answer, Reply) or answer.media is None:
                 raise Problem("internal", "The session's owner gave no answer that fits.")
             kept = resources.pop_all()
-        return Download(answer.media, pieces, self._link, channel, kept)
+        return Download(answer.media, pieces, self._link, writer, kept)
 
-    async def _channel(self) -> AbstractChannel:
+    async def _opened(self) -> ChannelWriter:
         try:
             async with asyncio.timeout(BROKER_SECONDS):
-                return await self._link.channel()
+                return await self._link.opened()
         except TimeoutError as error:
             raise BrokerUnavailable from error
 
@@ -140,9 +142,9 @@ class MediaDownloads:
         return queue, pieces
 
 
-async def limit_pieces(channel: AbstractChannel) -> None:
+async def limit_pieces(writer: ChannelWriter) -> None:
     """Let each download of a new channel have so many pieces in hand, and no more."""
-    await channel.set_qos(prefetch_count=CHUNKS_UNACKED)
+    await writer.channel.set_qos(prefetch_count=CHUNKS_UNACKED)
 
 
 async def _give_up(queue: AbstractQueue, tag: str) -> None:

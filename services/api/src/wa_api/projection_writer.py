@@ -67,8 +67,8 @@ class ProjectionWriter:
 
 async def _feed(connection: Connection, events: Sequence[Envelope]) -> None:
     if events:
-        position = await feed.append(connection, events)
-        await connection.execute(NOTIFY, CHANNEL, str(position))
+        await feed.append(connection, events)
+        await connection.execute(NOTIFY_LAST, CHANNEL)
 
 
 async def _project(connection: Connection, events: Sequence[Envelope]) -> None:
@@ -134,3 +134,5 @@ def _message_id(event: Envelope) -> UUID | None:
 
 LOCK = "SELECT pg_advisory_xact_lock($1)"
 NOTIFY = "SELECT pg_notify($1, $2)"
+NOTIFY_LAST = "SELECT pg_notify($1, lastval()::text)"
+"""With the position of the last event: what this connection drew last."""

@@ -3,13 +3,13 @@
 import asyncio
 from typing import NoReturn
 
-from aio_pika.abc import AbstractChannel
-
 from wa_api.command_bus import CommandBus
 from wa_api.event_intake import EventIntake
 from wa_api.gap_requests import GapRequests
 from wa_api.metrics import ProjectorMetrics
 from wa_api.projection_writer import ProjectionWriter
+from wa_contracts.runtime.channel_writer import ChannelWriter
+from wa_contracts.runtime.deliveries import consume
 from wa_contracts.topology import PROJECTOR
 
 PREFETCH = 200
@@ -25,12 +25,11 @@ class Projector:
         self._gaps = GapRequests(writer=writer, bus=bus, metrics=metrics, queue=PROJECTOR)
         self._intake = EventIntake(writer=writer, metrics=metrics, on_ahead=self._gaps.found)
 
-    async def open(self, channel: AbstractChannel) -> None:
+    async def open(self, writer: ChannelWriter) -> None:
         """Consume on this channel; what an earlier one delivered comes again."""
         self._intake.forget()
-        await channel.set_qos(prefetch_count=PREFETCH)
-        queue = await channel.get_queue(PROJECTOR)
-        await queue.consume(self._intake.take)
+        await writer.channel.set_qos(prefetch_count=PREFETCH)
+        await consume(writer, PROJECTOR, self._intake.take)
 
     async def run(self) -> NoReturn:
         """Project until cancelled."""

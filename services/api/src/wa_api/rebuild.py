@@ -15,8 +15,6 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 
 from wa_api import shadow_tables
@@ -33,8 +31,10 @@ from wa_api.shadow_tables import CannotRebuild, Checked
 from wa_contracts.codec import decode_partition_replayed
 from wa_contracts.commands import ReplayPartition
 from wa_contracts.ids import CommandId, SessionId, new_id
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
-from wa_contracts.runtime.publishing import DEFAULT_EXCHANGE, publish
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, durable
+from wa_contracts.runtime.deliveries import Delivery, consume
+from wa_contracts.runtime.losses import ConnectionLost, losses
 from wa_contracts.topology import EVENTS, PARTITIONS, partition_of
 
 log = structlog.get_logger()
@@ -87,15 +87,15 @@ class Rebuild:
         self._queue_lost = asyncio.Event()
         self._replayed = 0
 
-    async def open(self, channel: AbstractChannel) -> None:
+    async def open(self, writer: ChannelWriter) -> None:
         """Declare the queue, bound to the live events, and consume it.
 
         It must outlive a lost connection: what it had would be missing.
         """
         self._intake.forget()
-        await channel.set_qos(prefetch_count=PREFETCH)
+        await writer.channel.set_qos(prefetch_count=PREFETCH)
         try:
-            queue = await channel.declare_queue(
+            queue = await writer.channel.declare_queue(
                 self.queue,
                 passive=self._declared.is_set(),
                 durable=True,
@@ -111,7 +111,7 @@ class Rebuild:
             raise
         await queue.bind(EVENTS, "v1.#")
         self._declared.set()
-        await queue.consume(self._intake.take)
+        await consume(writer, self.queue, self._intake.take)
 
     async def run(self, ends: Mapping[str, asyncio.Event]) -> None:
         """Rebuild and swap, unless one of `ends` is set before; its name says why.
@@ -143,12 +143,12 @@ class Rebuild:
 
     async def delete_queue(self) -> None:
         """Nobody needs it any more; if the broker is away, it goes by itself."""
-        channel = self._link.usable_channel
-        if channel is None:
+        writer = self._link.writer
+        if writer is None:
             return
         try:
             async with losses():
-                await channel.queue_delete(self.queue)
+                await writer.channel.queue_delete(self.queue)
         except ConnectionLost as error:
             log.info("queue_not_deleted", reason=str(error))
 
@@ -191,10 +191,10 @@ class Rebuild:
         finally:
             del self._markers[marker]
 
-    def _reached(self, message: AbstractIncomingMessage) -> None:
+    def _reached(self, message: Delivery) -> None:
         is_fence = message.type == FENCE
         marker = (
-            UUID(message.message_id)
+            UUID(message.properties.message_id)
             if is_fence
             else decode_partition_replayed(message.body).command_id
         )
@@ -250,15 +250,13 @@ class Rebuild:
         """Wait until all is written that the queue has now; then the shadow stands still."""
         fence = new_id()
         with self._marker(fence) as reached:
-            message = Message(
-                b"", type=FENCE, message_id=str(fence), delivery_mode=DeliveryMode.PERSISTENT
-            )
-            channel = self._link.usable_channel
-            if channel is None:
+            writer = self._link.writer
+            if writer is None:
                 raise BrokerUnavailable
             try:
                 async with asyncio.timeout(CATCH_UP_SECONDS):
-                    await publish(channel, message, exchange=DEFAULT_EXCHANGE, key=self.queue)
+                    properties = durable(FENCE, message_id=str(fence))
+                    await writer.publish(b"", properties, exchange=DEFAULT_EXCHANGE, key=self.queue)
                     await reached.wait()
             except TimeoutError as error:
                 raise NotCaughtUp from error

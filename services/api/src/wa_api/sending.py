@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from wa_api.command_bus import CommandBus, ConfirmLost
 from wa_api.database import DatabaseUnavailable
@@ -103,8 +103,8 @@ class Sending:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
         ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
+        bind_contextvars(**ids)  # the request's own context
         with (
-            bound_contextvars(**ids),
             step("send", ids),
             self._outcomes.expect(command.message_id, command.id) as wait,
         ):

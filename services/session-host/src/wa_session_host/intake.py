@@ -5,9 +5,8 @@ from contextvars import Context, copy_context
 from uuid import UUID
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
 from opentelemetry.trace import SpanKind
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from wa_contracts.codec import Undecodable, decode_command
 from wa_contracts.commands import (
@@ -22,8 +21,9 @@ from wa_contracts.commands import (
     SendMessage,
 )
 from wa_contracts.replies import ErrorDetail, Reply
-from wa_contracts.runtime.broker import ConnectionLost, losses
-from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.runtime.deliveries import Delivery
+from wa_contracts.runtime.fault_points import FaultPoint, are_set, reach
+from wa_contracts.runtime.losses import ConnectionLost
 from wa_contracts.runtime.traces import step
 from wa_session_host.group_commit import DATABASE_AWAY
 from wa_session_host.media_commands import MediaCommands
@@ -49,10 +49,10 @@ class Intake:
         self._sessions = SessionCommands(partition)
         self._replays = Replays(partition.ports.store, partition.ports.outbox)
         self._media = MediaCommands(partition)
-        self._deliveries: asyncio.Queue[tuple[AbstractIncomingMessage, Context]] = asyncio.Queue()
-        self._unacked: set[AbstractIncomingMessage] = set()
+        self._deliveries: asyncio.Queue[tuple[Delivery, Context]] = asyncio.Queue()
+        self._unacked: set[Delivery] = set()
 
-    async def take(self, delivery: AbstractIncomingMessage) -> None:
+    def take(self, delivery: Delivery) -> None:
         """The consumer's callback: puts the delivery in line, with the trace that it came in."""
         self._unacked.add(delivery)
         self._deliveries.put_nowait((delivery, copy_context()))
@@ -69,42 +69,43 @@ class Intake:
                 await self._relay.room()
                 group.create_task(self._handle(delivery), context=came_in)
 
-    async def give_back(self) -> None:
+    def give_back(self) -> None:
         """Return what is not acknowledged to the queue, for the next owner."""
         for delivery in self._unacked:
             try:
-                async with losses():
-                    await delivery.nack(requeue=True)
+                delivery.reject(requeue=True)
             except ConnectionLost:
                 continue  # the broker gives it to the next owner by itself
         self._unacked.clear()
 
-    async def _handle(self, delivery: AbstractIncomingMessage) -> None:
+    async def _handle(self, delivery: Delivery) -> None:
         try:
             command = decode_command(delivery.body)
         except Undecodable as error:
             log.warning("command_undecodable", error=str(error))
-            await self._settle(delivery, dead=True)
+            self._settle(delivery, dead=True)
             return
         ids = _ids(command)
-        with bound_contextvars(**ids), step(command.type, ids, SpanKind.CONSUMER):
+        bind_contextvars(**ids)  # the task's own context
+        with step(command.type, ids, SpanKind.CONSUMER):
             await self._handle_command(delivery, command)
 
-    async def _handle_command(self, delivery: AbstractIncomingMessage, command: AnyCommand) -> None:
+    async def _handle_command(self, delivery: Delivery, command: AnyCommand) -> None:
         if isinstance(command, FetchMedia):
-            await self._settle(delivery)  # takes long, and nobody else may begin it anew
+            self._settle(delivery)  # takes long, and nobody else may begin it anew
         try:
             await self._act_once_the_store_answers(command)
         except LeaseLost:
             return  # given back, or given to the next owner by the broker
         except Exception as error:
             log.exception("command_failed", command=command.type, error=repr(error))
-            await self._settle(delivery, dead=True)
+            self._settle(delivery, dead=True)
             return
         lag = self._ports.clock() - command.issued_at
         self._ports.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
-        await self._settle(delivery)
-        if isinstance(command, SendMessage):
+        self._settle(delivery)
+        if isinstance(command, SendMessage) and are_set():
+            await delivery.writer.written()
             reach(FaultPoint.COMMAND_ACKED)
 
     async def _act_once_the_store_answers(self, command: AnyCommand) -> None:
@@ -118,16 +119,15 @@ class Intake:
             else:
                 return
 
-    async def _settle(self, delivery: AbstractIncomingMessage, *, dead: bool = False) -> None:
+    def _settle(self, delivery: Delivery, *, dead: bool = False) -> None:
         if delivery not in self._unacked:
             return
         self._unacked.discard(delivery)
         try:
-            async with losses():
-                if dead:
-                    await delivery.reject(requeue=False)
-                else:
-                    await delivery.ack()
+            if dead:
+                delivery.reject(requeue=False)
+            else:
+                delivery.ack()
         except ConnectionLost as error:
             log.info("command_comes_again", reason=str(error))  # and is found to be a repeat
 
@@ -159,5 +159,7 @@ class Intake:
 
 def _ids(command: AnyCommand) -> dict[str, str]:
     """What log lines and the trace say of a command."""
+    if isinstance(command, SendMessage):
+        return {"session_id": str(command.session_id), "message_id": str(command.message_id)}
     named = {name: getattr(command, name, None) for name in ("session_id", "message_id")}
     return {name: str(value) for name, value in named.items() if isinstance(value, UUID)}

@@ -9,9 +9,9 @@ from datetime import timedelta
 import asyncpg
 import structlog
 import uvloop
-from aio_pika.abc import AbstractChannel
 
 from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.channel_writer import ChannelWriter
 from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.memory import tune_collector
 from wa_contracts.runtime.migrations import migrate
@@ -116,7 +116,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         )
         supervisor_ready.append(supervisor)
         health.watch_dependencies(
-            broker=lambda: publishing.usable_channel is not None,
+            broker=lambda: publishing.writer is not None,
             database=lambda: supervisor.reaches_database,
         )
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
@@ -188,5 +188,5 @@ async def _broker(settings: Settings) -> AsyncIterator[tuple[BrokerLink, BrokerL
             task.cancel()
 
 
-async def _limit_prefetch(channel: AbstractChannel) -> None:
-    await channel.set_qos(prefetch_count=PREFETCH)
+async def _limit_prefetch(writer: ChannelWriter) -> None:
+    await writer.channel.set_qos(prefetch_count=PREFETCH)

@@ -1,10 +1,10 @@
 """Publishing to RabbitMQ, confirmed; tried again by those who must not lose."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import DeliveryError, PublishError
 
 from wa_contracts.bundle import BUNDLE
 from wa_contracts.codec import encode, frame_bundle, frame_event
@@ -13,10 +13,18 @@ from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.media_transfer import OFFSET
 from wa_contracts.replay import PARTITION_REPLAYED, PartitionReplayed
 from wa_contracts.replies import Reply
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost
-from wa_contracts.runtime.publishing import DEFAULT_EXCHANGE, publish
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.channel_writer import (
+    DEFAULT_EXCHANGE,
+    ChannelWriter,
+    Confirm,
+    Properties,
+    durable,
+)
+from wa_contracts.runtime.losses import ConnectionLost
 from wa_contracts.session_events import QRIssued
 from wa_contracts.topology import EVENT_LOG, EVENTS, HEARTBEATS, event_key
+from wa_session_host.bundler import Bundler
 from wa_session_host.stored_event import StoredEvent
 
 log = structlog.get_logger()
@@ -33,35 +41,78 @@ class NoSuchQueue(NotConfirmed):
     """There is no queue of that name: publishing again will not help."""
 
 
+@dataclass(frozen=True)
+class Publication:
+    """An event on its way to all who get it."""
+
+    confirms: Sequence[Confirm] = ()
+    writer: ChannelWriter | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is known what became of it."""
+        return all(confirm.done() for confirm in self.confirms)
+
+
 class Outbox:
     """The publishing side of a host. What must not be lost is published again by its owner."""
 
     def __init__(self, link: BrokerLink) -> None:
         """`link` is the host's connection for publishing."""
         self._link = link
+        self._bundler: Bundler | None = None
 
     async def usable(self) -> None:
         """Wait until the broker takes messages."""
         await self._link.usable()
 
-    async def publish_event(self, stored: StoredEvent) -> None:
-        """Publish an event to its subscribers, the log and whoever waits for it; confirmed.
+    def publish_event(self, stored: StoredEvent) -> Publication:
+        """Publish a public event to its subscribers, the log, the projector and whoever waits for it.
+
+        Raises:
+            NotConfirmed: the broker is away.
+        """
+        writer = self._now()
+        if self._bundler is None or self._bundler.writer is not writer:
+            self._bundler = Bundler(writer)
+        body = _framed(stored, stored.data_json)
+        assert stored.session_sequence is not None
+        is_code = stored.type == QRIssued.TYPE
+        confirms = [
+            self._bundler.add(stored.session_sequence - 1, body, stored.traceparent),
+            writer.publish(
+                body,
+                _event_properties(stored, stored.reply_to),
+                exchange=EVENTS,
+                key=event_key(stored.session_id, stored.type),
+                mandatory=not is_code,  # the log does not get those, and perhaps nobody
+            ),
+        ]
+        if is_code:
+            confirms.append(self._log_without_code(writer, stored))
+        return Publication(confirms, writer)
+
+    def check(self, publication: Publication) -> None:
+        """Whether the broker has all of it, once it is done.
 
         Raises:
             NotConfirmed: publish it again.
         """
-        message = _event_message(stored, _framed(stored, stored.data_json), stored.reply_to)
-        key = event_key(stored.session_id, stored.type)
-        await self._publish(self._now(), EVENTS, key, message)
-        if stored.type == QRIssued.TYPE:
-            await self._log_without_code(stored)
+        for confirm in publication.confirms:
+            error = confirm.exception()
+            if error is not None and publication.writer is not None:
+                raise self._not_confirmed(publication.writer, error) from error
 
-    async def _log_without_code(self, stored: StoredEvent) -> None:
+    def _log_without_code(self, writer: ChannelWriter, stored: StoredEvent) -> Confirm:
         event = stored.event
         assert isinstance(event, QRIssued)
         public = QRIssued(qr=None, expires_at=event.expires_at).model_dump_json()
-        message = _event_message(stored, _framed(stored, public), None)
-        await self._publish(self._now(), DEFAULT_EXCHANGE, EVENT_LOG, message)
+        return writer.publish(
+            _framed(stored, public),
+            _event_properties(stored, None),
+            exchange=DEFAULT_EXCHANGE,
+            key=EVENT_LOG,
+        )
 
     async def replay(self, bundle: Sequence[Following], queue: str) -> None:
         """Publish stored events to one queue in one message; confirmed.
@@ -71,9 +122,7 @@ class Outbox:
             NotConfirmed: publish them again.
         """
         body = frame_bundle((before, _framed(one, one.data_json), None) for before, one in bundle)
-        await self._publish(
-            await self._link.usable(), DEFAULT_EXCHANGE, queue, _replay(body, BUNDLE)
-        )
+        await self._hand_to(queue, body, durable(BUNDLE))
 
     async def say_replayed(self, complete: PartitionReplayed, queue: str) -> None:
         """Say in a queue that a partition's replay is complete; confirmed.
@@ -81,8 +130,7 @@ class Outbox:
         Raises:
             NoSuchQueue, NotConfirmed: as `replay`.
         """
-        message = _replay(encode(complete), PARTITION_REPLAYED)
-        await self._publish(await self._link.usable(), DEFAULT_EXCHANGE, queue, message)
+        await self._hand_to(queue, encode(complete), durable(PARTITION_REPLAYED))
 
     async def publish_piece(self, queue: str, piece: bytes, offset: int) -> None:
         """Put a piece of media into a queue, unless it is full; confirmed.
@@ -91,8 +139,8 @@ class Outbox:
             NoSuchQueue: the queue is gone.
             NotConfirmed: it is full, or the broker is away.
         """
-        message = aio_pika.Message(piece, type="media", headers={OFFSET: offset})
-        await self._publish(self._now(), DEFAULT_EXCHANGE, queue, message)
+        properties = Properties(message_type="media", headers={OFFSET: offset})
+        await self._publish(self._now(), piece, properties, exchange=DEFAULT_EXCHANGE, key=queue)
 
     async def reply(self, key: str, reply: Reply) -> None:
         """Answer a command. If its sender is gone, the answer is dropped.
@@ -100,10 +148,10 @@ class Outbox:
         Raises:
             NotConfirmed: its sender reads the row instead.
         """
-        message = aio_pika.Message(
-            encode(reply), type="reply", content_type="application/json", expiration=60
+        properties = _passing("reply", seconds=60)
+        await self._publish(
+            self._now(), encode(reply), properties, exchange=EVENTS, key=key, mandatory=False
         )
-        await self._publish(self._now(), EVENTS, key, message, mandatory=False)
 
     async def answer(self, command: Command, reply: Reply) -> None:
         """`reply` to a command's sender, if one waits; what is not sent is read from the row."""
@@ -120,39 +168,44 @@ class Outbox:
         Raises:
             NotConfirmed: the broker is away.
         """
-        message = aio_pika.Message(
-            encode(heartbeat), type="heartbeat", content_type="application/json", expiration=5
+        properties = _passing("heartbeat", seconds=5)
+        await self._publish(
+            self._now(), encode(heartbeat), properties, exchange=HEARTBEATS, key="", mandatory=False
         )
-        await self._publish(self._now(), HEARTBEATS, "", message, mandatory=False)
 
-    def _now(self) -> AbstractChannel:
+    def _now(self) -> ChannelWriter:
         """The channel, for what must not be published later than what follows it, or not at all."""
-        channel = self._link.usable_channel
-        if channel is None:
+        writer = self._link.writer
+        if writer is None:
             raise NotConfirmed("The broker is away.")
-        return channel
+        return writer
+
+    async def _hand_to(self, queue: str, body: bytes, properties: Properties) -> None:
+        writer = await self._link.usable()
+        await self._publish(writer, body, properties, exchange=DEFAULT_EXCHANGE, key=queue)
 
     async def _publish(
         self,
-        channel: AbstractChannel,
+        writer: ChannelWriter,
+        body: bytes,
+        properties: Properties,
+        *,
         exchange: str,
         key: str,
-        message: aio_pika.Message,
-        *,
         mandatory: bool = True,
     ) -> None:
         try:
-            await publish(channel, message, exchange=exchange, key=key, mandatory=mandatory)
-        except ConnectionLost as error:
-            self._link.renew(channel)
-            raise NotConfirmed(str(error)) from error
-        except aio_pika.exceptions.DeliveryError as error:
-            if not isinstance(error, aio_pika.exceptions.PublishError):
-                raise NotConfirmed(type(error).__name__) from error
-            if exchange == EVENTS:
-                self._link.renew(channel)  # unroutable: declare the topology anew
-                raise NotConfirmed(type(error).__name__) from error
+            await writer.publish(body, properties, exchange=exchange, key=key, mandatory=mandatory)
+        except PublishError as error:
             raise NoSuchQueue(key) from error
+        except (ConnectionLost, DeliveryError) as error:
+            raise self._not_confirmed(writer, error) from error
+
+    def _not_confirmed(self, writer: ChannelWriter, error: BaseException) -> NotConfirmed:
+        """What to tell; a new connection declares the topology anew, if that is what is missing."""
+        if isinstance(error, ConnectionLost | PublishError):
+            self._link.renew(writer)
+        return NotConfirmed(str(error) or type(error).__name__)
 
 
 def _framed(stored: StoredEvent, data_json: str) -> bytes:
@@ -172,24 +225,18 @@ def _framed(stored: StoredEvent, data_json: str) -> bytes:
     )
 
 
-def _event_message(stored: StoredEvent, body: bytes, reply_to: str | None) -> aio_pika.Message:
-    headers: dict[str, Sequence[str]] = {"BCC": reply_to.split()} if reply_to else {}
-    return aio_pika.Message(
-        body,
-        type=stored.type,
+def _event_properties(stored: StoredEvent, reply_to: str | None) -> Properties:
+    return durable(
+        stored.type,
         message_id=str(stored.id),
         correlation_id=str(stored.correlation_id),
         timestamp=stored.occurred_at,
-        content_type="application/json",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        headers=headers,  # type: ignore[arg-type]
+        headers={"BCC": reply_to.split()} if reply_to else None,
     )
 
 
-def _replay(body: bytes, kind: str) -> aio_pika.Message:
-    return aio_pika.Message(
-        body,
-        type=kind,
-        content_type="application/json",
-        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+def _passing(kind: str, *, seconds: int) -> Properties:
+    """Of what is worth nothing a little later."""
+    return Properties(
+        message_type=kind, content_type="application/json", expiration=str(seconds * 1000)
     )

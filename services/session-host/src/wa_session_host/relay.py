@@ -15,8 +15,7 @@ import structlog
 from wa_contracts.message_events import MessageSent
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_contracts.runtime.traces import within
-from wa_contracts.session_events import QRIssued
-from wa_session_host.outbox import NotConfirmed, Outbox
+from wa_session_host.outbox import NotConfirmed, Outbox, Publication
 from wa_session_host.stored_event import StoredEvent
 
 log = structlog.get_logger()
@@ -30,7 +29,7 @@ RETRY_SECONDS = 0.3
 @dataclass(frozen=True)
 class _InFlight:
     stored: StoredEvent
-    confirm: "asyncio.Task[bool]"
+    publication: Publication
 
 
 class Relay:
@@ -78,46 +77,60 @@ class Relay:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                await self._settle()
-                while self._waiting and len(self._in_flight) < WINDOW:
-                    stored = self._waiting.popleft()
-                    task = group.create_task(self._publish(stored))
-                    task.add_done_callback(lambda _: self._wake.set())
-                    self._in_flight.append(_InFlight(stored, task))
-                    if stored.type == QRIssued.TYPE:
-                        await asyncio.wait([task])  # its copy for the log keeps its place too
-                if self.backlog < ROOM:
-                    self._has_room.set()
-                if not self._waiting and not self._in_flight:
-                    self._emptied.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not (self._settle() and self._publish_waiting()):
+                await self._rewind()
+            if self.backlog < ROOM:
+                self._has_room.set()
+            if not self._waiting and not self._in_flight:
+                self._emptied.set()
 
-    async def _publish(self, stored: StoredEvent) -> bool:
-        if stored.session_sequence is None:
-            return True
-        try:
-            with within(stored.traceparent):
-                await self._outbox.publish_event(stored)
-            if stored.type == MessageSent.TYPE:
-                reach(FaultPoint.EVENT_PUBLISHED)
-        except NotConfirmed as error:
-            log.warning("event_not_confirmed", type=stored.type, reason=str(error))
-            return False
+    def _publish_waiting(self) -> bool:
+        """Send as many as the window lets; False if the broker is away."""
+        while self._waiting and len(self._in_flight) < WINDOW:
+            stored = self._waiting[0]
+            try:
+                publication = self._published(stored)
+            except NotConfirmed as error:
+                log.warning("event_not_confirmed", type=stored.type, reason=str(error))
+                return False
+            self._in_flight.append(_InFlight(self._waiting.popleft(), publication))
         return True
 
-    async def _settle(self) -> None:
-        """Move the mark over the confirmed prefix; after a failure send the rest again."""
-        while self._in_flight and self._in_flight[0].confirm.done():
-            if not self._in_flight[0].confirm.result():
-                await self._rewind()
-                return
-            self.relayed_position = self._in_flight.popleft().stored.position
+    def _published(self, stored: StoredEvent) -> Publication:
+        if stored.session_sequence is None:
+            self._wake.set()  # to move the mark
+            return Publication()
+        with within(stored.traceparent):
+            publication = self._outbox.publish_event(stored)
+        for confirm in publication.confirms:
+            confirm.add_done_callback(self._woken)
+        return publication
+
+    def _woken(self, _: object) -> None:
+        self._wake.set()
+
+    def _settle(self) -> bool:
+        """Move the mark over the confirmed prefix; False if one of it is to be sent again."""
+        while self._in_flight and self._in_flight[0].publication.is_done:
+            stored = self._in_flight[0].stored
+            try:
+                self._outbox.check(self._in_flight[0].publication)
+            except NotConfirmed as error:
+                log.warning("event_not_confirmed", type=stored.type, reason=str(error))
+                return False
+            if stored.type == MessageSent.TYPE:
+                reach(FaultPoint.EVENT_PUBLISHED)
+            self._in_flight.popleft()
+            self.relayed_position = stored.position
+        return True
 
     async def _rewind(self) -> None:
-        await asyncio.wait([one.confirm for one in self._in_flight])
+        """Send all that is not confirmed again, once the broker takes messages."""
+        if confirms := [c for one in self._in_flight for c in one.publication.confirms]:
+            await asyncio.wait(confirms)
         self._waiting.extendleft(one.stored for one in reversed(self._in_flight))
         self._in_flight.clear()
         await asyncio.sleep(RETRY_SECONDS)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import asyncpg
 import structlog
-from aio_pika.abc import AbstractQueue
 
 from wa_contracts.heartbeat import BEATS, SILENT_AFTER, Heartbeat
-from wa_contracts.runtime.broker import BrokerLink, ConnectionLost, losses
+from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.runtime.channel_writer import ChannelWriter
+from wa_contracts.runtime.deliveries import cancel, consume
 from wa_contracts.runtime.fault_points import FaultPoint, reach
+from wa_contracts.runtime.losses import ConnectionLost
 from wa_contracts.topology import command_queue
 from wa_session_host.event_store import Mark
 from wa_session_host.group_commit import DATABASE_AWAY
@@ -185,21 +187,17 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             group.create_task(intake.run())
             while True:
-                channel = await self._commands.channel()
+                writer = await self._commands.opened()
                 try:
-                    async with losses():
-                        queue = await channel.get_queue(
-                            command_queue(partition.number), ensure=False
-                        )
-                        tag = await queue.consume(intake.take)
+                    tag = await consume(writer, command_queue(partition.number), intake.take)
                 except ConnectionLost as error:
-                    self._commands.renew(channel)
+                    self._commands.renew(writer)
                     log.debug("commands_not_consumed", reason=str(error))
                     continue
                 try:
-                    await self._commands.until_lost(channel)
+                    await self._commands.until_lost(writer)
                 except asyncio.CancelledError:
-                    await asyncio.shield(_end_consuming(queue, tag, intake))
+                    await asyncio.shield(_end_consuming(writer, tag, intake))
                     raise
 
     def _idlest(self) -> int:
@@ -314,10 +312,9 @@ class Supervisor:
             log.info("left_without_goodbye", reason=str(error))
 
 
-async def _end_consuming(queue: AbstractQueue, tag: str, intake: Intake) -> None:
+async def _end_consuming(writer: ChannelWriter, tag: str, intake: Intake) -> None:
     try:
-        async with losses():
-            await queue.cancel(tag)
+        await cancel(writer, tag)
     except ConnectionLost as error:
         log.info("consumer_not_cancelled", reason=str(error))
-    await intake.give_back()
+    intake.give_back()

@@ -1,18 +1,18 @@
 """One connection to RabbitMQ that is made, watched and made again, and says when it is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 import aio_pika
 import aiormq
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
+from aio_pika.abc import AbstractConnection
 
 from wa_contracts.amqp import HEARTBEAT_SECONDS, declare_topology
+from wa_contracts.runtime.channel_writer import ChannelWriter
+from wa_contracts.runtime.losses import ConnectionLost, losses
 
 log = structlog.get_logger()
 
@@ -25,37 +25,13 @@ UNBLOCKED_CHECK_SECONDS = 0.05
 # that is lost would wait for ever. Publishers limit what they have under way.
 aiormq.Connection.FRAME_BUFFER_SIZE = 0
 
-OnOpen = Callable[[AbstractChannel], Awaitable[None]]
-
-
-class ConnectionLost(Exception):
-    """The broker's connection ended while something was under way on it."""
-
-
-@asynccontextmanager
-async def losses() -> AsyncIterator[None]:
-    """Turn every way in which aio-pika reports a lost connection into `ConnectionLost`.
-
-    A channel that closes also raises CancelledError in those who wait on it, although nobody
-    cancelled their task; a cancellation of the task itself is let through.
-    """
-    try:
-        yield
-    except DeliveryError:
-        raise  # the broker's answer to a message, not the end of the connection
-    except CONNECTION_EXCEPTIONS as error:
-        raise ConnectionLost(str(error) or type(error).__name__) from error
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise ConnectionLost("channel closed") from error
+OnOpen = Callable[[ChannelWriter], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class _Open:
     connection: AbstractConnection
-    channel: AbstractChannel
+    writer: ChannelWriter
     lost: asyncio.Event
 
 
@@ -104,37 +80,42 @@ class BrokerLink:
         return self._open is not None
 
     @property
-    def usable_channel(self) -> AbstractChannel | None:
-        """The channel, or None while the broker is away or blocks publishers."""
-        now = self._open
-        if now is None or now.lost.is_set() or now.channel.is_closed:
-            return None
-        return None if _is_blocked(now.connection) else now.channel
+    def writer(self) -> ChannelWriter | None:
+        """The way to write, or None while the broker is away or blocks publishers."""
+        now = self._now
+        return None if now is None or _is_blocked(now.connection) else now.writer
 
-    async def channel(self) -> AbstractChannel:
-        """The channel, blocked or not, as soon as there is one."""
-        while (now := self._open) is None or now.lost.is_set() or now.channel.is_closed:
+    async def usable(self) -> ChannelWriter:
+        """The way to write, as soon as there is one."""
+        while (writer := self.writer) is None:
             await self._opened.wait()
             await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
-        return now.channel
+        return writer
 
-    async def until_lost(self, channel: AbstractChannel) -> None:
+    async def opened(self) -> ChannelWriter:
+        """The channel, blocked or not, as soon as there is one."""
+        while (now := self._now) is None:
+            await self._opened.wait()
+            await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
+        return now.writer
+
+    async def until_lost(self, writer: ChannelWriter) -> None:
         """Return when that channel is not the present one any more."""
         now = self._open
-        if now is not None and now.channel is channel:
+        if now is not None and now.writer is writer:
             await now.lost.wait()
 
-    async def usable(self) -> AbstractChannel:
-        """The channel, as soon as there is one."""
-        while (channel := self.usable_channel) is None:
-            await self._opened.wait()
-            await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
-        return channel
-
-    def renew(self, channel: AbstractChannel) -> None:
+    def renew(self, writer: ChannelWriter) -> None:
         """Give the connection of this channel up, if it is still the present one, for a new one."""
-        if self._open is not None and self._open.channel is channel:
+        if self._open is not None and self._open.writer is writer:
             self._open.lost.set()
+
+    @property
+    def _now(self) -> _Open | None:
+        now = self._open
+        if now is None or now.lost.is_set() or now.writer.channel.is_closed:
+            return None
+        return now
 
     async def _connected(self) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
@@ -151,13 +132,17 @@ class BrokerLink:
             channel.close_callbacks.add(lambda *_: lost.set())
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(lambda _: lost.set())
+            writer = ChannelWriter(channel, underlay)
             if self._on_open is not None:
-                await self._on_open(channel)
-            self._open = _Open(connection, channel, lost)
+                await self._on_open(writer)
+            self._open = _Open(connection, writer, lost)
             self._opened.set()
             self._attempted.set()
             log.info("broker_connected", link=self._name)
-            await lost.wait()
+            try:
+                await lost.wait()
+            finally:
+                writer.end()
         finally:
             self._open = None
             self._opened.clear()

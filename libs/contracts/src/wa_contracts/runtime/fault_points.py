@@ -34,6 +34,11 @@ class ReplayPoint(StrEnum):
     BUNDLE_REPLAYED = "bundle_replayed"
 
 
+def are_set() -> bool:
+    """Whether tests may stop this process: then it is worth waiting for the very moment."""
+    return _FILE is not None
+
+
 def reach(point: FaultPoint | ReplayPoint) -> None:
     """Say that a message, or a replay, has come to this point; ends the process if a test wants that here."""
     if _FILE is not None:

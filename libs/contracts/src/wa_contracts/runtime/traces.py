@@ -2,14 +2,16 @@
 
 Off unless an OTLP endpoint is named; then nothing of the SDK is imported, and what stands here and
 in OpenTelemetry's API does nothing. The libraries' own instrumentations carry the context through
-HTTP, AMQP and Postgres; here is what they cannot know: where a process passes work on by a queue of
-its own, by a batch, or by a stored event.
+HTTP and Postgres, `channel_writer` and `deliveries` through RabbitMQ; here is what none of them can
+know: where a process passes work on by a queue of its own, by a batch, or by a stored event.
 """
 
+import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MappingProxyType
+from typing import TypeVar
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
@@ -22,7 +24,11 @@ EXPORT_SECONDS = 3.0
 """For so long the end of a process may wait for a collector that is away."""
 EXPORT_PATH = "/v1/traces"
 
+T = TypeVar("T")
+
+_TRACEPARENT = "traceparent"
 _W3C = TraceContextTextMapPropagator()
+_are_on = False
 _tracer = trace.get_tracer("whatsapp-sessions")
 
 
@@ -39,7 +45,6 @@ def configure_traces(service: str, endpoint: str | None) -> bool:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
     )
-    from opentelemetry.instrumentation.aio_pika import AioPikaInstrumentor  # noqa: PLC0415
     from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -57,38 +62,56 @@ def configure_traces(service: str, endpoint: str | None) -> bool:
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    AioPikaInstrumentor().instrument()
+    global _are_on  # noqa: PLW0603 - asked at every step of every message
+    _are_on = True
     AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
     return True
 
 
+def in_trace(of: Context | None = None) -> bool:
+    """Whether a trace is kept of what is done now (or in another context)."""
+    return _are_on and trace.get_current_span(of).get_span_context().trace_flags.sampled
+
+
 def traceparent(of: Context | None = None) -> str | None:
     """The present trace (or that of another context) as it is stored; None where none is kept."""
-    if not trace.get_current_span(of).get_span_context().trace_flags.sampled:
+    if not in_trace(of):
         return None
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, of)
-    return carrier.get("traceparent")
+    return carrier.get(_TRACEPARENT)
+
+
+def within(stored: str | None) -> AbstractContextManager[None]:
+    """Go on with a stored trace during the block; None goes on with what there is."""
+    return nullcontext() if stored is None else _within(stored)
 
 
 @contextmanager
-def within(stored: str | None) -> Iterator[None]:
-    """Go on with a stored trace during the block; None goes on with what there is."""
-    if stored is None:
-        yield
-        return
-    token = context.attach(_W3C.extract({"traceparent": stored}, Context()))
+def _within(stored: str) -> Iterator[None]:
+    token = context.attach(_W3C.extract({_TRACEPARENT: stored}, Context()))
     try:
         yield
     finally:
         context.detach(token)
 
 
+def received(traceparent: str | None, name: str, kind: SpanKind) -> AbstractContextManager[None]:
+    """The step of what came in that trace, if there is one."""
+    return nullcontext() if traceparent is None else _received(traceparent, name, kind)
+
+
+@contextmanager
+def _received(stored: str, name: str, kind: SpanKind) -> Iterator[None]:
+    with _within(stored), step(name, kind=kind):
+        yield
+
+
 def contexts_of(stored: Iterable[str | None]) -> list[Context]:
     """The contexts of stored traces; none, at no cost, in a process that keeps no traces."""
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    if not _are_on:
         return []
-    return [_W3C.extract({"traceparent": one}, Context()) for one in stored if one is not None]
+    return [_W3C.extract({_TRACEPARENT: one}, Context()) for one in stored if one is not None]
 
 
 def step(
@@ -98,10 +121,27 @@ def step(
 
     `ids` become attributes: `message_id` that of the name `wa.message_id`.
     """
-    if not trace.get_current_span().get_span_context().trace_flags.sampled:
+    if not in_trace():
         return nullcontext(trace.INVALID_SPAN)
     attributes = {f"wa.{key}": value for key, value in ids.items()}
     return _tracer.start_as_current_span(name, kind=kind, attributes=attributes)
+
+
+def spanning(
+    name: str, kind: SpanKind, begin: "Callable[[], asyncio.Future[T]]"
+) -> "asyncio.Future[T]":
+    """A step of the present trace, from what is begun to the end of the future that it gives."""
+    span = _tracer.start_span(name, kind=kind)
+    with trace.use_span(span):
+        future = begin()
+
+    def end(ended: "asyncio.Future[T]") -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            _mark_failed([span], error)
+        span.end()
+
+    future.add_done_callback(end)
+    return future
 
 
 @contextmanager
@@ -112,7 +152,7 @@ def shared_step(name: str, contexts: Iterable[Context]) -> Iterator[None]:
     """
     spans: list[Span] = []
     for one in contexts:
-        if trace.get_current_span(one).get_span_context().trace_flags.sampled:
+        if in_trace(one):
             links = [Link(spans[0].get_span_context())] if spans else []
             spans.append(_tracer.start_span(name, one, links=links))
     if not spans:

@@ -11,16 +11,13 @@ from wa_contracts.envelope import Envelope
 from wa_contracts.session_events import QRIssued
 
 
-async def append(connection: Connection, events: Sequence[Envelope]) -> int:
-    """Add these events; the position of the last one."""
+async def append(connection: Connection, events: Sequence[Envelope]) -> None:
+    """Add these events."""
     await connection.copy_records_to_table(
         "feed",
         columns=("session_id", "type", "event"),
         records=[(event.session_id, event.type, _shown(event)) for event in events],
     )
-    position = await connection.fetchval(_LAST)
-    assert isinstance(position, int)
-    return position
 
 
 def _shown(event: Envelope) -> str:
@@ -44,6 +41,3 @@ def _without_nul(value: Any) -> Any:
             return [_without_nul(item) for item in value]
         case _:
             return value
-
-
-_LAST = "SELECT lastval()"  # what the connection drew last: the position of the last row copied

@@ -99,7 +99,7 @@ async def _rings(gateway: Gateway) -> AsyncIterator[bytes]:
 
 def _condition(gateway: Gateway) -> tuple[object, ...]:
     """What changes the page without an event."""
-    broker = gateway.publish_link.usable_channel is not None
+    broker = gateway.publish_link.writer is not None
     return broker, gateway.live.listening, tuple(sorted(gateway.liveness.live_partitions()))
 
 
@@ -117,7 +117,7 @@ def wanted_of(request: Request) -> SessionsWanted:
 async def table_of(gateway: Gateway, request: Request) -> dict[str, Any]:
     """What the table of sessions shows. Without the database it says so, instead of what was."""
     wanted = wanted_of(request)
-    broker = gateway.publish_link.usable_channel is not None
+    broker = gateway.publish_link.writer is not None
     try:
         read = _read(gateway.dashboard_views, wanted)
         listing, hosts, messages = await gateway.live.unless_lost(read)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from wa_api.gateway import Gateway, TheGateway
-from wa_contracts.runtime.broker import ConnectionLost, losses
+from wa_contracts.runtime.losses import ConnectionLost, losses
 from wa_contracts.topology import PROJECTOR
 
 log = structlog.get_logger()
@@ -22,7 +22,7 @@ class Alive(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Ready once started. `projector_backlog` counts events not projected yet, None if unknown."""
+    """Ready once started. `projector_backlog` counts bundles of events not projected yet, None if unknown."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
@@ -43,7 +43,7 @@ async def livez() -> Alive:
 @router.get("/readyz", summary="Does it take requests, and what is away?")
 async def readyz(gateway: TheGateway) -> Readiness:
     """Its own start decides: with a dependency away, page and errors must still reach people."""
-    is_broker_there = gateway.publish_link.usable_channel is not None
+    is_broker_there = gateway.publish_link.writer is not None
     return Readiness(
         broker="available" if is_broker_there else "unavailable",
         database="available" if await gateway.database.is_ready() else "unavailable",
@@ -53,12 +53,12 @@ async def readyz(gateway: TheGateway) -> Readiness:
 
 
 async def _backlog(gateway: Gateway) -> int | None:
-    channel = gateway.inbox_link.usable_channel
-    if channel is None:
+    writer = gateway.inbox_link.writer
+    if writer is None:
         return None
     try:
         async with losses():
-            queue = await channel.declare_queue(PROJECTOR, passive=True, timeout=2)
+            queue = await writer.channel.declare_queue(PROJECTOR, passive=True, timeout=2)
     except (ConnectionLost, TimeoutError) as error:
         log.info("backlog_unknown", reason=str(error))
         return None

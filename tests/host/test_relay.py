@@ -1,0 +1,87 @@
+"""The relay sends again what was not confirmed, in order, and marks no further than what was."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.host.owner import Owner, queued
+from wa_contracts.ids import MessageId, SessionId, message_stream
+from wa_contracts.runtime.channel_writer import Confirm
+from wa_session_host import relay as relay_module
+from wa_session_host.outbox import NotConfirmed, Publication
+from wa_session_host.relay import Relay
+from wa_session_host.stored_event import StoredEvent
+
+SESSION = SessionId(UUID(int=1))
+
+
+class _Broker:
+    """Takes each event twice, as the broker's exchange and the projector's queue do."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.sent: list[int] = []
+        self.confirms: list[tuple[Confirm, Confirm]] = []
+
+    def publish_event(self, stored: StoredEvent) -> Publication:
+        if self.is_away:
+            raise NotConfirmed("away")
+        loop = asyncio.get_running_loop()
+        self.sent.append(stored.position)
+        self.confirms.append((loop.create_future(), loop.create_future()))
+        return Publication(self.confirms[-1])
+
+    def check(self, publication: Publication) -> None:
+        for confirm in publication.confirms:
+            if confirm.exception() is not None:
+                raise NotConfirmed("lost")
+
+    async def usable(self) -> None:
+        """It is back."""
+        self.is_away = False
+
+
+@pytest.fixture
+async def events(owner: Owner) -> Sequence[StoredEvent]:
+    ids = [MessageId(uuid4()) for _ in range(3)]
+    appends = [owner.append(SESSION, message_stream(one), 0, queued(one)) for one in ids]
+    return [stored for [stored] in await asyncio.gather(*appends)]
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_an_event_is_published_when_both_have_it(
+    events: Sequence[StoredEvent], lost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0)
+    broker: Any = _Broker()
+    relay = Relay(broker, 0)
+    running = asyncio.create_task(relay.run())
+    first, second, third = (one.position for one in events)
+    try:
+        broker.is_away = True
+        relay.offer(list(events))
+        await eventually(lambda: broker.sent == [first, second, third], within=5, what="sent")
+        for confirm in broker.confirms[0]:
+            confirm.set_result(None)
+        await eventually(lambda: relay.relayed_position == first, within=5, what="marked")
+        broker.confirms[1][lost].set_exception(ConnectionError())
+        broker.confirms[1][1 - lost].set_result(None)
+        for confirm in broker.confirms[2]:
+            confirm.set_result(None)
+        await eventually(
+            lambda: broker.sent[3:] == [second, third], within=5, what="the rest is sent again"
+        )
+        assert relay.relayed_position == first
+        for confirms in broker.confirms[3:]:
+            for confirm in confirms:
+                confirm.set_result(None)
+        async with asyncio.timeout(5):
+            await relay.flushed()
+        assert relay.relayed_position == third
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
