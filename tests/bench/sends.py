@@ -19,11 +19,11 @@ ASYNC = {"Prefer": "respond-async"}
 
 
 async def measure(servers: Servers) -> Sequence[Figure]:
-    """Waiting sends of many clients and of one; accepted ones; processor time a message."""
+    """Waiting sends of many clients and of one; accepted ones, sent meanwhile or not; processor time a message."""
     rounds, many, few = (1, 200, 50) if servers.short else (7, 2_000, 400)
     async with servers.ring(hosts=0) as ring, servers.bare_ring() as bare:
         tokens = [one.token for one in await store_sessions(ring.databases, CLIENTS)]
-        await start_host(ring, CLIENTS)
+        host = await start_host(ring, CLIENTS)
         pids = {**servers.pids, **{name: child.pid for name, child in ring.processes.items()}}
         product = [send_through(ring, token) for token in tokens]
         bare_send = [Caller(f"{bare}/send", BODY, {})] * CLIENTS
@@ -45,10 +45,16 @@ async def measure(servers: Servers) -> Sequence[Figure]:
             accepted.product.append(await run(accept, many))
             await drained(ring)
             accepted.bare.append(await run(bare_accept, many))
+        await ring.end(host, within=30)
+        alone = _Pair("`respond-async`, 50 clients, while no host takes them")
+        for _ in range(rounds):
+            alone.product.append(await run(accept, many))
+            alone.bare.append(await run(bare_accept, many))
     return [
         *waits.throughput(target=0.70),
         *one.latency(target=2.0),
         *accepted.throughput(target=0.80),
+        *alone.throughput(),
         *(
             Figure(
                 f"processor time a message that waits: {name}",
@@ -86,7 +92,7 @@ class _Pair:
         self.product: list[Run] = []
         self.bare: list[Run] = []
 
-    def throughput(self, *, target: float) -> list[Figure]:
+    def throughput(self, *, target: float | None = None) -> list[Figure]:
         """Answers a second."""
         return self._figures(
             [r.per_second for r in self.product], [r.per_second for r in self.bare], "/s", target, 1
@@ -103,7 +109,7 @@ class _Pair:
         )
 
     def _figures(
-        self, product: list[float], bare: list[float], unit: str, target: float, sign: int
+        self, product: list[float], bare: list[float], unit: str, target: float | None, sign: int
     ) -> list[Figure]:
         ratios = [one / other for one, other in zip(product, bare, strict=True)]
         return [
