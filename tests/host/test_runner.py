@@ -193,3 +193,20 @@ async def test_what_waits_for_its_turn_can_be_cancelled_and_expires(
     assert isinstance(await state_of(store, second.facts), domain.Failed)
     async with asyncio.timeout(1):
         await runner.drain()
+
+
+async def test_each_message_expires_in_its_own_time(
+    owner: Owner, store: EventStore, runner: Runner
+) -> None:
+    late, soon = await waiting(owner), await waiting(owner)
+    soon.state = Queued(soon.facts._replace(expires_at=now() + timedelta(seconds=5)))
+    for message in (late, soon):
+        runner.enqueue(message)
+    await runner.expire(now())
+    assert len(runner) == 2
+    await runner.expire(now() + timedelta(seconds=6))
+    assert isinstance(await state_of(store, soon.facts), domain.Failed)
+    assert runner.find(late.facts.id) is late
+    await runner.expire(late.facts.expires_at)
+    assert isinstance(await state_of(store, late.facts), domain.Failed)
+    assert (len(runner), runner.oldest_position) == (0, None)

@@ -1,10 +1,10 @@
 """The runner of one session: sends its queued messages one after the other, in order."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -40,6 +40,7 @@ log = structlog.get_logger()
 DEAF_AFTER = 2
 """This many sends in a row without an ack: the connection is deaf, not the message."""
 LONGEST_PAUSE_SECONDS = 10.0
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Runner:
@@ -71,7 +72,8 @@ class Runner:
         self._metrics = metrics
         self._on_outcome = on_outcome
         self._on_deaf = on_deaf
-        self._queue: deque[OpenMessage] = deque()
+        self._queue: OrderedDict[MessageId, OpenMessage] = OrderedDict()
+        self._none_expires_before = _NEVER
         self._current: OpenMessage | None = None
         self._leaving: list[OpenMessage] = []
         self._coming = 0
@@ -88,12 +90,16 @@ class Runner:
         return len(self._queue) + len(self._leaving) + (self._current is not None) + self._coming
 
     @property
-    def _open(self) -> Iterator[OpenMessage]:
-        """The messages whose end is not stored."""
+    def _under_way(self) -> Iterator[OpenMessage]:
+        """The messages that have left the queue and whose end is not stored."""
         if self._current is not None:
             yield self._current
         yield from self._leaving
-        yield from self._queue
+
+    @property
+    def _first(self) -> OpenMessage:
+        """The oldest of the queue."""
+        return next(iter(self._queue.values()))
 
     @property
     def sending(self) -> bool:
@@ -103,9 +109,8 @@ class Runner:
     @property
     def oldest_position(self) -> int | None:
         """Where the oldest open message is stored."""
-        if self._current is None and not self._queue and not self._leaving:
-            return None
-        return min((one.queued_position for one in self._open), default=None)
+        oldest = [*self._under_way, self._first] if self._queue else [*self._under_way]
+        return min((one.queued_position for one in oldest), default=None)
 
     def works_with(self, engine: Engine) -> None:
         """The session works: send by this engine."""
@@ -144,16 +149,25 @@ class Runner:
 
     def enqueue(self, message: OpenMessage) -> None:
         """Send this after all before it."""
-        self._queue.append(message)
+        self._queue[message.facts.id] = message
+        self._none_expires_before = min(self._none_expires_before, message.facts.expires_at)
         self._changed.set()
+
+    def _put_back(self, message: OpenMessage) -> None:
+        """It is the next one again."""
+        self.enqueue(message)
+        self._queue.move_to_end(message.facts.id, last=False)
 
     def find(self, message_id: MessageId) -> OpenMessage | None:
         """The open message with this id."""
-        return next((one for one in self._open if one.facts.id == message_id), None)
+        found = self._queue.get(message_id)
+        if found is not None:
+            return found
+        return next((one for one in self._under_way if one.facts.id == message_id), None)
 
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
         """Cancel a message that is still queued; False if there is none such."""
-        message = next((one for one in self._queue if one.facts.id == message_id), None)
+        message = self._queue.get(message_id)
         if message is None or isinstance(message.state, Sending):
             return False
         message.causation_id = causation_id
@@ -164,10 +178,15 @@ class Runner:
 
     async def expire(self, now: datetime) -> None:
         """Fail the queued messages that are past their time."""
-        late = [m for m in self._queue if m.facts.expires_at <= now and isinstance(m.state, Queued)]
+        if now < self._none_expires_before:
+            return
+        queue = self._queue
+        late = [m for m in queue.values() if m.facts.expires_at <= now]
         for message in late:
-            if message in self._queue and isinstance(message.state, Queued):  # still
+            if message.facts.id in queue and isinstance(message.state, Queued):  # still
                 await self._end_out_of_turn(message, _expired(message.facts))
+        times = (message.facts.expires_at for message in queue.values())
+        self._none_expires_before = min(times, default=_NEVER)
 
     async def drain(self) -> None:
         """Begin no further send, and wait for the end of each that has begun."""
@@ -181,7 +200,7 @@ class Runner:
     def _has_begun(self) -> bool:
         """Whether the store says of one of these messages that its send was started."""
         return self._current is not None or (
-            len(self._queue) > 0 and isinstance(self._queue[0].state, Sending)
+            len(self._queue) > 0 and isinstance(self._first.state, Sending)
         )
 
     async def settled(self, within: float) -> None:
@@ -200,7 +219,7 @@ class Runner:
             while not self._may_deliver:
                 self._changed.clear()
                 await self._change_or_turn()
-            self._current = self._queue.popleft()
+            _, self._current = self._queue.popitem(last=False)
             try:
                 await self._deliver_traced(self._current)
             finally:
@@ -247,7 +266,7 @@ class Runner:
 
     async def _send(self, message: OpenMessage, outgoing: Outgoing) -> None:
         if self._engine is None and isinstance(message.state, Queued):
-            self._queue.appendleft(message)
+            self._put_back(message)
             return
         engine = self._engine
         if isinstance(message.state, Queued):
@@ -301,7 +320,7 @@ class Runner:
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
-        self._queue.appendleft(message)
+        self._put_back(message)
         pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
         self._deferrals += 1
         log.info(
@@ -321,7 +340,7 @@ class Runner:
 
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
         """End a message that waits. It counts as open until that is stored: a crash would leave it so."""
-        self._queue.remove(message)
+        del self._queue[message.facts.id]
         self._leaving.append(message)
         try:
             with within(message.traceparent):
