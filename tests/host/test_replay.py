@@ -12,14 +12,13 @@ import pytest
 
 from tests.deadlines import eventually
 from tests.host.owner import Owner, now, queued
-from wa_contracts.bundle import BUNDLE
+from wa_contracts.bundle import BUNDLE, BUNDLE_EVENTS
 from wa_contracts.codec import decode_bundle, decode_partition_replayed, read_event
 from wa_contracts.commands import ReplayPartition, ReplaySession
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_stream, session_stream
 from wa_contracts.replay import PARTITION_REPLAYED
 from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.session_events import SessionCreated
-from wa_session_host import replay
 from wa_session_host.domain.message import MessageSendStarted
 from wa_session_host.event_store import EventStore
 from wa_session_host.outbox import Outbox
@@ -119,7 +118,7 @@ async def test_a_partition_is_replayed_in_order_and_then_said_to_be_complete(
     for session_id, count in ((ONE, 451), (TWO, 2)):
         of_session = [(before, sequence) for one, before, sequence in events if one == session_id]
         assert of_session == [(n - 1, n) for n in range(1, count + 1)]
-    assert 1 < len(queue.messages) - 1 <= 453 / replay.BUNDLE_EVENTS + 2
+    assert 1 < len(queue.messages) - 1 <= 453 / BUNDLE_EVENTS + 2
 
 
 async def test_a_partition_without_events_is_complete_at_once(

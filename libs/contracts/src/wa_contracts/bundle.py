@@ -9,6 +9,9 @@ from wa_contracts.wire import BIGGEST
 
 BUNDLE = "events.bundle"
 """AMQP type of a bundle."""
+BUNDLE_EVENTS = 200
+BUNDLE_BYTES = 128 * 1024
+"""Whoever makes bundles ends one at so many events, or with the event that makes it so large."""
 
 T = TypeVar("T")
 

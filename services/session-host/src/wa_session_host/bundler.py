@@ -3,13 +3,11 @@
 import asyncio
 from contextvars import Context
 
-from wa_contracts.bundle import BUNDLE
+from wa_contracts.bundle import BUNDLE, BUNDLE_BYTES, BUNDLE_EVENTS
 from wa_contracts.codec import frame_bundle
 from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, Confirm, durable
 from wa_contracts.topology import PROJECTOR
 
-BUNDLE_EVENTS = 200
-BUNDLE_BYTES = 128 * 1024
 GATHER_SECONDS = 0.025
 """From one bundle to the next, unless it is full before: what one costs hardly depends on its size."""
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 
+from wa_contracts.bundle import BUNDLE_BYTES, BUNDLE_EVENTS
 from wa_contracts.commands import ReplayPartition, ReplaySession
 from wa_contracts.ids import SessionId
 from wa_contracts.replay import PartitionReplayed
@@ -16,8 +17,6 @@ from wa_session_host.stored_event import StoredEvent
 
 log = structlog.get_logger()
 
-BUNDLE_EVENTS = 200
-BUNDLE_CHARACTERS = 128 * 1024
 RETRY_SECONDS = 0.3
 
 
@@ -69,7 +68,7 @@ async def bundles(
         bundle.append((last.get(stored.session_id, 0), stored))
         last[stored.session_id] = stored.session_sequence
         characters += len(stored.data_json)
-        if len(bundle) == BUNDLE_EVENTS or characters >= BUNDLE_CHARACTERS:
+        if len(bundle) == BUNDLE_EVENTS or characters >= BUNDLE_BYTES:
             yield bundle
             bundle, characters = [], 0
     if bundle:

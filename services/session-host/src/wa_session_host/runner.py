@@ -1,10 +1,9 @@
 """The runner of one session: sends its queued messages one after the other, in order."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -30,6 +29,7 @@ from wa_session_host.engine.port import (
 )
 from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.media import MediaError, MediaFetcher
+from wa_session_host.message_queue import MessageQueue
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.open_message import OpenMessage
 from wa_session_host.pacing import Pace
@@ -40,7 +40,6 @@ log = structlog.get_logger()
 DEAF_AFTER = 2
 """This many sends in a row without an ack: the connection is deaf, not the message."""
 LONGEST_PAUSE_SECONDS = 10.0
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Runner:
@@ -72,8 +71,7 @@ class Runner:
         self._metrics = metrics
         self._on_outcome = on_outcome
         self._on_deaf = on_deaf
-        self._queue: OrderedDict[MessageId, OpenMessage] = OrderedDict()
-        self._none_expires_before = _NEVER
+        self._queue = MessageQueue()
         self._current: OpenMessage | None = None
         self._leaving: list[OpenMessage] = []
         self._coming = 0
@@ -97,11 +95,6 @@ class Runner:
         yield from self._leaving
 
     @property
-    def _first(self) -> OpenMessage:
-        """The oldest of the queue."""
-        return next(iter(self._queue.values()))
-
-    @property
     def sending(self) -> bool:
         """Whether the engine has a message now."""
         return self._current is not None and isinstance(self._current.state, Sending)
@@ -109,7 +102,8 @@ class Runner:
     @property
     def oldest_position(self) -> int | None:
         """Where the oldest open message is stored."""
-        oldest = [*self._under_way, self._first] if self._queue else [*self._under_way]
+        first = self._queue.first
+        oldest = [*self._under_way] if first is None else [*self._under_way, first]
         return min((one.queued_position for one in oldest), default=None)
 
     def works_with(self, engine: Engine) -> None:
@@ -149,25 +143,19 @@ class Runner:
 
     def enqueue(self, message: OpenMessage) -> None:
         """Send this after all before it."""
-        self._queue[message.facts.id] = message
-        self._none_expires_before = min(self._none_expires_before, message.facts.expires_at)
+        self._queue.append(message)
         self._changed.set()
-
-    def _put_back(self, message: OpenMessage) -> None:
-        """It is the next one again."""
-        self.enqueue(message)
-        self._queue.move_to_end(message.facts.id, last=False)
 
     def find(self, message_id: MessageId) -> OpenMessage | None:
         """The open message with this id."""
-        found = self._queue.get(message_id)
+        found = self._queue.find(message_id)
         if found is not None:
             return found
         return next((one for one in self._under_way if one.facts.id == message_id), None)
 
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
         """Cancel a message that is still queued; False if there is none such."""
-        message = self._queue.get(message_id)
+        message = self._queue.find(message_id)
         if message is None or isinstance(message.state, Sending):
             return False
         message.causation_id = causation_id
@@ -178,15 +166,10 @@ class Runner:
 
     async def expire(self, now: datetime) -> None:
         """Fail the queued messages that are past their time."""
-        if now < self._none_expires_before:
-            return
-        queue = self._queue
-        late = [m for m in queue.values() if m.facts.expires_at <= now]
-        for message in late:
-            if message.facts.id in queue and isinstance(message.state, Queued):  # still
+        for message in self._queue.late(now):
+            still_waits = self._queue.find(message.facts.id) is message
+            if still_waits and isinstance(message.state, Queued):
                 await self._end_out_of_turn(message, _expired(message.facts))
-        times = (message.facts.expires_at for message in queue.values())
-        self._none_expires_before = min(times, default=_NEVER)
 
     async def drain(self) -> None:
         """Begin no further send, and wait for the end of each that has begun."""
@@ -199,9 +182,8 @@ class Runner:
     @property
     def _has_begun(self) -> bool:
         """Whether the store says of one of these messages that its send was started."""
-        return self._current is not None or (
-            len(self._queue) > 0 and isinstance(self._first.state, Sending)
-        )
+        first = self._queue.first
+        return self._current is not None or (first is not None and isinstance(first.state, Sending))
 
     async def settled(self, within: float) -> None:
         """Wait until the engine has no message of ours any more, at most so many seconds."""
@@ -219,7 +201,7 @@ class Runner:
             while not self._may_deliver:
                 self._changed.clear()
                 await self._change_or_turn()
-            _, self._current = self._queue.popitem(last=False)
+            self._current = self._queue.take_first()
             try:
                 await self._deliver_traced(self._current)
             finally:
@@ -266,7 +248,7 @@ class Runner:
 
     async def _send(self, message: OpenMessage, outgoing: Outgoing) -> None:
         if self._engine is None and isinstance(message.state, Queued):
-            self._put_back(message)
+            self._queue.put_back(message)
             return
         engine = self._engine
         if isinstance(message.state, Queued):
@@ -320,7 +302,7 @@ class Runner:
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
-        self._put_back(message)
+        self._queue.put_back(message)
         pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
         self._deferrals += 1
         log.info(
@@ -340,7 +322,7 @@ class Runner:
 
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
         """End a message that waits. It counts as open until that is stored: a crash would leave it so."""
-        del self._queue[message.facts.id]
+        self._queue.remove(message)
         self._leaving.append(message)
         try:
             with within(message.traceparent):

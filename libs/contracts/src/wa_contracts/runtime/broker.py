@@ -133,13 +133,13 @@ class BrokerLink:
             underlay = await channel.get_underlay_channel()
             underlay.on_consumer_cancel_callbacks.add(lambda _: lost.set())
             writer = ChannelWriter(channel, underlay)
-            if self._on_open is not None:
-                await self._on_open(writer)
-            self._open = _Open(connection, writer, lost)
-            self._opened.set()
-            self._attempted.set()
-            log.info("broker_connected", link=self._name)
             try:
+                if self._on_open is not None:
+                    await self._on_open(writer)
+                self._open = _Open(connection, writer, lost)
+                self._opened.set()
+                self._attempted.set()
+                log.info("broker_connected", link=self._name)
                 await lost.wait()
             finally:
                 writer.end()
