@@ -39,7 +39,7 @@ WRONG_CLOCK = {
 }
 OWNED = "SELECT partition FROM partitions WHERE host = $1 AND expires_at > clock_timestamp()"
 STORED = """
-SELECT session_id, session_sequence, stream, type, occurred_at FROM events ORDER BY position
+SELECT id, session_id, session_sequence, stream, type, occurred_at FROM events ORDER BY position
 """
 
 
@@ -83,37 +83,39 @@ class Field:
         ids = [session["sessionId"] for session in self.sessions]
         return frozenset(id_ for id_ in ids if partition_of(SessionId(UUID(id_))) in owned)
 
-    async def settled(self) -> None:
-        """Wait until every message has ended, and all events were consumed and projected."""
-        await eventually(self._is_settled, within=SETTLED_WITHIN, what="all is quiet", every=0.3)
-
-    async def _is_settled(self) -> bool:
-        try:
-            stored = await stored_events(self.store)
-            projected = await self._projected()
-        except (OSError, asyncpg.PostgresError) as error:
-            raise AssertionError(str(error)) from error
-        open_messages = [row for row in projected.values() if row["status"] not in ENDED]
-        public = sum(row["session_sequence"] is not None for row in stored)
-        queued = {row["stream"] for row in stored if row["type"] == "message.queued"}
-        lives = {row["stream"]: row["type"] for row in stored if row["type"].startswith("session.")}
-        unrest = {stream: last for stream, last in lives.items() if last != "session.connected"}
-        assert not unrest, f"sessions are on their way: {unrest}"
-        assert not open_messages, f"{len(open_messages)} messages are open"
-        assert len(self.consumed) >= public, f"{len(self.consumed)} of {public} were consumed"
-        assert len(projected) >= len(queued), f"{len(projected)} of {len(queued)} are projected"
-        return True
-
     async def findings(self, clients: Clients, strikes: list[Strike]) -> Findings:
-        """What every side saw."""
+        """What every side saw once every message had ended and all events were consumed.
+
+        It is all of one moment: a session that moves from host to host later stores more events.
+        """
+        quiet = await eventually(self._quiet, within=SETTLED_WITHIN, what="all is quiet", every=0.3)
         return Findings(
             strikes=strikes,
             sent=clients.sent,
             recorded=recorder.read(self.log),
-            consumed=list(self.consumed),
-            stored=await stored_events(self.store),
-            projected=await self._projected(),
+            consumed=quiet.consumed,
+            stored=quiet.stored,
+            projected=quiet.projected,
         )
+
+    async def _quiet(self) -> "_Quiet":
+        try:
+            projected = await self._projected()
+            stored = await stored_events(self.store)
+        except (OSError, asyncpg.PostgresError) as error:
+            raise AssertionError(str(error)) from error
+        consumed = list(self.consumed)
+        open_messages = [row for row in projected.values() if row["status"] not in ENDED]
+        queued = {row["stream"] for row in stored if row["type"] == "message.queued"}
+        lives = {row["stream"]: row["type"] for row in stored if row["type"].startswith("session.")}
+        unrest = {stream: last for stream, last in lives.items() if last != "session.connected"}
+        public = {row["id"] for row in stored if row["session_sequence"] is not None}
+        late = public ^ {event.id for event in consumed}
+        assert not unrest, f"sessions are on their way: {unrest}"
+        assert not open_messages, f"{len(open_messages)} messages are open"
+        assert not late, f"of {len(public)} events {len(late)} were only stored or only consumed"
+        assert len(projected) >= len(queued), f"{len(projected)} of {len(queued)} are projected"
+        return _Quiet(stored, consumed, projected)
 
     async def _projected(self) -> dict[str, dict[str, Any]]:
         """Every message as the api shows it."""
@@ -123,6 +125,15 @@ class Field:
         finally:
             await connection.close()
         return {str(row["id"]): dict(row) for row in rows}
+
+
+@dataclass(frozen=True)
+class _Quiet:
+    """Every side at one moment."""
+
+    stored: list[dict[str, Any]]
+    consumed: list[Envelope]
+    projected: dict[str, dict[str, Any]]
 
 
 async def stored_events(store: Databases) -> list[dict[str, Any]]:

@@ -41,7 +41,6 @@ async def soak(plan: Plan, directory: Path) -> Findings:
         await clients.send_all(plan.messages, plan.at_once)
         ends.set()
         await striking
-        await field.settled()
         return await field.findings(clients, strikes.done)
 
 

@@ -70,7 +70,6 @@ async def test_every_promise_holds_under(world: World, kind: str) -> None:
         await world.strikes.strike(kind)
         await world.answered(SESSIONS)
         ends.set()
-    await world.field.settled()
     findings = await world.field.findings(world.clients, world.strikes.done)
     assert findings.problems() == [], findings.table()
 
