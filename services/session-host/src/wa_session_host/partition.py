@@ -144,8 +144,9 @@ class Partition:
         """Fail what is past its time, whatever state its session is in, also without the broker."""
         while True:
             await asyncio.sleep(EXPIRE_EVERY_SECONDS)
+            now = self.ports.clock()
             for owner in list(self.sessions.values()):
-                await owner.runner.expire(self.ports.clock())
+                await owner.runner.expire(now)
 
     async def _remove_finished(self) -> None:
         """Remove what is finished for long, at times that differ between partitions."""

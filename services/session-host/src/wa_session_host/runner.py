@@ -88,6 +88,10 @@ class Runner:
         return len(self._queue) + len(self._leaving) + (self._current is not None) + self._coming
 
     @property
+    def _is_empty(self) -> bool:
+        return self._current is None and not self._queue and not self._leaving
+
+    @property
     def _under_way(self) -> Iterator[OpenMessage]:
         """The messages that have left the queue and whose end is not stored."""
         if self._current is not None:
@@ -102,6 +106,8 @@ class Runner:
     @property
     def oldest_position(self) -> int | None:
         """Where the oldest open message is stored."""
+        if self._is_empty:  # as most are, and all are asked twice a second
+            return None
         first = self._queue.first
         oldest = [*self._under_way] if first is None else [*self._under_way, first]
         return min((one.queued_position for one in oldest), default=None)
