@@ -12,8 +12,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from wa_contracts.amqp import declare_topology
-from wa_contracts.bundle import BUNDLE
-from wa_contracts.codec import decode_command, encode, frame_bundle
+from wa_contracts.bundle import BUNDLE, frame_bundle
+from wa_contracts.codec import decode_command, encode
 from wa_contracts.commands import (
     Command,
     CreateSession,

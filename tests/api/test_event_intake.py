@@ -15,8 +15,8 @@ from wa_api.event_message import read_message
 from wa_api.metrics import ProjectorMetrics
 from wa_api.projection_order import Arrival
 from wa_api.projection_writer import Written
-from wa_contracts.bundle import BUNDLE
-from wa_contracts.codec import encode, frame_bundle
+from wa_contracts.bundle import BUNDLE, frame_bundle
+from wa_contracts.codec import encode
 from wa_contracts.examples import EXAMPLES
 
 OF_A_BUNDLE = 200

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from wa_api.projection_order import Arrival, Order
 from wa_api.projections.checkpoints import Checkpoint
+from wa_contracts.examples import EXAMPLES
 
 SESSION = UUID(int=1)
 
@@ -25,7 +26,9 @@ def order(at: Checkpoint) -> Order:
 
 def due(given_order: Order, arrivals: Sequence[Arrival]) -> list[int]:
     """The sequences that are due, in that order."""
-    return [one.arrival.sequence for one in given_order.due(arrivals)]
+    before = len(given_order.due)
+    given_order.take(arrivals)
+    return [one.sequence for one in given_order.due[before:]]
 
 
 def test_the_next_one_is_due_and_one_behind_a_gap_is_not() -> None:
@@ -58,11 +61,10 @@ def test_what_is_known_is_passed_over() -> None:
 
 def test_what_only_the_feed_lacks_is_not_projected_again() -> None:
     now = order(Checkpoint(applied=5, seen=5, fed=3))
-    found = [
-        (one.arrival.sequence, one.projects)
-        for one in now.due([arrival(3), arrival(4), arrival(5), arrival(6)])
-    ]
-    assert found == [(4, False), (5, False), (6, True)]
+    events = [EXAMPLES[0].model_copy(update={"session_sequence": n}) for n in range(3, 7)]
+    now.take(Arrival.of(event)._replace(session_id=SESSION) for event in events)
+    assert [one.sequence for one in now.due] == [4, 5, 6]
+    assert [event.session_sequence for event in now.projects] == [6]
     assert now.checkpoints[SESSION] == Checkpoint(applied=6, seen=6, fed=None)
 
 
@@ -95,4 +97,5 @@ def test_sessions_do_not_wait_for_each_other() -> None:
     other = uuid4()
     now = Order({SESSION: Checkpoint(), other: Checkpoint()})
     arrivals = [arrival(2), Arrival(other, 1, 0, None)]
-    assert [one.arrival.session_id for one in now.due(arrivals)] == [other]
+    now.take(arrivals)
+    assert [one.session_id for one in now.due] == [other]

@@ -15,8 +15,8 @@ import asyncpg
 from tests.bench.figures import Figure
 from tests.bench.installation import Servers
 from tests.bench.queued import publish
-from wa_contracts.bundle import BUNDLE
-from wa_contracts.codec import encode, frame_bundle
+from wa_contracts.bundle import BUNDLE, frame_bundle
+from wa_contracts.codec import encode
 from wa_contracts.commands import MessageType
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, message_stream, new_id, session_stream

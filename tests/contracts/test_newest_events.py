@@ -2,28 +2,26 @@
 
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 
 from tests.security.test_fuzzing import GOOD_EVENTS, calm, damaged
-from wa_contracts.bundle import BundledEvent
+from wa_contracts.bundle import frame_bundle
 from wa_contracts.codec import (
     EVENT_LIMIT,
     Undecodable,
     decode_bundle,
     decode_event,
-    decode_newest_bundle,
     encode,
-    frame_bundle,
     read_event,
     read_event_json,
 )
 from wa_contracts.envelope import Envelope
 from wa_contracts.examples import EXAMPLES
-from wa_contracts.newest_events import newest_event
+from wa_contracts.newest_events import newest_event, newest_events
 from wa_contracts.upcasters import UPCASTERS
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -36,12 +34,14 @@ def bundle(raws: Iterable[Any]) -> bytes:
     )
 
 
-def step_by_step(body: bytes) -> list[BundledEvent[Envelope]]:
+def at_once(body: bytes) -> Sequence[Envelope] | None:
+    """The events of a bundle, read in one call."""
+    return newest_events([one.json for one in decode_bundle(body)])
+
+
+def step_by_step(body: bytes) -> list[Envelope]:
     """The other way to read a bundle."""
-    return [
-        BundledEvent(one.predecessor, read_event(one.event), one.traceparent)
-        for one in decode_bundle(body)
-    ]
+    return [read_event(read_event_json(one.json)) for one in decode_bundle(body)]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.type)
@@ -61,11 +61,13 @@ def test_an_example_is_the_same_in_all_it_shows(example: Envelope) -> None:
 
 def test_a_bundle_of_every_example() -> None:
     body = bundle(GOOD_EVENTS)
-    events = decode_newest_bundle(body)
-    assert events == step_by_step(body)
-    assert [one.event for one in events or ()] == list(EXAMPLES)
-    assert [one.traceparent for one in events or ()][:2] == [None, TRACE]
-    assert {type(one.event) for one in events or ()} == {Envelope}
+    events = at_once(body)
+    assert events == step_by_step(body) == list(EXAMPLES)
+    assert {type(event) for event in events or ()} == {Envelope}
+    bundled = decode_bundle(body)
+    assert [one.predecessor for one in bundled] == list(range(len(EXAMPLES)))
+    assert [one.traceparent for one in bundled][:3] == [None, TRACE, None]
+    assert [json.loads(one.json) for one in bundled] == GOOD_EVENTS
 
 
 @pytest.mark.parametrize(
@@ -83,11 +85,11 @@ def test_a_bundle_of_every_example() -> None:
 )
 def test_one_that_is_not_known_leaves_the_bundle_to_the_other_way(odd: dict[str, Any]) -> None:
     body = bundle([*GOOD_EVENTS, GOOD_EVENTS[-1] | odd, *GOOD_EVENTS])
-    assert decode_newest_bundle(body) is None
-    apart = [one.event for one in decode_bundle(body)]
+    assert at_once(body) is None
+    apart = [one.json for one in decode_bundle(body)]
     with pytest.raises(Undecodable):
-        read_event(apart.pop(len(EXAMPLES)))
-    assert [read_event(one) for one in apart] == [*EXAMPLES, *EXAMPLES]
+        decode_event(apart.pop(len(EXAMPLES)))
+    assert [decode_event(one) for one in apart] == [*EXAMPLES, *EXAMPLES]
 
 
 def test_an_old_one_among_them_comes_out_as_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,29 +97,42 @@ def test_an_old_one_among_them_comes_out_as_the_newest(monkeypatch: pytest.Monke
     monkeypatch.setitem(cast("Any", UPCASTERS), (received.type, 0), lambda old: old["wrapped"])
     old = GOOD_EVENTS[-1] | {"version": 0, "data": {"wrapped": GOOD_EVENTS[-1]["data"]}}
     body = bundle([GOOD_EVENTS[0], old, GOOD_EVENTS[1]])
-    assert decode_newest_bundle(body) is None
-    assert [one.event for one in step_by_step(body)] == [EXAMPLES[0], received, EXAMPLES[1]]
+    assert at_once(body) is None
+    assert step_by_step(body) == [EXAMPLES[0], received, EXAMPLES[1]]
     assert decode_event(json.dumps(old).encode()) == received
 
 
-@pytest.mark.parametrize("predecessor", [-1, 2**63, 1.0, True, "1", None])
-def test_a_predecessor_that_is_no_sequence_is_taken_by_neither(predecessor: object) -> None:
-    body = json.dumps({"events": [{"predecessor": predecessor, "event": GOOD_EVENTS[0]}]}).encode()
-    assert decode_newest_bundle(body) is None
-    with pytest.raises(Undecodable):
+def test_what_is_no_json_by_itself_leaves_the_others_alone() -> None:
+    good = json.dumps(GOOD_EVENTS[0])
+    for first, second in ((f"{good},{good}", good), (good[:9], good[9:]), ("", good), ("7", good)):
+        lines = ["[0,null]", first, "[1,null]", second, "[2,null]", good]
+        body = "\n".join(lines).encode()
+        assert at_once(body) is None
+        with pytest.raises(Undecodable):
+            decode_event(decode_bundle(body)[0].json)
+        assert decode_event(decode_bundle(body)[2].json) == EXAMPLES[0]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["-1,null", f"{2**63},null", "1.0,null", "true,null", '"1",null', "null,null", "0", "0,7", ""],
+)
+def test_a_bundle_without_a_place_for_each_event_is_none(place: str) -> None:
+    with pytest.raises(Undecodable, match="not a bundle"):
+        decode_bundle(f"[{place}]\n{{}}".encode())
+
+
+@pytest.mark.parametrize(
+    "body", [b"[0,null]", b"[0,null]\n{}\n[1,null]", b"[0,null]\n\xff", b"{}\n{}"]
+)
+def test_what_is_no_bundle(body: bytes) -> None:
+    with pytest.raises(Undecodable, match="not a bundle"):
         decode_bundle(body)
-
-
-def test_a_traceparent_that_is_no_text_is_passed_over() -> None:
-    one = {"predecessor": 0, "event": GOOD_EVENTS[0], "traceparent": 7}
-    body = json.dumps({"events": [one]}).encode()
-    assert decode_newest_bundle(body) is None
-    assert step_by_step(body) == [BundledEvent(0, EXAMPLES[0])]
 
 
 def test_too_large_is_too_large() -> None:
     with pytest.raises(Undecodable, match="more than"):
-        decode_newest_bundle(b" " * (EVENT_LIMIT + 1))
+        decode_bundle(b" " * (EVENT_LIMIT + 1))
 
 
 @calm

@@ -54,7 +54,9 @@ async def test_what_comes_in_one_turn_or_soon_after_a_bundle_is_one_bundle(
     assert len(writer.bodies) == 1
     await eventually(lambda: len(writer.bodies) == 2, within=5, what="the next bundle")
     assert writer.sequences() == [[0, 1, 2], [3, 4]]
-    assert [one.event for one in decode_bundle(writer.bodies[0])] == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert [one.json for one in decode_bundle(writer.bodies[0])] == [
+        f'{{"n":{n}}}' for n in range(3)
+    ]
     assert [one.traceparent for one in decode_bundle(writer.bodies[0])] == [None, TRACE, None]
     writer.confirms[0].set_result(None)
     await asyncio.gather(*first)

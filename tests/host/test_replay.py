@@ -13,7 +13,7 @@ import pytest
 from tests.deadlines import eventually
 from tests.host.owner import Owner, now, queued
 from wa_contracts.bundle import BUNDLE, BUNDLE_EVENTS
-from wa_contracts.codec import decode_bundle, decode_partition_replayed, read_event
+from wa_contracts.codec import decode_bundle, decode_event, decode_partition_replayed
 from wa_contracts.commands import ReplayPartition, ReplaySession
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_stream, session_stream
 from wa_contracts.replay import PARTITION_REPLAYED
@@ -86,7 +86,7 @@ class Queue:
         bundles = [decode_bundle(one.body) for one in self.messages if one.type == BUNDLE]
         found: list[tuple[UUID, int, int]] = []
         for one in (one for bundle in bundles for one in bundle):
-            event = read_event(one.event)
+            event = decode_event(one.json)
             found.append((event.session_id, one.predecessor, event.session_sequence))
         return found
 

@@ -18,8 +18,8 @@ from tests.system import traced_consumer
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 from tests.system.trace_collector import SeenSpan, TraceCollector, collecting
-from wa_contracts.bundle import BUNDLE
-from wa_contracts.codec import encode, frame_bundle
+from wa_contracts.bundle import BUNDLE, frame_bundle
+from wa_contracts.codec import encode
 from wa_contracts.consumer_queue import declare_queue
 from wa_contracts.envelope import Envelope
 from wa_contracts.examples import EXAMPLES

@@ -1,6 +1,6 @@
 """The only JSON code: commands, replies and events to bytes and back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,17 +8,16 @@ from uuid import UUID
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from wa_contracts.bundle import BundledEvent
+from wa_contracts.bundle import BundledEvent, split_bundle
 from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
 from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.message_events import MESSAGE_EVENTS
-from wa_contracts.newest_events import newest_bundle, newest_event
+from wa_contracts.newest_events import newest_event
 from wa_contracts.replay import PartitionReplayed
 from wa_contracts.replies import Reply
 from wa_contracts.session_events import SESSION_EVENTS, Event
 from wa_contracts.upcasters import upcast
-from wa_contracts.wire import BIGGEST
 
 EVENT_TYPES: dict[str, type[Event]] = {e.TYPE: e for e in (*SESSION_EVENTS, *MESSAGE_EVENTS)}
 
@@ -65,17 +64,6 @@ def frame_event(
         f'"occurredAt":"{occurred_at.isoformat()}","correlationId":"{correlation_id}",'
         f'"causationId":"{causation_id}","data":{data_json}}}'
     ).encode()
-
-
-def frame_bundle(events: Iterable[tuple[int, bytes, str | None]]) -> bytes:
-    """A bundle of events: each framed already, with its predecessor's sequence and its trace."""
-    return b'{"events":[%b]}' % b",".join(
-        b'{"predecessor":%d,"event":%b}' % (predecessor, event)
-        if trace is None
-        else b'{"predecessor":%d,"event":%b,"traceparent":"%b"}'
-        % (predecessor, event, trace.encode())
-        for predecessor, event, trace in events
-    )
 
 
 def decode_command(body: bytes) -> AnyCommand:
@@ -127,39 +115,22 @@ def decode_partition_replayed(body: bytes) -> PartitionReplayed:
         raise Undecodable(_summary(error)) from error
 
 
-def decode_newest_bundle(body: bytes) -> Sequence[BundledEvent[Envelope]] | None:
-    """The events of a bundle, at once; None if not all are of known types in their newest versions.
-
-    Then `decode_bundle` takes it apart.
+def decode_bundle(body: bytes) -> Sequence[BundledEvent]:
+    """Take a bundle apart; what is in it is not read yet.
 
     Raises:
-        Undecodable: too large.
+        Undecodable: too large, or not a bundle.
     """
     _check_size(body, EVENT_LIMIT)
-    return newest_bundle(body)
-
-
-def decode_bundle(body: bytes) -> Sequence[BundledEvent[Any]]:
-    """Take a bundle apart; `read_event` reads what is in it, so that one bad event spoils no other.
-
-    Raises:
-        Undecodable: not a bundle.
-    """
     try:
-        return [_bundled(one) for one in read_event_json(body)["events"]]
-    except (KeyError, TypeError) as error:
+        return split_bundle(body)
+    except ValidationError as error:
+        raise Undecodable(f"not a bundle of events: {_summary(error)}") from error
+    except ValueError as error:
         raise Undecodable(f"not a bundle of events: {type(error).__name__}") from error
 
 
-def _bundled(raw: Any) -> BundledEvent[Any]:
-    predecessor = raw["predecessor"]
-    if type(predecessor) is not int or not 0 <= predecessor <= BIGGEST:
-        raise Undecodable("not a bundle of events: a predecessor is no sequence")
-    trace = raw.get("traceparent")
-    return BundledEvent(predecessor, raw["event"], trace if isinstance(trace, str) else None)
-
-
-def decode_event(body: bytes) -> Envelope:
+def decode_event(body: bytes | str) -> Envelope:
     """Read an event of any known type and version; older versions come out as the newest.
 
     Raises:
@@ -169,7 +140,7 @@ def decode_event(body: bytes) -> Envelope:
     return newest_event(body) or read_event(read_event_json(body))
 
 
-def read_event_json(body: bytes) -> Any:
+def read_event_json(body: bytes | str) -> Any:
     """What a body says as JSON, for `read_event`.
 
     Raises:
@@ -223,7 +194,7 @@ def decode_event_json(event_type: str, version: int, data_json: str) -> Event:
     return decode_event_data(event_type, version, from_json(data_json))
 
 
-def _check_size(body: bytes, limit: int) -> None:
+def _check_size(body: bytes | str, limit: int) -> None:
     if len(body) > limit:
         raise Undecodable(f"{len(body):,} bytes, more than {limit:,}")
 

@@ -1,4 +1,4 @@
-"""Events of known types in their newest versions, read in one pass from bytes: a bundle in one call.
+"""Events of known types in their newest versions, read in one pass from JSON: many in one call.
 
 Each type has an envelope model of its own here, chosen by `type`; they are made when the first event
 comes. What they do not take (another version, an unknown type, a fault) is for `codec` to read step
@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, TypeAdapter, ValidationError, create_model
 
-from wa_contracts.bundle import Bundle, BundledEvent
+from wa_contracts.bundle import joined
 from wa_contracts.envelope import Envelope
 from wa_contracts.message_events import MESSAGE_EVENTS
 from wa_contracts.session_events import SESSION_EVENTS, Event
 
 
-def newest_event(body: bytes) -> Envelope | None:
+def newest_event(body: bytes | str) -> Envelope | None:
     """The event; None if it must be read step by step."""
     try:
         event = _event().validate_json(body)
@@ -27,14 +27,16 @@ def newest_event(body: bytes) -> Envelope | None:
     return event
 
 
-def newest_bundle(body: bytes) -> Sequence[BundledEvent[Envelope]] | None:
-    """The bundle's events; None if one of them must be read step by step."""
+def newest_events(bodies: Sequence[str]) -> Sequence[Envelope] | None:
+    """The events; None if one of them must be read step by step."""
     try:
-        events = _bundle().validate_json(body).events
+        events = _events().validate_json(joined(bodies))
     except ValidationError:
         return None
-    for one in events:
-        _make_plain(one.event)
+    if len(events) != len(bodies):  # one was no JSON by itself
+        return None
+    for event in events:
+        _make_plain(event)
     return events
 
 
@@ -63,6 +65,6 @@ def _event() -> TypeAdapter[Envelope]:
 
 
 @cache
-def _bundle() -> TypeAdapter[Bundle[Envelope]]:
-    bundle: Any = Bundle[_any_of_them()]  # type: ignore[misc]
-    return TypeAdapter(bundle)
+def _events() -> TypeAdapter[list[Envelope]]:
+    events: Any = list[_any_of_them()]  # type: ignore[misc]
+    return TypeAdapter(events)

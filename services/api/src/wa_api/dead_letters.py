@@ -20,7 +20,6 @@ from wa_contracts.codec import (
     decode_bundle,
     decode_command,
     decode_event,
-    read_event,
 )
 from wa_contracts.ids import new_id
 from wa_contracts.runtime.broker import BrokerLink
@@ -95,7 +94,7 @@ def _cause(queue: str, kind: str | None, body: bytes) -> str | None:
     try:
         if queue == PROJECTOR and kind == BUNDLE:
             for one in decode_bundle(body):
-                read_event(one.event)
+                decode_event(one.json)
         elif queue == PROJECTOR:
             decode_event(body)
         elif queue.startswith(COMMANDS):

@@ -1,19 +1,13 @@
 """What a message off a queue of events brings: one event, a bundle of them, or a marker."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from wa_api.projection_order import Arrival
 from wa_contracts.bundle import BUNDLE, BundledEvent
-from wa_contracts.codec import (
-    Undecodable,
-    decode_bundle,
-    decode_event,
-    decode_newest_bundle,
-    read_event,
-    read_event_json,
-)
+from wa_contracts.codec import Undecodable, decode_bundle, decode_event, read_event_json
+from wa_contracts.newest_events import newest_events
 from wa_contracts.replay import PARTITION_REPLAYED
 from wa_contracts.runtime.deliveries import Delivery
 from wa_contracts.wire import BIGGEST
@@ -48,46 +42,46 @@ def read_message(message: Delivery) -> EventMessage:
     if message.type != BUNDLE:
         return _single(message)
     try:
-        events = decode_newest_bundle(message.body)
-        if events is None:
-            return _apart(message, decode_bundle(message.body))
+        bundled = decode_bundle(message.body)
     except Undecodable as error:
         return EventMessage(message, fault=str(error))
-    arrivals = [Arrival.of(one.event, one.predecessor) for one in events]
-    return EventMessage(message, arrivals, traces=[one.traceparent for one in events])
+    events = newest_events([one.json for one in bundled])
+    if events is None:
+        return _apart(message, bundled)
+    arrivals = [
+        Arrival(event.session_id, event.session_sequence, one.predecessor, event, one.json)
+        for one, event in zip(bundled, events, strict=True)
+    ]
+    return EventMessage(message, arrivals, traces=[one.traceparent for one in bundled])
 
 
 def _single(message: Delivery) -> EventMessage:
     try:
         event = decode_event(message.body)
     except Undecodable as error:
-        return EventMessage(message, _place_in(message.body), str(error), [message.traceparent])
+        return EventMessage(
+            message, _place_in(message.body, None), str(error), [message.traceparent]
+        )
     return EventMessage(message, [Arrival.of(event)], traces=[message.traceparent])
 
 
-def _apart(message: Delivery, events: Sequence[BundledEvent[Any]]) -> EventMessage:
+def _apart(message: Delivery, bundled: Sequence[BundledEvent]) -> EventMessage:
     """Event by event, so that one bad event spoils no other."""
     arrivals: list[Arrival] = []
     fault = None
-    for one in events:
+    for one in bundled:
         try:
-            arrivals.append(Arrival.of(read_event(one.event), one.predecessor))
+            arrivals.append(Arrival.of(decode_event(one.json), one.predecessor))
         except Undecodable as error:
             fault = str(error)
-            arrivals.extend(_place(one.event, one.predecessor))
-    return EventMessage(message, arrivals, fault, [one.traceparent for one in events])
+            arrivals.extend(_place_in(one.json, one.predecessor))
+    return EventMessage(message, arrivals, fault, [one.traceparent for one in bundled])
 
 
-def _place_in(body: bytes) -> list[Arrival]:
-    try:
-        return _place(read_event_json(body), None)
-    except Undecodable:
-        return []
-
-
-def _place(raw: Any, predecessor: int | None) -> list[Arrival]:
+def _place_in(body: bytes | str, predecessor: int | None) -> list[Arrival]:
     """The place in its session's order of an event that cannot be read otherwise."""
     try:
+        raw = read_event_json(body)
         session_id, sequence = UUID(raw["sessionId"]), raw["sessionSequence"]
     except (ValueError, TypeError, KeyError, AttributeError):
         return []

@@ -1,6 +1,6 @@
 """Which events are due: each session's in the order of its sequence, each once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,13 +13,15 @@ class Arrival(NamedTuple):
 
     `predecessor` is the sequence of the event before it: the one below in what hosts publish as it
     happens; less in a replay from which retention has removed something. `event` is None for one
-    that cannot be projected: its place is passed over.
+    that cannot be projected: its place is passed over. `json` is the event as it was published, if it
+    was in its newest version.
     """
 
     session_id: UUID
     sequence: int
     predecessor: int
     event: Envelope | None
+    json: str | None = None
 
     @classmethod
     def of(cls, event: Envelope, predecessor: int | None = None) -> "Arrival":
@@ -29,62 +31,60 @@ class Arrival(NamedTuple):
         return cls(event.session_id, sequence, before, event)
 
 
-class Due(NamedTuple):
-    """An event whose turn it is. `projects` is False for one that only the feed lacks."""
-
-    arrival: Arrival
-    projects: bool
-
-
 class Order:
     """Decides, by the checkpoints, which arrivals are due; moves the checkpoints on."""
 
     def __init__(self, start: dict[UUID, Checkpoint]) -> None:
         """`start` has the checkpoints of all sessions that events arrive of."""
         self.checkpoints = start
+        self.due: list[Arrival] = []
+        """What is next in its session's order, in that order."""
+        self.projects: list[Envelope] = []
+        """The events of those; without the ones that only the feed lacks."""
         self.known = 0
         self._early: dict[UUID, dict[int, Arrival]] = {}
 
-    def due(self, arrivals: Sequence[Arrival]) -> Iterator[Due]:
-        """The arrivals that are next in their session's order, in that order."""
+    def take(self, arrivals: Iterable[Arrival]) -> None:
+        """Add to what is due; keep aside what comes before its turn."""
         for arrival in arrivals:
-            session, sequence, predecessor, _ = arrival
+            session = arrival.session_id
             at = self.checkpoints[session]
-            if sequence <= (done := at.done):
+            done = at.done
+            if arrival.sequence <= done:
                 self.known += 1
-            elif session not in self._early and predecessor <= done:
-                yield self._moved_on(arrival, at)
+            elif arrival.predecessor <= done and session not in self._early:
+                self._move_on(arrival, at)
             else:
                 self._keep(arrival, at)
-                yield from self._next_ones(session)
+                self._take_early(session, at)
 
     def _keep(self, arrival: Arrival, at: Checkpoint) -> None:
-        session, sequence = arrival.session_id, arrival.sequence
-        early = self._early.setdefault(session, {})
+        sequence = arrival.sequence
+        early = self._early.setdefault(arrival.session_id, {})
         twin = early.get(sequence)
         if twin is not None:
             self.known += 1
         if twin is None or arrival.predecessor < twin.predecessor:
             early[sequence] = arrival
-        self.checkpoints[session] = at._replace(seen=max(at.seen, sequence))
+        at.seen = max(at.seen, sequence)
 
-    def _next_ones(self, session: UUID) -> Iterator[Due]:
+    def _take_early(self, session: UUID, at: Checkpoint) -> None:
         early = self._early[session]
         while early:
-            at = self.checkpoints[session]
             arrival = early[min(early)]
             if arrival.predecessor > at.done:
                 return
             del early[arrival.sequence]
-            yield self._moved_on(arrival, at)
+            self._move_on(arrival, at)
         del self._early[session]
 
-    def _moved_on(self, arrival: Arrival, at: Checkpoint) -> Due:
-        sequence, (applied, seen, fed) = arrival.sequence, at
-        projects = sequence > applied
-        if projects:
-            applied = sequence
-        if fed is not None:
-            fed = None if sequence >= applied else sequence
-        self.checkpoints[arrival.session_id] = Checkpoint(applied, max(seen, sequence), fed)
-        return Due(arrival, projects)
+    def _move_on(self, arrival: Arrival, at: Checkpoint) -> None:
+        _, sequence, _, event, _ = arrival
+        self.due.append(arrival)
+        if sequence > at.applied:
+            at.applied = sequence
+            if event is not None:
+                self.projects.append(event)
+        at.seen = max(at.seen, sequence)
+        if at.fed is not None:
+            at.fed = None if sequence >= at.applied else sequence

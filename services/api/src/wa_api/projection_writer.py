@@ -46,14 +46,14 @@ class ProjectionWriter:
         async with self._database.transaction() as connection:
             await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
             order = Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
-            due = list(order.due(arrivals))
-            events = [d.arrival.event for d in due if d.projects and d.arrival.event is not None]
-            if events:
-                await _project(connection, events)
+            order.take(arrivals)
+            if order.projects:
+                await _project(connection, order.projects)
             if not self._shadow:
-                await _feed(connection, [d.arrival.event for d in due if d.arrival.event])
+                await _feed(connection, [(one.event, one.json) for one in order.due if one.event])
             await checkpoints.save(connection, order.checkpoints)
-        return Written(len(due), order.known, len(arrivals) - len(due) - order.known)
+        applied = len(order.due)
+        return Written(applied, order.known, len(arrivals) - applied - order.known)
 
     async def gaps(self) -> Mapping[UUID, int]:
         """Sessions with missing events, and the first that is missing.
@@ -65,14 +65,14 @@ class ProjectionWriter:
             return await checkpoints.gaps(connection)
 
 
-async def _feed(connection: Connection, events: Sequence[Envelope]) -> None:
+async def _feed(connection: Connection, events: Sequence[tuple[Envelope, str | None]]) -> None:
     if events:
         await feed.append(connection, events)
         await connection.execute(NOTIFY_LAST, CHANNEL)
 
 
 async def _project(connection: Connection, events: Sequence[Envelope]) -> None:
-    ids = {id_ for event in events if (id_ := _message_id(event))}
+    ids = {id_ for event in events if (id_ := getattr(event.data, "id", None)) is not None}
     before = await sessions.load(connection, {event.session_id for event in events})
     rows = _Rows(dict(before), await messages.load(connection, ids) if ids else {})
     for event in events:
@@ -103,20 +103,24 @@ class _Rows:
         if after is None:
             self._forget(event.session_id)
             return
-        if (message_id := _message_id(event)) is not None:
-            after = self._apply_to_message(message_id, event, after)
-        self.sessions[event.session_id] = after
+        if more := self._apply_to_message(event, after.phone_number):
+            after = after._replace(queued=max(0, after.queued + more))
+        if after is not before:
+            self.sessions[event.session_id] = after
 
-    def _apply_to_message(
-        self, message_id: UUID, event: Envelope, session: SessionRow
-    ) -> SessionRow:
+    def _apply_to_message(self, event: Envelope, own_number: str | None) -> int:
+        """How many more messages are queued than before."""
+        message_id = getattr(event.data, "id", None)
+        if message_id is None:
+            return 0
         before = self.messages.get(message_id)
-        after = messages.evolve(before, event, session.phone_number)
+        was_queued = before is not None and before.status == _QUEUED
+        after = messages.evolve(before, event, own_number)
         if after is None:
-            return session
-        self.messages[message_id] = after
-        more = _queued(after) - _queued(before)
-        return session._replace(queued=max(0, session.queued + more)) if more else session
+            return 0
+        if after is not before:
+            self.messages[message_id] = after
+        return (after.status == _QUEUED) - was_queued
 
     def _forget(self, session_id: UUID) -> None:
         self.removed.add(session_id)
@@ -124,13 +128,7 @@ class _Rows:
         self.messages = {i: row for i, row in self.messages.items() if row.session_id != session_id}
 
 
-def _queued(row: MessageRow | None) -> int:
-    return int(row is not None and row.status == MessageStatus.QUEUED)
-
-
-def _message_id(event: Envelope) -> UUID | None:
-    return getattr(event.data, "id", None)
-
+_QUEUED = MessageStatus.QUEUED
 
 LOCK = "SELECT pg_advisory_xact_lock($1)"
 NOTIFY = "SELECT pg_notify($1, $2)"

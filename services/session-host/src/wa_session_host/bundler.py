@@ -3,8 +3,7 @@
 import asyncio
 from contextvars import Context
 
-from wa_contracts.bundle import BUNDLE, BUNDLE_BYTES, BUNDLE_EVENTS
-from wa_contracts.codec import frame_bundle
+from wa_contracts.bundle import BUNDLE, BUNDLE_BYTES, BUNDLE_EVENTS, frame_bundle
 from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, Confirm, durable
 from wa_contracts.topology import PROJECTOR
 

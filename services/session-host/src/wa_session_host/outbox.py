@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import structlog
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from wa_contracts.bundle import BUNDLE
-from wa_contracts.codec import encode, frame_bundle, frame_event
+from wa_contracts.bundle import BUNDLE, frame_bundle
+from wa_contracts.codec import encode, frame_event
 from wa_contracts.commands import Command
 from wa_contracts.heartbeat import Heartbeat
 from wa_contracts.media_transfer import OFFSET

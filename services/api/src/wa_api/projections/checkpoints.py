@@ -1,13 +1,14 @@
 """How far each session's events have been projected."""
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 from uuid import UUID
 
 from wa_api.database import Connection
 
 
-class Checkpoint(NamedTuple):
+@dataclass(slots=True)
+class Checkpoint:
     """`applied` of a session's events are projected; `seen` is the highest that ever arrived.
 
     `fed` is how far the feed has them, where a rebuild left it behind; None: as far as applied.

@@ -11,20 +11,21 @@ from wa_contracts.envelope import Envelope
 from wa_contracts.session_events import QRIssued
 
 
-async def append(connection: Connection, events: Sequence[Envelope]) -> None:
-    """Add these events."""
+async def append(connection: Connection, events: Sequence[tuple[Envelope, str | None]]) -> None:
+    """Add these events; beside each its JSON, where that is at hand."""
     await connection.copy_records_to_table(
         "feed",
         columns=("session_id", "type", "event"),
-        records=[(event.session_id, event.type, _shown(event)) for event in events],
+        records=[(event.session_id, event.type, _shown(event, json)) for event, json in events],
     )
 
 
-def _shown(event: Envelope) -> str:
+def _shown(event: Envelope, json: str | None) -> str:
     """As JSON, without what must not outlive its moment, and storable."""
     if type(event.data) is QRIssued:
         event = event.model_copy(update={"data": event.data.model_copy(update={"qr": None})})
-    text = encode(event).decode()
+        json = None
+    text = json or encode(event).decode()
     if "\\u0000" in text:
         text = to_json(_without_nul(from_json(text))).decode()
     return text

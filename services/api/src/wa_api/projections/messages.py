@@ -1,8 +1,10 @@
 """The table of messages, from message events."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 from wa_api.database import Connection
@@ -20,14 +22,12 @@ from wa_contracts.message_events import (
 from wa_contracts.replies import ErrorDetail, MessageStatus
 from wa_contracts.session_events import Event
 
-_RECEIPTS: Mapping[str, int] = {
-    MessageStatus.SENT: 0,
-    MessageStatus.DELIVERED: 1,
-    MessageStatus.READ: 2,
-}
+_SENT, _DELIVERED, _READ = MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ
+_RECEIPTS: Mapping[str, int] = {_SENT: 0, _DELIVERED: 1, _READ: 2}
 
 
-class MessageRow(NamedTuple):
+@dataclass(slots=True)
+class MessageRow:
     """One row; the fields are the table's columns, in this order."""
 
     id: UUID
@@ -50,56 +50,56 @@ class MessageRow(NamedTuple):
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
-    """The row after an event. A receipt of a message that is forgotten brings no row back."""
+    """The row after an event: `row` itself, changed, or a new one.
+
+    A receipt of a message that is forgotten brings no row back.
+    """
     data = event.data
     if type(data) is MessageReceived:
         return row or _received(event, data, own_number)
     if type(data) is MessageQueued:  # a refused one may come again, and a key of long ago
-        return _outgoing(event, data)._replace(resend_of=data.resend_of)
+        return _outgoing(event, data, data.resend_of)
     if row is None and isinstance(data, _OUTCOMES):
         row = _outgoing(event, data)
     if row is None or (change := _CHANGES.get(type(data))) is None:
         return row
-    return change(row, data, event.occurred_at)
+    row.changed_at = event.occurred_at
+    change(row, data)
+    return row
 
 
-def _sent(row: MessageRow, data: MessageSent, at: datetime) -> MessageRow:
-    return row._replace(
-        message_id=data.message_id,
-        recipient=data.to,
-        sent_at=data.sent_at,
-        status=_raised(row, MessageStatus.SENT),
-        changed_at=at,
-        error_code=None,
-        error_message=None,
-    )
+def _sent(row: MessageRow, data: MessageSent) -> None:
+    row.message_id = data.message_id
+    row.recipient = data.to
+    row.sent_at = data.sent_at
+    row.error_code = row.error_message = None
+    _raise(row, _SENT)
 
 
-def _delivered(row: MessageRow, data: MessageDelivered, at: datetime) -> MessageRow:
-    status = _raised(row, MessageStatus.DELIVERED)
-    first = row.delivered_at or data.delivered_at
-    return row._replace(delivered_at=first, status=status, changed_at=at)
+def _delivered(row: MessageRow, data: MessageDelivered) -> None:
+    row.delivered_at = row.delivered_at or data.delivered_at
+    _raise(row, _DELIVERED)
 
 
-def _read(row: MessageRow, data: MessageRead, at: datetime) -> MessageRow:
-    status = _raised(row, MessageStatus.READ)
-    return row._replace(read_at=row.read_at or data.read_at, status=status, changed_at=at)
+def _read(row: MessageRow, data: MessageRead) -> None:
+    row.read_at = row.read_at or data.read_at
+    _raise(row, _READ)
 
 
-def _failed(row: MessageRow, data: MessageFailed, at: datetime) -> MessageRow:
-    return _ended(row, MessageStatus.FAILED, at, data.error)
+def _failed(row: MessageRow, data: MessageFailed) -> None:
+    _end(row, MessageStatus.FAILED, data.error)
 
 
-def _unknown(row: MessageRow, data: MessageOutcomeUnknown, at: datetime) -> MessageRow:
-    return _ended(row, MessageStatus.UNKNOWN, at, data.error)
+def _unknown(row: MessageRow, data: MessageOutcomeUnknown) -> None:
+    _end(row, MessageStatus.UNKNOWN, data.error)
 
 
-def _cancelled(row: MessageRow, _: MessageCancelled, at: datetime) -> MessageRow:
-    return _ended(row, MessageStatus.CANCELLED, at, None)
+def _cancelled(row: MessageRow, _: MessageCancelled) -> None:
+    _end(row, MessageStatus.CANCELLED, None)
 
 
 _OUTCOMES = (MessageSent, MessageFailed, MessageOutcomeUnknown, MessageCancelled)
-_CHANGES: Mapping[type[Event], Callable[[MessageRow, Any, datetime], MessageRow]] = {
+_CHANGES: Mapping[type[Event], Callable[[MessageRow, Any], None]] = {
     MessageSent: _sent,
     MessageDelivered: _delivered,
     MessageRead: _read,
@@ -110,23 +110,21 @@ _CHANGES: Mapping[type[Event], Callable[[MessageRow, Any, datetime], MessageRow]
 """By the very type: to ask a pydantic model's class whether it is another's takes long."""
 
 
-def _ended(
-    row: MessageRow, status: MessageStatus, at: datetime, error: ErrorDetail | None
-) -> MessageRow:
-    code, message = (error.code, error.message) if error else (None, None)
-    return row._replace(status=status, changed_at=at, error_code=code, error_message=message)
+def _end(row: MessageRow, status: MessageStatus, error: ErrorDetail | None) -> None:
+    row.status = status
+    row.error_code, row.error_message = (error.code, error.message) if error else (None, None)
 
 
-def _raised(row: MessageRow, status: MessageStatus) -> str:
+def _raise(row: MessageRow, status: MessageStatus) -> None:
     """Delivered after read changes nothing: the status only goes up among these."""
-    if _RECEIPTS.get(row.status, -1) > _RECEIPTS[status]:
-        return row.status
-    return status
+    if _RECEIPTS.get(row.status, -1) < _RECEIPTS[status]:
+        row.status = status
 
 
 def _outgoing(
     event: Envelope,
     data: MessageQueued | MessageSent | MessageFailed | MessageOutcomeUnknown | MessageCancelled,
+    resend_of: UUID | None = None,
 ) -> MessageRow:
     return MessageRow(
         id=data.id,
@@ -140,6 +138,7 @@ def _outgoing(
         reference=data.reference,
         created_at=event.occurred_at,
         changed_at=event.occurred_at,
+        resend_of=resend_of,
     )
 
 
@@ -168,10 +167,12 @@ async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, Mess
 
 async def save(connection: Connection, rows: Collection[MessageRow]) -> None:
     """Store them."""
-    await connection.execute(_SAVE, *zip(*rows, strict=True))
+    await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
 
 
-_COLUMNS = ", ".join(MessageRow._fields)
+_NAMES = [field.name for field in fields(MessageRow)]
+_AS_TUPLE = attrgetter(*_NAMES)
+_COLUMNS = ", ".join(_NAMES)
 _LOAD = f"SELECT {_COLUMNS} FROM messages WHERE id = ANY($1::uuid[])"
 _SAVE = f"""
     INSERT INTO messages ({_COLUMNS})
