@@ -25,7 +25,7 @@ BATCH = 1000
 """Events; what a batch costs beside its events (locks, checkpoints, sessions, a commit) is shared by more."""
 AHEAD = BATCH
 """Events that are read while the batch before is being written: the next batch, at some 3 KB each."""
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 """Between two batches, unless the next one is full: what it costs depends on batches, not on events."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 

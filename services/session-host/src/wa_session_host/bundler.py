@@ -7,7 +7,7 @@ from wa_contracts.bundle import BUNDLE, BUNDLE_BYTES, BUNDLE_EVENTS, frame_bundl
 from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, Confirm, durable
 from wa_contracts.topology import PROJECTOR
 
-GATHER_SECONDS = 0.025
+GATHER_SECONDS = 0.05
 """From one bundle to the next, unless it is full before: what one costs hardly depends on its size."""
 
 
