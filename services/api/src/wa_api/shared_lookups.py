@@ -21,23 +21,32 @@ class SharedLookups(Generic[Key, Found]):
         self._look_up = look_up
         self._keys: set[Key] = set()
         self._next: asyncio.Task[Mapping[Key, Found]] | None = None
-        self._running: asyncio.Task[Mapping[Key, Found]] | None = None
+        self._end: asyncio.Future[None] | None = None
 
     async def find(self, key: Key) -> Found | None:
         """What is found for the key, or None; raises what the look-up raises."""
+        if self._end is None and self._next is None:
+            return (await self._run({key})).get(key)
         self._keys.add(key)
         if self._next is None:
-            self._next = asyncio.create_task(self._run(self._running))
+            self._next = asyncio.create_task(self._run_next())
             self._next.add_done_callback(_seen)
         found = await asyncio.shield(self._next)
         return found.get(key)
 
-    async def _run(self, before: "asyncio.Task[Mapping[Key, Found]] | None") -> Mapping[Key, Found]:
-        if before is not None:
-            await asyncio.wait([before])
-        keys, self._keys = self._keys, set()
-        self._running, self._next = self._next, None
-        return await self._look_up(keys)
+    async def _run_next(self) -> Mapping[Key, Found]:
+        if self._end is not None:
+            await self._end
+        keys, self._keys, self._next = self._keys, set(), None
+        return await self._run(keys)
+
+    async def _run(self, keys: Collection[Key]) -> Mapping[Key, Found]:
+        self._end = end = asyncio.get_running_loop().create_future()
+        try:
+            return await self._look_up(keys)
+        finally:
+            self._end = None
+            end.set_result(None)
 
 
 def _seen(task: "asyncio.Task[Mapping[Key, Found]]") -> None:

@@ -1,8 +1,9 @@
 """The relay of one partition: publishes stored events in order, and knows how far it got.
 
 Events are sent one after the other without waiting for the confirm of the one before, so that an
-outcome never waits behind another event. If one is not confirmed, everything from it on is sent
-again: a consumer may see an event twice, never miss one.
+outcome never waits behind another event. One that a request waits for is sent at once, with all
+before it; others wait a moment for company, so that they are in nobody's way. If one is not
+confirmed, everything from it on is sent again: a consumer may see an event twice, never miss one.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ WINDOW = 500
 ROOM = 200
 """Events that may wait for their confirm before it is full: they are in memory, for each partition."""
 RETRY_SECONDS = 0.3
+COMPANY_SECONDS = 0.002
+"""How long an event that nobody waits for may wait."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Relay:
         self._waiting: deque[StoredEvent] = deque()
         self._in_flight: deque[_InFlight] = deque()
         self._wake = asyncio.Event()
+        self._is_ready = False
+        self._will_wake: asyncio.TimerHandle | None = None
         self._emptied = asyncio.Event()
         self._emptied.set()
         self._has_room = asyncio.Event()
@@ -53,7 +58,11 @@ class Relay:
         self._emptied.clear()
         if self.backlog >= ROOM:
             self._has_room.clear()
-        self._wake.set()
+        if any(one.reply_to for one in stored):
+            if not (self._is_ready and self._publish_waiting()):
+                self._wake.set()
+        elif self._will_wake is None:
+            self._will_wake = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self._wake.set)
 
     @property
     def backlog(self) -> int:
@@ -78,8 +87,13 @@ class Relay:
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
+            self._is_ready = True
             await self._wake.wait()
+            self._is_ready = False
             self._wake.clear()
+            if self._will_wake is not None:
+                self._will_wake.cancel()
+                self._will_wake = None
             if not (self._settle() and self._publish_waiting()):
                 await self._rewind()
             if self.backlog < ROOM:
