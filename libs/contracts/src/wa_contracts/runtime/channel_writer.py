@@ -1,6 +1,7 @@
 """What is written to RabbitMQ on one channel: messages, confirmed, and acknowledgements."""
 
 import asyncio
+from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -27,6 +28,12 @@ Confirm: TypeAlias = "asyncio.Future[Any]"
 def durable(kind: str, **others: Any) -> Properties:
     """The properties of a JSON message of that type that outlives the broker's process."""
     return Properties(message_type=kind, content_type="application/json", delivery_mode=2, **others)
+
+
+@lru_cache(maxsize=4096)
+def _publish_frame(channel: int, exchange: str, key: str, mandatory: bool) -> bytes:
+    """Where to: most messages go where others went before."""
+    return frame.marshal(Basic.Publish(0, exchange, key, mandatory), channel)
 
 
 class ChannelWriter:
@@ -60,7 +67,7 @@ class ChannelWriter:
         aio_pika.exceptions.PublishError if there is no queue for it, as `mandatory` asks to be told;
         aio_pika.exceptions.DeliveryError if the broker did not take it.
         """
-        method = Basic.Publish(0, exchange, key, mandatory)
+        method = _publish_frame(self.underlay.number, exchange, key, mandatory)
         if not in_trace():
             return self._publish(body, properties, method)
 
@@ -107,14 +114,14 @@ class ChannelWriter:
             if not confirm.done():
                 confirm.set_exception(ConnectionLost("channel closed"))
 
-    def _publish(self, body: bytes, properties: Properties, method: Basic.Publish) -> Confirm:
+    def _publish(self, body: bytes, properties: Properties, method: bytes) -> Confirm:
         confirm: Confirm = asyncio.get_running_loop().create_future()
         if self._ended:
             confirm.set_exception(ConnectionLost("channel closed"))
             return confirm
         underlay = self.underlay
         number, most = underlay.number, underlay.max_content_size
-        pieces = [frame.marshal(method, number)]
+        pieces = [method]
         message_id = properties.message_id
         if message_id is None:
             message_id = properties.message_id = uuid4().hex  # a returned message is known by it
