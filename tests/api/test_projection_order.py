@@ -64,7 +64,7 @@ def test_what_only_the_feed_lacks_is_not_projected_again() -> None:
     events = [EXAMPLES[0].model_copy(update={"session_sequence": n}) for n in range(3, 7)]
     now.take(Arrival.of(event)._replace(session_id=SESSION) for event in events)
     assert [one.sequence for one in now.due] == [4, 5, 6]
-    assert [event.session_sequence for event in now.projects] == [6]
+    assert [event.session_sequence for event in now.projects[SESSION]] == [6]
     assert now.checkpoints[SESSION] == Checkpoint(applied=6, seen=6, fed=None)
 
 

@@ -25,8 +25,8 @@ from wa_contracts.session_events import Event, SessionConnected, SessionCreated
 from wa_contracts.topology import PROJECTOR
 
 SESSIONS = 50
-EVENTS_OF_A_BUNDLE = 20
-"""About what one commit of a busy host gathers, and the host then publishes as one message."""
+EVENTS_OF_A_BUNDLE = 40
+"""About what a busy host gathers for one message: two events of each of 400 messages a second, for 50 ms."""
 BATCH = 1000
 """The projector's."""
 LOOK_SECONDS = 0.01

@@ -1,6 +1,7 @@
 """Writes a batch of events into all projections, in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -47,8 +48,8 @@ class ProjectionWriter:
             await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
             order = Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
             order.take(arrivals)
-            if order.projects:
-                await _project(connection, order.projects)
+            if projects := order.projects:
+                await _project(connection, projects)
             if not self._shadow:
                 await _feed(connection, [(one.event, one.json) for one in order.due if one.event])
             await checkpoints.save(connection, order.checkpoints)
@@ -71,15 +72,19 @@ async def _feed(connection: Connection, events: Sequence[tuple[Envelope, str | N
         await connection.execute(NOTIFY_LAST, CHANNEL)
 
 
-async def _project(connection: Connection, events: Sequence[Envelope]) -> None:
-    ids = {id_ for event in events if (id_ := getattr(event.data, "id", None)) is not None}
-    before = await sessions.load(connection, {event.session_id for event in events})
-    rows = _Rows(dict(before), await messages.load(connection, ids) if ids else {})
-    for event in events:
-        rows.apply(event)
+async def _project(connection: Connection, events: Mapping[UUID, Sequence[Envelope]]) -> None:
+    """Evolve what these events, by their session, are about."""
+    before = await sessions.load(connection, events.keys())
+    ids = {id_ for of_one in events.values() for event in of_one if (id_ := _message_id(event))}
+    rows = _Rows(
+        {id_: copy(row) for id_, row in before.items()},
+        await messages.load(connection, ids) if ids else {},
+    )
+    for session_id, of_one in events.items():
+        rows.apply(session_id, of_one)
     if rows.removed:
         await sessions.remove(connection, rows.removed)
-    changed = [row for id_, row in rows.sessions.items() if row is not before.get(id_)]
+    changed = [row for id_, row in rows.sessions.items() if row != before.get(id_)]
     if changed:
         await sessions.save(connection, changed)
     if rows.messages:
@@ -87,7 +92,7 @@ async def _project(connection: Connection, events: Sequence[Envelope]) -> None:
 
 
 class _Rows:
-    """The rows that a batch touches."""
+    """The rows that a batch touches; they change in place."""
 
     def __init__(
         self, session_rows: dict[UUID, SessionRow], message_rows: dict[UUID, MessageRow]
@@ -96,23 +101,21 @@ class _Rows:
         self.messages = message_rows
         self.removed: set[UUID] = set()
 
-    def apply(self, event: Envelope) -> None:
-        """Evolve the session and the message that the event is about."""
-        before = self.sessions.get(event.session_id)
-        after = sessions.evolve(before, event)
-        if after is None:
-            self._forget(event.session_id)
-            return
-        if more := self._apply_to_message(event, after.phone_number):
-            after = after._replace(queued=max(0, after.queued + more))
-        if after is not before:
-            self.sessions[event.session_id] = after
+    def apply(self, session_id: UUID, events: Iterable[Envelope]) -> None:
+        """Evolve a session and its messages by its events."""
+        row = self.sessions.pop(session_id, None)
+        for event in events:
+            row = sessions.evolve(row, event)
+            if row is None:
+                self._forget(session_id)
+            elif message_id := _message_id(event):
+                more = self._apply_to_message(message_id, event, row.phone_number)
+                row.queued = max(0, row.queued + more)
+        if row is not None:
+            self.sessions[session_id] = row
 
-    def _apply_to_message(self, event: Envelope, own_number: str | None) -> int:
+    def _apply_to_message(self, message_id: UUID, event: Envelope, own_number: str | None) -> int:
         """How many more messages are queued than before."""
-        message_id = getattr(event.data, "id", None)
-        if message_id is None:
-            return 0
         before = self.messages.get(message_id)
         was_queued = before is not None and before.status == _QUEUED
         after = messages.evolve(before, event, own_number)
@@ -124,8 +127,11 @@ class _Rows:
 
     def _forget(self, session_id: UUID) -> None:
         self.removed.add(session_id)
-        self.sessions.pop(session_id, None)
         self.messages = {i: row for i, row in self.messages.items() if row.session_id != session_id}
+
+
+def _message_id(event: Envelope) -> UUID | None:
+    return getattr(event.data, "id", None)
 
 
 _QUEUED = MessageStatus.QUEUED

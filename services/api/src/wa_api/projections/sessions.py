@@ -1,8 +1,9 @@
 """The table of sessions, from session events."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import NamedTuple
+from operator import attrgetter
 from uuid import UUID
 
 from wa_api.database import Connection
@@ -29,7 +30,8 @@ from wa_contracts.session_events import (
 from wa_contracts.topology import partition_of
 
 
-class SessionRow(NamedTuple):
+@dataclass(slots=True)
+class SessionRow:
     """One row; the fields are the table's columns, in this order."""
 
     session_id: UUID
@@ -48,15 +50,16 @@ class SessionRow(NamedTuple):
 
 
 def evolve(row: SessionRow | None, event: Envelope) -> SessionRow | None:
-    """The row after an event; None before the first and after the last."""
+    """The row after an event: `row` itself, changed, or a new one; None before the first and after the last."""
     data = event.data
     if type(data) is SessionCreated:
         return _created(event, data.name)
     if row is None or type(data) is SessionDeleted:
         return None
-    if type(data) not in _STATES:
-        return row
-    return _with_particulars(_in_state(row, event), event)
+    if type(data) in _STATES:
+        _change_state(row, event)
+        _change_particulars(row, event)
+    return row
 
 
 _RUNNING, _STOPPED = DesiredState.RUNNING, DesiredState.STOPPED
@@ -75,30 +78,22 @@ _STATES: Mapping[type[Event], tuple[SessionStatus, DesiredState]] = {
 }
 
 
-def _in_state(row: SessionRow, event: Envelope) -> SessionRow:
-    """The state that the event leads to. No QR code and no working period outlives an event."""
-    status, desired_state = _STATES[type(event.data)]
-    return row._replace(
-        status=status,
-        desired_state=desired_state,
-        status_reason=getattr(event.data, "reason", None),
-        last_error=getattr(event.data, "message", row.last_error),
-        qr=None,
-        qr_expires_at=None,
-        connected_at=None,
-    )
+def _change_state(row: SessionRow, event: Envelope) -> None:
+    """To the state that the event leads to. No QR code and no working period outlives an event."""
+    row.status, row.desired_state = _STATES[type(event.data)]
+    row.status_reason = getattr(event.data, "reason", None)
+    row.last_error = getattr(event.data, "message", row.last_error)
+    row.qr = row.qr_expires_at = row.connected_at = None
 
 
-def _with_particulars(row: SessionRow, event: Envelope) -> SessionRow:
+def _change_particulars(row: SessionRow, event: Envelope) -> None:
     match event.data:
         case QRIssued(qr=qr, expires_at=expires_at):
-            return row._replace(qr=qr, qr_expires_at=expires_at)
+            row.qr, row.qr_expires_at = qr, expires_at
         case SessionConnecting(phone_number=number):
-            return row._replace(phone_number=number or row.phone_number)
+            row.phone_number = number or row.phone_number
         case SessionConnected(phone_number=number, connected_at=connected_at):
-            return row._replace(phone_number=number, connected_at=connected_at, last_error=None)
-        case _:
-            return row
+            row.phone_number, row.connected_at, row.last_error = number, connected_at, None
 
 
 def _created(event: Envelope, name: str | None) -> SessionRow:
@@ -127,7 +122,7 @@ async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID,
 
 async def save(connection: Connection, rows: Collection[SessionRow]) -> None:
     """Store them."""
-    await connection.execute(_SAVE, *zip(*rows, strict=True))
+    await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
 
 
 async def remove(connection: Connection, sessions: Collection[UUID]) -> None:
@@ -136,7 +131,9 @@ async def remove(connection: Connection, sessions: Collection[UUID]) -> None:
         await connection.execute(statement, list(sessions))
 
 
-_COLUMNS = ", ".join(SessionRow._fields)
+_NAMES = [field.name for field in fields(SessionRow)]
+_AS_TUPLE = attrgetter(*_NAMES)
+_COLUMNS = ", ".join(_NAMES)
 _LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ANY($1::uuid[])"
 _SAVE = f"""
     INSERT INTO sessions ({_COLUMNS})
