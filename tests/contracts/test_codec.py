@@ -125,6 +125,8 @@ def test_new_fields_of_a_newer_publisher_are_passed_over() -> None:
         {"data": {}},
         {"data": []},
         {"sessionId": "x"},
+        {"occurredAt": "2026-01-02T03:04:05"},
+        {"occurredAt": "2026-01-02T03:04:05+02:00"},
     ],
 )
 def test_what_is_no_event_of_ours_is_undecodable(change: dict[str, object]) -> None:

@@ -1,8 +1,10 @@
 """Writes a batch of events into all projections, in one transaction."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from typing import TypeAlias
 from uuid import UUID
 
 from wa_api.database import Connection, Database
@@ -18,6 +20,10 @@ SERVING_LOCK = (
     0x77615F70726F6A65  # "wa_proje": a projector that lost its queue may still be writing
 )
 SHADOW_LOCK = SERVING_LOCK + 1
+
+
+Events: TypeAlias = Mapping[UUID, Sequence[Envelope]]
+"""By their session, each one's in order."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,21 @@ class ProjectionWriter:
             await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
             order = Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
             order.take(arrivals)
-            if projects := order.projects:
-                await _project(connection, projects)
-            if not self._shadow:
-                await _feed(connection, [(one.event, one.json) for one in order.due if one.event])
+            rows = await _Rows.load(connection, order.projects)
+            await asyncio.gather(
+                rows.evolve(order.projects),  # while Postgres stores the feed
+                self._feed(connection, order.due),
+            )
+            await rows.save(connection)
             await checkpoints.save(connection, order.checkpoints)
         applied = len(order.due)
         return Written(applied, order.known, len(arrivals) - applied - order.known)
+
+    async def _feed(self, connection: Connection, due: Sequence[Arrival]) -> None:
+        events = [(one.event, one.json) for one in due if one.event is not None]
+        if events and not self._shadow:
+            await feed.append(connection, events)
+            await connection.execute(NOTIFY_LAST, CHANNEL)
 
     async def gaps(self) -> Mapping[UUID, int]:
         """Sessions with missing events, and the first that is missing.
@@ -66,44 +80,44 @@ class ProjectionWriter:
             return await checkpoints.gaps(connection)
 
 
-async def _feed(connection: Connection, events: Sequence[tuple[Envelope, str | None]]) -> None:
-    if events:
-        await feed.append(connection, events)
-        await connection.execute(NOTIFY_LAST, CHANNEL)
-
-
-async def _project(connection: Connection, events: Mapping[UUID, Sequence[Envelope]]) -> None:
-    """Evolve what these events, by their session, are about."""
-    before = await sessions.load(connection, events.keys())
-    ids = {id_ for of_one in events.values() for event in of_one if (id_ := _message_id(event))}
-    rows = _Rows(
-        {id_: copy(row) for id_, row in before.items()},
-        await messages.load(connection, ids) if ids else {},
-    )
-    for session_id, of_one in events.items():
-        rows.apply(session_id, of_one)
-    if rows.removed:
-        await sessions.remove(connection, rows.removed)
-    changed = [row for id_, row in rows.sessions.items() if row != before.get(id_)]
-    if changed:
-        await sessions.save(connection, changed)
-    if rows.messages:
-        await messages.save(connection, list(rows.messages.values()))
-
-
 class _Rows:
     """The rows that a batch touches; they change in place."""
 
     def __init__(
-        self, session_rows: dict[UUID, SessionRow], message_rows: dict[UUID, MessageRow]
+        self, session_rows: Mapping[UUID, SessionRow], message_rows: dict[UUID, MessageRow]
     ) -> None:
-        self.sessions = session_rows
-        self.messages = message_rows
-        self.removed: set[UUID] = set()
+        self._before = session_rows
+        self._sessions = {id_: copy(row) for id_, row in session_rows.items()}
+        self._messages = message_rows
+        self._removed: set[UUID] = set()
 
-    def apply(self, session_id: UUID, events: Iterable[Envelope]) -> None:
-        """Evolve a session and its messages by its events."""
-        row = self.sessions.pop(session_id, None)
+    @classmethod
+    async def load(cls, connection: Connection, events: Events) -> "_Rows":
+        """The rows that these events are about."""
+        ids = {id_ for of_one in events.values() for event in of_one if (id_ := _message_id(event))}
+        return cls(
+            await sessions.load(connection, events.keys()) if events else {},
+            await messages.load(connection, ids) if ids else {},
+        )
+
+    async def evolve(self, events: Events) -> None:
+        """Bring the rows up to date."""
+        for session_id, of_one in events.items():
+            self._apply(session_id, of_one)
+            await asyncio.sleep(0)
+
+    async def save(self, connection: Connection) -> None:
+        """Store what has changed."""
+        if self._removed:
+            await sessions.remove(connection, self._removed)
+        changed = [row for id_, row in self._sessions.items() if row != self._before.get(id_)]
+        if changed:
+            await sessions.save(connection, changed)
+        if self._messages:
+            await messages.save(connection, list(self._messages.values()))
+
+    def _apply(self, session_id: UUID, events: Iterable[Envelope]) -> None:
+        row = self._sessions.pop(session_id, None)
         for event in events:
             row = sessions.evolve(row, event)
             if row is None:
@@ -112,22 +126,24 @@ class _Rows:
                 more = self._apply_to_message(message_id, event, row.phone_number)
                 row.queued = max(0, row.queued + more)
         if row is not None:
-            self.sessions[session_id] = row
+            self._sessions[session_id] = row
 
     def _apply_to_message(self, message_id: UUID, event: Envelope, own_number: str | None) -> int:
         """How many more messages are queued than before."""
-        before = self.messages.get(message_id)
+        before = self._messages.get(message_id)
         was_queued = before is not None and before.status == _QUEUED
         after = messages.evolve(before, event, own_number)
         if after is None:
             return 0
         if after is not before:
-            self.messages[message_id] = after
+            self._messages[message_id] = after
         return (after.status == _QUEUED) - was_queued
 
     def _forget(self, session_id: UUID) -> None:
-        self.removed.add(session_id)
-        self.messages = {i: row for i, row in self.messages.items() if row.session_id != session_id}
+        self._removed.add(session_id)
+        self._messages = {
+            i: row for i, row in self._messages.items() if row.session_id != session_id
+        }
 
 
 def _message_id(event: Envelope) -> UUID | None:
