@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import Mock
 
@@ -30,9 +30,10 @@ class SlowWriter:
         self.written: list[int] = []
         self.batches: list[int] = []
 
-    async def write(self, arrivals: Sequence[Arrival]) -> Written:
+    async def write(self, arrivals: Sequence[Arrival], meanwhile: Callable[[], None]) -> Written:
         """Remember the sequences."""
         self.batches.append(len(arrivals))
+        meanwhile()
         await self.may.wait()
         self.written.extend(one.sequence for one in arrivals)
         return Written(len(arrivals), 0, 0)

@@ -36,7 +36,7 @@ TO = "919876543210"
 
 async def measure(servers: Servers) -> Sequence[Figure]:
     """Events a second from the first to the last batch of each round; the process's start is left out."""
-    rounds, messages = (1, 1_000) if servers.short else (4, 7_000)
+    rounds, messages = (1, 1_000) if servers.short else (5, 20_000)
     history = _History()
     async with servers.ring(hosts=0, apis=0) as ring:
         await ring.end("projector")

@@ -75,7 +75,7 @@ class EventIntake:
         self._arrived.put_nowait(delivery)
 
     def _read_on(self) -> None:
-        """Read what there is room for; each in its own turn, so that the database never waits long."""
+        """Read what there is room for; each in its own turn, so that nothing else waits long."""
         if self._unread and self._waiting < AHEAD:
             self._read(self._unread.popleft())
             asyncio.get_running_loop().call_soon(self._read_on)
@@ -90,6 +90,7 @@ class EventIntake:
     async def run(self) -> NoReturn:
         """Have batches written until cancelled."""
         while True:
+            self._read_on()
             batch = await self._gathered()
             await self._going.wait()
             await self._project(batch)
@@ -118,7 +119,6 @@ class EventIntake:
             batch.append(self._arrived.get_nowait())
             self._waiting -= len(batch[-1].arrivals)
             events += len(batch[-1].arrivals)
-        self._read_on()
         return batch
 
     async def _project(self, batch: list[EventMessage]) -> None:
@@ -169,7 +169,7 @@ class EventIntake:
         pause = FIRST_PAUSE_SECONDS
         while arrivals:
             try:
-                self._count(arrivals, await self._writer.write(arrivals))
+                self._count(arrivals, await self._writer.write(arrivals, self._read_on))
             except DatabaseUnavailable as error:
                 if pause == FIRST_PAUSE_SECONDS:
                     log.warning("waiting_for_database", reason=str(error))

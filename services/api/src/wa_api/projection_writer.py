@@ -1,7 +1,7 @@
 """Writes a batch of events into all projections, in one transaction."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -43,8 +43,12 @@ class ProjectionWriter:
         self._database = database
         self._shadow = shadow
 
-    async def write(self, arrivals: Sequence[Arrival]) -> Written:
+    async def write(
+        self, arrivals: Sequence[Arrival], meanwhile: Callable[[], None] = lambda: None
+    ) -> Written:
         """Apply what is next in its session's order; drop what is known; keep nothing of the rest.
+
+        `meanwhile` is called when Postgres begins to store, which leaves time for something else.
 
         Raises:
             DatabaseUnavailable: nothing is written; try again.
@@ -55,6 +59,7 @@ class ProjectionWriter:
             order = Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
             order.take(arrivals)
             rows = await _Rows.load(connection, order.projects)
+            meanwhile()
             await asyncio.gather(
                 rows.evolve(order.projects),  # while Postgres stores the feed
                 self._feed(connection, order.due),
