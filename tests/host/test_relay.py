@@ -25,6 +25,7 @@ class _Broker:
     def __init__(self) -> None:
         self.is_away = False
         self.sent: list[int] = []
+        self.checked = 0
         self.confirms: list[tuple[Confirm, Confirm]] = []
 
     def publish_event(self, stored: StoredEvent) -> Publication:
@@ -36,6 +37,7 @@ class _Broker:
         return Publication(self.confirms[-1])
 
     def check(self, publication: Publication) -> None:
+        self.checked += 1
         for confirm in publication.confirms:
             if confirm.exception() is not None:
                 raise NotConfirmed("lost")
@@ -82,6 +84,56 @@ async def test_an_event_is_published_when_both_have_it(
         async with asyncio.timeout(5):
             await relay.flushed()
         assert relay.relayed_position == third
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
+    events: Sequence[StoredEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "COMPANY_SECONDS", 0.2)
+    broker: Any = _Broker()
+    relay = Relay(broker, 0)
+    first, second, third = events
+    relay.offer([first._replace(reply_to="before it runs")])
+    assert broker.sent == []
+    running = asyncio.create_task(relay.run())
+    try:
+        await eventually(lambda: broker.sent == [first.position], within=5, what="sent")
+        relay.offer([second])
+        await asyncio.sleep(0)
+        assert broker.sent == [first.position]
+        relay.offer([third._replace(reply_to="somebody")])
+        assert broker.sent == [one.position for one in events]
+        relay.offer([first])
+        await eventually(lambda: len(broker.sent) == 4, within=5, what="sent without a request")
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
+    events: Sequence[StoredEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0)
+    broker: Any = _Broker()
+    relay = Relay(broker, 0)
+    running = asyncio.create_task(relay.run())
+    first, second, third = events
+    try:
+        relay.offer([first, second])
+        await eventually(lambda: len(broker.sent) == 2, within=5, what="sent")
+        for confirm in broker.confirms[0]:
+            confirm.set_exception(ConnectionError())
+        await eventually(lambda: broker.checked == 1, within=5, what="it knows of the first one")
+        relay.offer([third._replace(reply_to="somebody")])
+        assert len(broker.sent) == 2
+        for confirm in broker.confirms[1]:
+            confirm.set_result(None)
+        await eventually(
+            lambda: broker.sent[2:] == [one.position for one in events], within=5, what="all again"
+        )
     finally:
         running.cancel()
         await asyncio.wait([running])

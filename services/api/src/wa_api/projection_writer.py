@@ -21,7 +21,6 @@ SERVING_LOCK = (
 )
 SHADOW_LOCK = SERVING_LOCK + 1
 
-
 Events: TypeAlias = Mapping[UUID, Sequence[Envelope]]
 """By their session, each one's in order."""
 
@@ -58,22 +57,18 @@ class ProjectionWriter:
             await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
             order = Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
             order.take(arrivals)
-            rows = await _Rows.load(connection, order.projects)
+            events = order.projects
+            rows = await _Rows.load(connection, events)
             meanwhile()
-            await asyncio.gather(
-                rows.evolve(order.projects),  # while Postgres stores the feed
-                self._feed(connection, order.due),
-            )
+            feeding = asyncio.create_task(self._feed(connection, order.due))
+            try:
+                await rows.evolve(events)
+            finally:
+                await feeding
             await rows.save(connection)
             await checkpoints.save(connection, order.checkpoints)
         applied = len(order.due)
         return Written(applied, order.known, len(arrivals) - applied - order.known)
-
-    async def _feed(self, connection: Connection, due: Sequence[Arrival]) -> None:
-        events = [(one.event, one.json) for one in due if one.event is not None]
-        if events and not self._shadow:
-            await feed.append(connection, events)
-            await connection.execute(NOTIFY_LAST, CHANNEL)
 
     async def gaps(self) -> Mapping[UUID, int]:
         """Sessions with missing events, and the first that is missing.
@@ -83,6 +78,12 @@ class ProjectionWriter:
         """
         async with self._database.connection() as connection:
             return await checkpoints.gaps(connection)
+
+    async def _feed(self, connection: Connection, due: Sequence[Arrival]) -> None:
+        events = [(one.event, one.json) for one in due if one.event is not None]
+        if events and not self._shadow:
+            await feed.append(connection, events)
+            await connection.execute(NOTIFY_LAST, CHANNEL)
 
 
 class _Rows:
@@ -106,7 +107,7 @@ class _Rows:
         )
 
     async def evolve(self, events: Events) -> None:
-        """Bring the rows up to date."""
+        """Bring the rows up to date; between two sessions others have their turn."""
         for session_id, of_one in events.items():
             self._apply(session_id, of_one)
             await asyncio.sleep(0)
@@ -156,7 +157,6 @@ def _message_id(event: Envelope) -> UUID | None:
 
 
 _QUEUED = MessageStatus.QUEUED
-
 LOCK = "SELECT pg_advisory_xact_lock($1)"
 NOTIFY = "SELECT pg_notify($1, $2)"
 NOTIFY_LAST = "SELECT pg_notify($1, lastval()::text)"

@@ -87,19 +87,25 @@ class Relay:
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
-            self._is_ready = True
-            await self._wake.wait()
-            self._is_ready = False
-            self._wake.clear()
-            if self._will_wake is not None:
-                self._will_wake.cancel()
-                self._will_wake = None
+            await self._next_wake()
             if not (self._settle() and self._publish_waiting()):
                 await self._rewind()
             if self.backlog < ROOM:
                 self._has_room.set()
             if not self._waiting and not self._in_flight:
                 self._emptied.set()
+
+    async def _next_wake(self) -> None:
+        """Until there is something to do. Meanwhile what is offered can be sent at once."""
+        self._is_ready = True
+        try:
+            await self._wake.wait()
+        finally:
+            self._is_ready = False
+        self._wake.clear()
+        if self._will_wake is not None:
+            self._will_wake.cancel()
+            self._will_wake = None
 
     def _publish_waiting(self) -> bool:
         """Send as many as the window lets; False if the broker is away."""
