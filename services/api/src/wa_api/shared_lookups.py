@@ -36,7 +36,7 @@ class SharedLookups(Generic[Key, Found]):
 
     async def _run_next(self) -> Mapping[Key, Found]:
         if self._end is not None:
-            await self._end
+            await asyncio.wait([self._end])
         keys, self._keys, self._next = self._keys, set(), None
         return await self._run(keys)
 
