@@ -50,17 +50,35 @@ def _bundle(first: int, *, odd: bool = False) -> Mock:
     return Mock(type=BUNDLE, body=body, traceparent=None)
 
 
-async def test_one_batch_is_read_ahead_and_all_comes_in_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    read = 0
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The messages that were read so far."""
+    read: list[Any] = []
 
-    def counted(message: Any) -> Any:
-        nonlocal read
-        read += 1
+    def noted(message: Any) -> Any:
+        read.append(message)
         return read_message(message)
 
-    monkeypatch.setattr("wa_api.event_intake.read_message", counted)
+    monkeypatch.setattr("wa_api.event_intake.read_message", noted)
+    return read
+
+
+async def test_the_next_batch_is_read_while_one_is_written(reads: list[Any]) -> None:
+    writer: Any = SlowWriter()
+    intake = EventIntake(writer=writer, metrics=ProjectorMetrics(CollectorRegistry()))
+    for at in range(20):
+        intake.take(_bundle(1 + at * OF_A_BUNDLE))
+    assert len(reads) == AHEAD // OF_A_BUNDLE
+    running = asyncio.create_task(intake.run())
+    try:
+        both = (BATCH + AHEAD) // OF_A_BUNDLE
+        await eventually(lambda: len(reads) == both, within=10, what="both are read")
+        assert writer.written == []
+    finally:
+        running.cancel()
+
+
+async def test_one_batch_is_read_ahead_and_all_comes_in_order(reads: list[Any]) -> None:
     writer: Any = SlowWriter()
     intake = EventIntake(writer=writer, metrics=ProjectorMetrics(CollectorRegistry()))
     messages = [_bundle(1 + at * OF_A_BUNDLE, odd=at == 9) for at in range(40)]
@@ -70,7 +88,7 @@ async def test_one_batch_is_read_ahead_and_all_comes_in_order(
             intake.take(message)
             await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert read <= (BATCH + AHEAD) // OF_A_BUNDLE + 1
+        assert len(reads) <= (BATCH + AHEAD) // OF_A_BUNDLE + 1
         writer.may.set()
 
         def acked() -> bool:

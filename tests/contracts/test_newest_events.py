@@ -123,7 +123,7 @@ def test_a_bundle_without_a_place_for_each_event_is_none(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[0,null]", b"[0,null]\n{}\n[1,null]", b"[0,null]\n\xff", b"{}\n{}"]
+    "body", [b"", b"[0,null]", b"[0,null]\n{}\n[1,null]", b"[0,null]\n\xff", b"{}\n{}"]
 )
 def test_what_is_no_bundle(body: bytes) -> None:
     with pytest.raises(Undecodable, match="not a bundle"):

@@ -1,7 +1,8 @@
 """The relay sends again what was not confirmed, in order, and marks no further than what was."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -47,6 +48,17 @@ class _Broker:
         self.is_away = False
 
 
+@asynccontextmanager
+async def running(relay: Relay) -> AsyncIterator[None]:
+    """The relay publishes during the block."""
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
 @pytest.fixture
 async def events(owner: Owner) -> Sequence[StoredEvent]:
     ids = [MessageId(uuid4()) for _ in range(3)]
@@ -61,9 +73,8 @@ async def test_an_event_is_published_when_both_have_it(
     monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0)
     broker: Any = _Broker()
     relay = Relay(broker, 0)
-    running = asyncio.create_task(relay.run())
     first, second, third = (one.position for one in events)
-    try:
+    async with running(relay):
         broker.is_away = True
         relay.offer(list(events))
         await eventually(lambda: broker.sent == [first, second, third], within=5, what="sent")
@@ -84,33 +95,32 @@ async def test_an_event_is_published_when_both_have_it(
         async with asyncio.timeout(5):
             await relay.flushed()
         assert relay.relayed_position == third
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
 
 
 async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
     events: Sequence[StoredEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "COMPANY_SECONDS", 0.2)
+    monkeypatch.setattr(relay_module, "COMPANY_SECONDS", 60)
     broker: Any = _Broker()
     relay = Relay(broker, 0)
     first, second, third = events
     relay.offer([first._replace(reply_to="before it runs")])
     assert broker.sent == []
-    running = asyncio.create_task(relay.run())
-    try:
+    async with running(relay):
         await eventually(lambda: broker.sent == [first.position], within=5, what="sent")
         relay.offer([second])
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)  # nothing is sent: that cannot be awaited
         assert broker.sent == [first.position]
         relay.offer([third._replace(reply_to="somebody")])
         assert broker.sent == [one.position for one in events]
+        for confirm in broker.confirms[0]:
+            confirm.set_result(None)
+        await eventually(
+            lambda: relay.relayed_position == first.position, within=5, what="woken, timer and all"
+        )
+        monkeypatch.setattr(relay_module, "COMPANY_SECONDS", 0)
         relay.offer([first])
         await eventually(lambda: len(broker.sent) == 4, within=5, what="sent without a request")
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
 
 
 async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
@@ -119,9 +129,8 @@ async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
     monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0)
     broker: Any = _Broker()
     relay = Relay(broker, 0)
-    running = asyncio.create_task(relay.run())
     first, second, third = events
-    try:
+    async with running(relay):
         relay.offer([first, second])
         await eventually(lambda: len(broker.sent) == 2, within=5, what="sent")
         for confirm in broker.confirms[0]:
@@ -134,6 +143,3 @@ async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
         await eventually(
             lambda: broker.sent[2:] == [one.position for one in events], within=5, what="all again"
         )
-    finally:
-        running.cancel()
-        await asyncio.wait([running])

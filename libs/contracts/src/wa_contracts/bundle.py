@@ -1,7 +1,7 @@
 """Bundles: several events in one message, for the projector and for rebuilds.
 
-Its body are lines of JSON, two for each event: `[predecessor, traceparent]`, then the event as it was
-framed to be published.
+Their bodies are lines of JSON, two for each event: `[predecessor, traceparent]`, then the event as it
+was framed to be published.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,6 +54,8 @@ def split_bundle(body: bytes) -> Sequence[BundledEvent]:
     Raises:
         ValueError: it is not a bundle.
     """
+    if not body:
+        raise ValueError("empty: nobody makes a bundle of nothing")
     lines = body.decode().split("\n")
     places, events = _PLACES.validate_json(joined(lines[::2])), lines[1::2]
     return [
