@@ -14,11 +14,17 @@ from wa_session_host.leases import Leases
 
 
 @pytest.fixture
-async def pool(new_database: NewDatabase) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+async def database_url(new_database: NewDatabase) -> str:
     """A fresh, migrated database of session-host."""
     url = (await new_database()).session_host
     await migrate(url, "wa_session_host")
-    async with asyncpg.create_pool(url, min_size=1, max_size=6) as made:
+    return url
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """Connections to it."""
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=6) as made:
         yield made
 
 
@@ -35,7 +41,7 @@ def store(pool: "asyncpg.Pool[asyncpg.Record]") -> EventStore:
 
 
 @pytest.fixture
-async def owner(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
+async def owner(database_url: str, leases: Leases) -> AsyncIterator[Owner]:
     """A writer that holds every partition."""
-    async with owning(pool, leases) as made:
+    async with owning(database_url, leases) as made:
         yield made

@@ -11,6 +11,7 @@ import asyncpg
 from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.message_events import MessageQueued
+from wa_contracts.runtime.postgres import KeptConnection
 from wa_contracts.session_events import Event
 from wa_contracts.topology import PARTITIONS
 from wa_session_host.domain.message import Content
@@ -55,11 +56,12 @@ class Owner:
 
 
 @asynccontextmanager
-async def owning(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncIterator[Owner]:
+async def owning(database_url: str, leases: Leases) -> AsyncIterator[Owner]:
     """Claim everything and write."""
     await leases.renew({})
     claims = {claim.partition: claim for claim in await leases.claim(PARTITIONS)}
-    writer = GroupCommitWriter(pool, HOST, now)
+    connection = KeptConnection(lambda: asyncpg.connect(database_url))
+    writer = GroupCommitWriter(connection, HOST, now)
     owner = Owner(writer, claims)
     for claim in claims.values():
         writer.open_partition(claim.partition, claim.token, {}, owner.relayed.extend)
@@ -70,6 +72,7 @@ async def owning(pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases) -> AsyncI
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
+        connection.terminate()
 
 
 def queued(message_id: MessageId) -> MessageQueued:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -12,16 +13,19 @@ from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
 from wa_contracts.message_events import MessageFailed
 from wa_contracts.replies import ErrorDetail
+from wa_contracts.runtime.postgres import KeptConnection
 from wa_contracts.session_events import (
     SessionCreated,
     SessionDisconnected,
     SessionStarting,
     SessionStopped,
 )
+from wa_session_host import group_commit
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendStarted
 from wa_session_host.event_store import EventStore, Mark
 from wa_session_host.folding import message_state, session_state
+from wa_session_host.group_commit import Stored
 from wa_session_host.stored_event import LeaseLost, VersionConflict
 
 
@@ -45,6 +49,42 @@ async def test_the_expected_version_is_kept(owner: Owner) -> None:
         await owner.append(session_id, stream, 0, SessionStopped())
     (after,) = await owner.append(session_id, stream, 1, SessionStopped())
     assert after.session_sequence == 2, "a refused append leaves no gap"
+
+
+async def test_after_several_appends_in_one_statement_the_next_ones_gather(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "LONGEST_PAUSE_SECONDS", 60)
+    session_id = SessionId(uuid4())
+    statements: list[int] = []
+    fetch = KeptConnection.fetch
+
+    async def slow_fetch(connection: KeptConnection, query: str, *arguments: Any) -> Any:
+        found = await fetch(connection, query, *arguments)
+        await asyncio.sleep(0.2)
+        statements.append(len(found))
+        return found
+
+    monkeypatch.setattr(KeptConnection, "fetch", slow_fetch)
+
+    def append() -> Stored:
+        message_id = MessageId(uuid4())
+        return owner.writer.append(
+            owner.of(session_id, message_stream(message_id), 0, queued(message_id))
+        )
+
+    await append()
+    together = [append(), append()]
+    await asyncio.wait(together)
+    early = append()
+    await asyncio.sleep(0.05)  # a quarter of the pause: nothing is written, which cannot be awaited
+    await asyncio.gather(early, append())
+    assert statements == [1, 2, 2]
+    await append()
+    one = append()
+    await asyncio.sleep(0.05)
+    await asyncio.gather(one, append())
+    assert statements[4:] == [1, 1], "one that comes alone waits for nobody"
 
 
 async def test_one_conflict_harms_no_other_append_of_the_same_commit(owner: Owner) -> None:

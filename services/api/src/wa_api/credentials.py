@@ -35,6 +35,7 @@ class Credentials:
         """`secrets` keeps tokens showable."""
         self._database = database
         self._secrets = secrets
+        self._look_ups = database.in_turn()
         self._holders = SharedLookups(self._look_up)
 
     async def issue(self, connection: Connection, session_id: SessionId) -> SecretStr:
@@ -84,8 +85,7 @@ class Credentials:
         return await self._holders.find(_hash(token))
 
     async def _look_up(self, token_hashes: Collection[bytes]) -> Mapping[bytes, TokenHolder]:
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(_HOLDERS, list(token_hashes))
+        rows = await self._look_ups.fetch(_HOLDERS, list(token_hashes))
         return {
             row["token_hash"]: TokenHolder(
                 SessionId(row["session_id"]), row["status"], row["queued"] or 0

@@ -11,6 +11,7 @@ import structlog
 from opentelemetry.context import Context, get_current
 
 from wa_contracts.ids import EventId, SessionId, new_id
+from wa_contracts.runtime.postgres import KeptConnection
 from wa_contracts.runtime.traces import shared_step, traceparent
 from wa_session_host.stored_event import (
     INTERNAL_EVENTS,
@@ -37,6 +38,8 @@ BATCH = 500
 """Appends to a statement at most: while it runs, the leases that it checks cannot be renewed."""
 FIRST_RETRY_SECONDS = 0.02
 RETRY_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 0.005
+"""Between two statements while appends come together: more of them then share what one costs."""
 
 APPEND = """
 WITH held AS MATERIALIZED (
@@ -84,15 +87,18 @@ class _Prepared:
 class GroupCommitWriter:
     """Appends to streams; what gathered while the last commit ran becomes one statement.
 
-    An append belongs to the trace in which it was called for, and so do its events from then on.
-    There is no timer. An append that fails among others is tried alone, so that it harms no other.
-    When the database is away the same rows are tried again until they are in or the lease is gone;
-    rows that a commit with a lost answer had stored are found again by their ids.
+    An append that comes alone is written at once; after several in one statement the next waits as
+    long as that took, LONGEST_PAUSE_SECONDS at most. An append belongs to the trace in which it was
+    called for, and so do its events from then on. One that fails among others is tried alone, so that
+    it harms no other. When the database is away the same rows are tried again until they are in or the
+    lease is gone; rows that a commit with a lost answer had stored are found again by their ids.
     """
 
-    def __init__(self, pool: asyncpg.Pool, host: str, clock: Callable[[], datetime]) -> None:
-        """`pool` is not closed here; `host` is this host's name in the leases."""
-        self._pool = pool
+    def __init__(
+        self, connection: KeptConnection, host: str, clock: Callable[[], datetime]
+    ) -> None:
+        """`connection` is for this writer alone, and not ended here; `host` is this host's name in the leases."""
+        self._connection = connection
         self._host = host
         self._clock = clock
         self._pending: list[_Pending] = []
@@ -133,12 +139,16 @@ class GroupCommitWriter:
 
     async def run(self) -> None:
         """Write until cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
                 batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+                began = loop.time()
                 await self._write(batch)
+                if len(batch) > 1:
+                    await asyncio.sleep(min(loop.time() - began, LONGEST_PAUSE_SECONDS))
 
     async def _write(self, batch: list[_Pending]) -> None:
         prepared = [_Prepared(pending, self._prepare(pending)) for pending in batch]
@@ -184,14 +194,14 @@ class GroupCommitWriter:
 
     async def _positions(self, prepared: list[_Prepared]) -> dict[UUID, int]:
         rows = [row for one in prepared for row in one.rows]
-        found = await self._pool.fetch(
+        found = await self._connection.fetch(
             POSITIONS, [row.id for row in rows], list({row.stream for row in rows})
         )
         return {row["id"]: row["position"] for row in found}
 
     async def _insert(self, rows: list[StoredEvent]) -> dict[UUID, int]:
         tokens = {row.partition: self._tokens.get(row.partition, -1) for row in rows}
-        found = await self._pool.fetch(
+        found = await self._connection.fetch(
             APPEND,
             self._host,
             list(tokens.keys()),

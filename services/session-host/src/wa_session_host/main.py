@@ -15,7 +15,7 @@ from wa_contracts.runtime.channel_writer import ChannelWriter
 from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.memory import tune_collector
 from wa_contracts.runtime.migrations import migrate
-from wa_contracts.runtime.postgres import keep_as_it_is
+from wa_contracts.runtime.postgres import KeptConnection, keep_as_it_is
 from wa_contracts.runtime.traces import configure_traces
 from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.engine.simulated import Script, SimulatedEngines
@@ -42,6 +42,7 @@ log = structlog.get_logger()
 PREFETCH = 200
 RETRY_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
 USAGE = "usage: python -m wa_session_host run|migrate"
 
 
@@ -82,6 +83,8 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         if pool is None:
             return
         stack.push_async_callback(pool.close)
+        writing = _kept_connection(settings)
+        stack.callback(writing.terminate)
         publishing, consuming, handing_over = await stack.enter_async_context(_broker(settings))
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
@@ -92,7 +95,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
             settings.host_id,
             leases=Leases(pool, settings.host_id, settings.lease_seconds, clock),
             ports=Ports(
-                writer=GroupCommitWriter(pool, settings.host_id, clock),
+                writer=GroupCommitWriter(writing, settings.host_id, clock),
                 store=EventStore(pool, settings.host_id),
                 engines=engines,
                 media=_media(settings),
@@ -160,10 +163,10 @@ async def _database(
         try:
             return await asyncpg.create_pool(
                 settings.session_host_database_url.get_secret_value(),
-                min_size=3,
-                max_size=6,
+                min_size=2,
+                max_size=5,
                 timeout=CONNECT_SECONDS,
-                command_timeout=30,
+                command_timeout=COMMAND_SECONDS,
                 reset=keep_as_it_is,
             )
         except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
@@ -172,6 +175,14 @@ async def _database(
                 async with asyncio.timeout(RETRY_SECONDS):
                     await stop.wait()
     return None
+
+
+def _kept_connection(settings: Settings) -> KeptConnection:
+    """The event store's, for the one who writes."""
+    url = settings.session_host_database_url.get_secret_value()
+    return KeptConnection(
+        lambda: asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS)
+    )
 
 
 @asynccontextmanager
