@@ -12,7 +12,7 @@ import pytest
 from tests.api.running import RunningApi, running_api
 from tests.api.scripted_host import NUMBER, ScriptedHost
 from tests.deadlines import eventually
-from wa_api import guarded_http, request_body
+from wa_api import guarded_http, request_body, shared_lookups
 from wa_api.guarded_http import HEAD_LIMIT
 from wa_api.request_body import BODY_LIMIT
 from wa_api.settings import Settings
@@ -269,6 +269,30 @@ async def test_tokens_are_looked_up_for_all_who_ask_at_once() -> None:
         with pytest.raises(ConnectionError):
             await task
     assert begun[2:] == [{"a"}]
+
+
+async def test_while_many_ask_others_can_join_the_next_look_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_lookups, "LONGEST_PAUSE_SECONDS", 60)
+    begun: list[set[str]] = []
+
+    async def look_up(keys: Collection[str]) -> dict[str, int]:
+        begun.append(set(keys))
+        await asyncio.sleep(0.2)
+        return dict.fromkeys(keys, len(begun))
+
+    lookups = SharedLookups(look_up)
+    first, *next_ones = (asyncio.create_task(lookups.find(key)) for key in "aaa")
+    assert await first == 1
+    late = asyncio.create_task(lookups.find("b"))
+    assert [await one for one in (*next_ones, late)] == [2, 2, 2]
+    assert begun == [{"a"}, {"a", "b"}]
+    alone, one = (asyncio.create_task(lookups.find(key)) for key in "cd")
+    assert await alone == 3
+    await asyncio.sleep(0.05)  # a quarter of a pause
+    assert begun[3:] == [{"d"}], "one that waits alone waits for nobody else"
+    assert await one == 4
 
 
 async def test_event_streams(api: RunningApi, host: ScriptedHost, settings: Settings) -> None:

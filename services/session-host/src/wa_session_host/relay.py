@@ -25,7 +25,7 @@ WINDOW = 500
 ROOM = 200
 """Events that may wait for their confirm before it is full: they are in memory, for each partition."""
 RETRY_SECONDS = 0.3
-COMPANY_SECONDS = 0.001
+COMPANY_SECONDS = 0.003
 """How long an event that nobody waits for may wait."""
 
 
