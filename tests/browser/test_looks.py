@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.browser.looks import SCREENSHOTS, examine
+from tests.browser.looks import SCREENSHOTS, examine, fits
 from tests.browser.operator import WIDE, Operator
 from tests.browser.states import put_into_state
 from tests.proxy import proxy_to
@@ -78,6 +78,22 @@ async def test_sessions(operator: Operator) -> None:
     await page.get_by_role("searchbox").fill("nobody is called so")
     await expect(page.get_by_text("No session fits.")).to_be_visible()
     await examine(page, "nothing-found")
+
+
+async def test_every_width_is_enough(operator: Operator, ring: Ring) -> None:
+    await put_into_state(ring, "Deliveries", "disconnected", "connect_failed")  # the longest word
+    await operator.shows("Deliveries", "Disconnected")
+    await every_width_is_enough(operator, "sessions")
+    await operator.row("Sales").get_by_role("link").click()
+    await expect(operator.page.locator("#live-state")).to_have_text("Listening")
+    await every_width_is_enough(operator, "session")
+
+
+async def every_width_is_enough(operator: Operator, what: str) -> None:
+    for width in range(320, WIDE["width"], 40):
+        await operator.page.set_viewport_size({"width": width, "height": 800})
+        await fits(operator.page, f"{what}, {width} px")
+    await operator.page.set_viewport_size(WIDE)
 
 
 async def test_linking(operator: Operator, ring: Ring) -> None:
