@@ -33,6 +33,7 @@ from wa_contracts.ids import SessionId
 from wa_contracts.topology import partition_of
 
 SETTLED_WITHIN = 180.0
+WARNINGS = 30
 WRONG_CLOCK = {
     "PYTHONPATH": str(Path(__file__).parent / "wrong_clock"),
     "CLOCK_OFF_SECONDS": "60",
@@ -96,7 +97,21 @@ class Field:
             consumed=quiet.consumed,
             stored=quiet.stored,
             projected=quiet.projected,
+            warnings=self._warnings(),
         )
+
+    def _warnings(self) -> list[str]:
+        """The last of each host, with its name. The second host's clock is a minute ahead."""
+        return [
+            f"{name}: {line}"
+            for name in self.ring.processes
+            if name.startswith("host-")
+            for line in [
+                line
+                for line in self.ring.log(name).splitlines()
+                if "[warning" in line or "[error" in line
+            ][-WARNINGS:]
+        ]
 
     async def _quiet(self) -> "_Quiet":
         try:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.faults.clients import Sent
@@ -23,6 +24,8 @@ class Findings:
     consumed: list[Envelope]
     stored: Sequence[Mapping[str, Any]]
     projected: Mapping[str, Mapping[str, Any]]
+    warnings: Sequence[str] = ()
+    """What the hosts' logs say that is worth a look if a promise was broken."""
 
     def problems(self) -> list[str]:
         """Every promise that was broken, one sentence each; empty if none was."""
@@ -122,7 +125,10 @@ class Findings:
                 began = started.get(row["stream"], at)
                 session = str(row["session_id"])
                 if not any(strike.explains(session, began, at) for strike in self.strikes):
-                    wrong.append(f"{row['stream']} is unknown, though nothing struck it")
+                    wrong.append(
+                        f"{row['stream']} is unknown, though nothing struck it: "
+                        f"session {session}, from {_time(began)} to {_time(at)}"
+                    )
         return wrong
 
     def table(self) -> str:
@@ -139,6 +145,16 @@ class Findings:
             ("events stored", sum(r["session_sequence"] is not None for r in self.stored)),
             ("events consumed, each once", len(self.consumed)),
             ("strikes", dict(strikes)),
-            ("promises broken", len(self.problems())),
+            ("promises broken", len(problems := self.problems())),
         ]
-        return "\n".join(f"{name:<28} {value}" for name, value in rows)
+        lines = [f"{name:<28} {value}" for name, value in rows]
+        if problems:
+            lines += [
+                *(f"{_time(one.began)} to {_time(one.ended)} {one.name}" for one in self.strikes),
+                *self.warnings,
+            ]
+        return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S.%f")[:-3]
