@@ -66,16 +66,20 @@ class Clients:
 
     async def _send(self, turns: Iterator[object], at_once: int) -> None:
         async def work() -> None:
-            async with httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False) as client:
-                for _ in turns:
-                    number = len(self.sent)
-                    session = self._sessions[number % len(self._sessions)]
-                    sent = Sent(session["sessionId"], f"message-{number}", time.time())
-                    self.sent.append(sent)
-                    await self._until_known(client, session["token"], sent)
-                    sent.ended = time.time()
+            for _ in turns:
+                number = len(self.sent)
+                session = self._sessions[number % len(self._sessions)]
+                sent = Sent(session["sessionId"], f"message-{number}", time.time())
+                self.sent.append(sent)
+                await self._until_known(client, session["token"], sent)
+                sent.ended = time.time()
 
-        async with asyncio.TaskGroup() as group:
+        # One for all: to make one takes long, and whatever is proxied in this process waits for that.
+        limits = httpx.Limits(max_connections=at_once)
+        async with (
+            httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False, limits=limits) as client,
+            asyncio.TaskGroup() as group,
+        ):
             for _ in range(at_once):
                 group.create_task(work())
 

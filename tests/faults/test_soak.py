@@ -20,7 +20,7 @@ from wa_contracts.session_events import SessionStopped
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId(uuid.UUID(int=1))
 MESSAGE = str(uuid.UUID(int=2))
-PLAN = Plan(messages=1200, sessions=12, at_once=12, pause=2.0, seed=7)
+PLAN = Plan(messages=800, sessions=12, at_once=12, pause=2.0, seed=7)
 
 
 @pytest.mark.timeout(400)
