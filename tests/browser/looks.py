@@ -43,8 +43,8 @@ async def examine(
 ) -> None:
     """Check a state of the page in both themes and at both widths, and keep a picture of each.
 
-    It fits its window, and axe finds no violation. The API documentation is the
-    same everywhere and long: axe reads it where `documentation` is asked for.
+    It fits its window, and axe finds no violation. The API documentation is the same everywhere and
+    long: axe reads it where `documentation` is asked for.
     """
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     for scheme in _SCHEMES:

@@ -87,6 +87,9 @@ async def test_every_width_is_enough(operator: Operator, ring: Ring) -> None:
     await operator.row("Sales").get_by_role("link").click()
     await expect(operator.page.locator("#live-state")).to_have_text("Listening")
     await every_width_is_enough(operator, "session")
+    for path in ("/docs", "/docs/events"):
+        await operator.page.goto(path)
+        await every_width_is_enough(operator, path)
 
 
 async def every_width_is_enough(operator: Operator, what: str) -> None:

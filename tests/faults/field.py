@@ -102,16 +102,13 @@ class Field:
 
     def _warnings(self) -> list[str]:
         """The last of each host, with its name. The second host's clock is a minute ahead."""
-        return [
-            f"{name}: {line}"
-            for name in self.ring.processes
-            if name.startswith("host-")
-            for line in [
-                line
-                for line in self.ring.log(name).splitlines()
-                if "[warning" in line or "[error" in line
-            ][-WARNINGS:]
-        ]
+        found = []
+        for name in self.ring.processes:
+            if name.startswith("host-"):
+                lines = self.ring.log(name).splitlines()
+                wrong = [line for line in lines if "[warning" in line or "[error" in line]
+                found += [f"{name}: {line}" for line in wrong[-WARNINGS:]]
+        return found
 
     async def _quiet(self) -> "_Quiet":
         try:

@@ -20,7 +20,7 @@ from wa_contracts.session_events import SessionStopped
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId(uuid.UUID(int=1))
 MESSAGE = str(uuid.UUID(int=2))
-PLAN = Plan(messages=800, sessions=12, at_once=12, pause=2.0, seed=7)
+PLAN = Plan(messages=1200, sessions=12, at_once=12, pause=2.0, seed=7)
 
 
 @pytest.mark.timeout(400)
@@ -113,6 +113,19 @@ def test_a_whole_run_breaks_nothing() -> None:
 def test_each_broken_promise_is_noticed(broken: dict[str, Any], says: str) -> None:
     problems = replace(whole(), **broken).problems()
     assert any(says in problem for problem in problems), problems
+
+
+def test_beside_a_broken_promise_stands_when_what_was_struck_and_what_the_hosts_said() -> None:
+    at = AT.timestamp()
+    findings = replace(
+        whole(),
+        strikes=[Strike("api_killed", at + 1, at + 5, frozenset())],
+        warnings=["host-0: lease_expired"],
+    )
+    assert "lease_expired" not in findings.table()
+    told = replace(findings, recorded=[]).table()
+    assert "03:04:06.000 to 03:04:10.000 api_killed" in told
+    assert told.endswith("host-0: lease_expired")
 
 
 def test_a_confirm_that_never_came_explains_a_message_that_does_not_exist() -> None:

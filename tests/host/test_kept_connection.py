@@ -10,6 +10,9 @@ from tests.deadlines import eventually
 from wa_contracts.runtime.postgres import KeptConnection
 
 PID = "SELECT pg_backend_pid()"
+SLEEPS = (
+    "SELECT true FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%3600%' AND state = 'active'"
+)
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ async def test_one_whose_answer_was_not_waited_for_is_replaced(
     asking = asyncio.create_task(kept.fetch("SELECT pg_sleep(3600)"))
 
     async def sleeps() -> bool:
-        return bool(await pool.fetchval(_SLEEPS, pid))
+        return bool(await pool.fetchval(SLEEPS, pid))
 
     await eventually(sleeps, within=5, what="the statement runs")
     asking.cancel()
@@ -62,8 +65,3 @@ async def test_one_whose_answer_was_not_waited_for_is_replaced(
         await asking
     [[now]] = await kept.fetch(PID)
     assert now != pid
-
-
-_SLEEPS = (
-    "SELECT true FROM pg_stat_activity WHERE pid = $1 AND query LIKE '%3600%' AND state = 'active'"
-)
