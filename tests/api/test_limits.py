@@ -12,7 +12,7 @@ import pytest
 from tests.api.running import RunningApi, running_api
 from tests.api.scripted_host import NUMBER, ScriptedHost
 from tests.deadlines import eventually
-from wa_api import guarded_http, request_body, shared_lookups
+from wa_api import guarded_http, request_body, server, shared_lookups
 from wa_api.guarded_http import HEAD_LIMIT
 from wa_api.request_body import BODY_LIMIT
 from wa_api.settings import Settings
@@ -202,6 +202,19 @@ async def test_a_connection_is_kept_for_who_waits_for_an_answer(
     await wire.say(request + LIVE[:10])  # the next request begins, and does not go on
     assert await wire.answer() == 200
     assert answered.is_set()
+
+
+async def test_an_idle_connection_is_kept_longer_than_clients_keep_theirs(
+    settings: Settings, wires: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert max({"aiohttp": 15, "nginx": 60, "Go": 90}.values()) < server.KEEP_ALIVE_SECONDS
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 0.3)
+    async with running_api(settings) as api:
+        wire = await connect(api, wires)
+        for _ in range(3):
+            await wire.say(f"{LIVE}\r\n")
+            assert await wire.answer() == 200
+        assert await wire.hear() == (None, {})
 
 
 async def test_requests_that_wait(api: RunningApi, host: ScriptedHost, settings: Settings) -> None:

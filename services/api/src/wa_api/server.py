@@ -17,6 +17,11 @@ BACKLOG = 2048
 DRAIN_SECONDS = 8
 STALLED_SECONDS = 60.0
 """A client that takes nothing of its answer for so long is cut off; the kernel sees to it."""
+KEEP_ALIVE_SECONDS = 100
+"""How long a connection stays open between two requests: longer than clients and proxies keep theirs
+(nginx 60, Go 90). Who closes first decides: a request that meets the server's close is lost, and its
+sender can't know whether it was taken.
+"""
 _LOCALHOST = ("127.0.0.1", "::1")
 
 
@@ -89,6 +94,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 forwarded_allow_ips=trusted_proxies,
                 backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )
