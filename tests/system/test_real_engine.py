@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.deadlines import eventually
@@ -298,6 +299,21 @@ async def test_a_receipt_proves_a_send_whose_outcome_was_unknown(world: World) -
     assert message["error"] is None
     await world.contact.read(received.id)
     await world.ring.wait_for_message(answer.json()["id"], "read")
+
+
+async def test_no_ended_process_is_left_behind(world: World) -> None:
+    """The engine starts a shell while it is loaded, and never asks how it ended."""
+    answer = await world.send(type="image", mediaUrl=place(world, "url", "last.png", png()))
+    assert answer.status_code == 200, answer.text
+    host = psutil.Process(world.ring.processes["host-0"].pid)
+
+    async def none_is_left() -> bool:
+        below = host.children(recursive=True)
+        assert worker_of(world.ring, world.id) in [process.pid for process in below]
+        assert not [p for p in below if p.status() == psutil.STATUS_ZOMBIE]
+        return True
+
+    await eventually(none_is_left, within=10, what="no zombie is below the host")
 
 
 async def test_unlinked_by_the_phone_is_logged_out_and_refuses(world: World) -> None:

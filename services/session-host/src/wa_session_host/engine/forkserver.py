@@ -44,7 +44,7 @@ def preload() -> None:
 
 def serve(control: socket.socket) -> None:
     """Fork a process for every descriptor received; return at the end of the stream."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps, for our children too
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host ends us by closing the socket
     while True:
         message, ancillary, _, _ = control.recvmsg(ORDER.size, socket.CMSG_SPACE(4))
@@ -67,7 +67,6 @@ def _become(kind: bytes, descriptor: int) -> None:
 
     status = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.environ.pop("SPHINX", None)
         work = decoder.main if kind == DECODER else worker.main
         status = work(socket.socket(fileno=descriptor))
