@@ -87,6 +87,35 @@ async def test_after_several_appends_in_one_statement_the_next_ones_gather(
     assert statements[4:] == [1, 1], "one that comes alone waits for nobody"
 
 
+async def test_a_statement_that_is_full_waits_for_no_more(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "LONGEST_PAUSE_SECONDS", 60)
+    monkeypatch.setattr(group_commit, "BATCH", 2)
+    statements: list[str] = []
+    first_ended = asyncio.Event()
+    fetch = KeptConnection.fetch
+
+    async def slow_at_first(connection: KeptConnection, query: str, *arguments: Any) -> Any:
+        statements.append(query)
+        found = await fetch(connection, query, *arguments)
+        if len(statements) == 1:
+            await asyncio.sleep(2)  # a pause would be as long
+            first_ended.set()
+        return found
+
+    monkeypatch.setattr(KeptConnection, "fetch", slow_at_first)
+    session_id = SessionId(uuid4())
+    ids = [MessageId(uuid4()) for _ in range(4)]
+    futures = [
+        owner.writer.append(owner.of(session_id, message_stream(one), 0, queued(one)))
+        for one in ids
+    ]
+    await first_ended.wait()
+    await asyncio.wait_for(asyncio.gather(*futures), 1.5)
+    assert len(statements) == 2
+
+
 async def test_one_conflict_harms_no_other_append_of_the_same_commit(owner: Owner) -> None:
     session_id = SessionId(uuid4())
     ids = [MessageId(uuid4()) for _ in range(5)]
