@@ -13,6 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from tests.bench import (
     backlog,
     growth,
@@ -78,6 +80,7 @@ def main() -> int:
     if unknown := set(asked.measures) - set(MEASURES):
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")
     random.seed(asked.seed)
+    load_before = psutil.getloadavg()[0]
     figures, failed = asyncio.run(
         measure(
             asked.measures or list(MEASURES),
@@ -85,7 +88,7 @@ def main() -> int:
             traffic_seconds=asked.traffic_seconds,
         )
     )
-    path = write(figures, asked.folder, seed=asked.seed, short=asked.short)
+    path = write(figures, asked.folder, seed=asked.seed, short=asked.short, load_before=load_before)
     print(f"\n{table(figures)}\n\nWritten: {path} and {path.with_suffix('.svg')}")
     return 1 if failed else 0
 

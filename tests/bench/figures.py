@@ -55,8 +55,13 @@ def _shown(one: Figure) -> str:
     return f"{number} {one.unit}".strip()
 
 
-def write(figures: Sequence[Figure], folder: Path, *, seed: int, short: bool) -> Path:
-    """Write `bench.json` and `bench.svg`; the path of the first."""
+def write(
+    figures: Sequence[Figure], folder: Path, *, seed: int, short: bool, load_before: float
+) -> Path:
+    """Write `bench.json` and `bench.svg`; the path of the first.
+
+    `load_before` is the machine's load average over the minute before anything was measured.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "measuredAt": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,7 +72,7 @@ def write(figures: Sequence[Figure], folder: Path, *, seed: int, short: bool) ->
             "python": platform.python_version(),
             "cores": psutil.cpu_count(),
             "memoryMegabytes": psutil.virtual_memory().total // 1_000_000,
-            "loadBefore": psutil.getloadavg()[2],
+            "loadBefore": load_before,
         },
         "versions": {name: version(name) for name in PACKAGES},
         "figures": [asdict(one) | {"met": one.is_met} for one in figures],

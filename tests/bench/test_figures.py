@@ -37,12 +37,14 @@ def test_the_table_has_a_line_for_each() -> None:
 
 
 def test_the_record_has_all_figures_and_what_they_were_measured_on(tmp_path: Path) -> None:
-    path = write([REACHED, TOO_MUCH, TOLD], tmp_path / "made", seed=7, short=True)
+    figures = [REACHED, TOO_MUCH, TOLD]
+    path = write(figures, tmp_path / "made", seed=7, short=True, load_before=0.25)
     record = json.loads(path.read_text())
     assert [one["met"] for one in record["figures"]] == [True, False, None]
     assert record["figures"][0]["rounds"] == [0.7, 0.75, 0.9]
     assert (record["seed"], record["short"]) == (7, True)
     assert record["machine"]["cores"] > 0
+    assert record["machine"]["loadBefore"] == 0.25
     assert record["versions"]["asyncpg"]
     assert "memory" in path.with_suffix(".svg").read_text()
     assert "threads" not in path.with_suffix(".svg").read_text()
