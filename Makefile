@@ -12,7 +12,7 @@ LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   $(foreach member,wa-contracts wa-api wa-session-host,--no-emit-package $(member))
 
-.PHONY: help setup run demo test check sbom soak bench lock doctor clean
+.PHONY: help setup run demo test check types rules sbom soak bench lock doctor clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,9 +30,14 @@ test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## Format, lint, types, import rules, dependencies, what deploy/ would deploy, the published contract, no machine's names
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types rules
+
+types: $(READY)
+	@$(BIN)/mypy $(SOURCES)
+
+rules: $(READY)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
-	@$(BIN)/mypy $(SOURCES)
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m deploy.local.provenance
 	@for member in $(MEMBERS); do (cd $$member && "$(CURDIR)/$(BIN)/deptry" src) || exit 1; done
