@@ -8,6 +8,7 @@ import pytest
 
 from tests.deadlines import eventually
 from wa_contracts.runtime.postgres import KeptConnection
+from wa_session_host.group_commit import DATABASE_AWAY
 
 PID = "SELECT pg_backend_pid()"
 SLEEPS = (
@@ -41,7 +42,7 @@ async def test_one_that_broke_while_nothing_was_asked_is_replaced(
     async def is_another() -> bool:
         try:
             [[now]] = await kept.fetch(PID)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except DATABASE_AWAY:
             return False  # asked before the news of its end had come
         found.append(now)
         return True

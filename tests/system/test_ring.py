@@ -8,6 +8,12 @@ UNKNOWN_TO = "919876540002"
 """The simulated engine gets no ack for what goes there."""
 
 
+async def test_a_healthy_start_misses_nothing(ring: Ring) -> None:
+    for name in ring.processes:
+        for word in ("warning", "error", "away"):
+            assert word not in ring.log(name), name
+
+
 async def test_a_message_goes_round(ring: Ring) -> None:
     session = await ring.create_session("Sales")
     await ring.wait_for_status(session["sessionId"], "working")

@@ -90,6 +90,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(engines.close)
         health.watch_workers(lambda: engines.worker_pids)
         await engines.prepare()
+        await publishing.attempted(CONNECT_SECONDS)  # or the first heartbeat misses the broker
         clock = DatabaseClock()
         supervisor = Supervisor(
             settings.host_id,
