@@ -88,10 +88,11 @@ class GroupCommitWriter:
     """Appends to streams; what gathered while the last commit ran becomes one statement.
 
     An append that comes alone is written at once; after several in one statement the next waits as
-    long as that took, LONGEST_PAUSE_SECONDS at most, unless it is full already. An append belongs to the trace in which it was
-    called for, and so do its events from then on. One that fails among others is tried alone, so that
-    it harms no other. When the database is away the same rows are tried again until they are in or the
-    lease is gone; rows that a commit with a lost answer had stored are found again by their ids.
+    long as that took, LONGEST_PAUSE_SECONDS at most, unless it is full already. An append belongs to
+    the trace in which it was called for, and so do its events from then on. One that fails among
+    others is tried alone, so that it harms no other. When the database is away the same rows are tried
+    again until they are in or the lease is gone; rows that a commit with a lost answer had stored are
+    found again by their ids.
     """
 
     def __init__(
