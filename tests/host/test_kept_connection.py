@@ -7,8 +7,7 @@ import asyncpg
 import pytest
 
 from tests.deadlines import eventually
-from wa_contracts.runtime.postgres import KeptConnection
-from wa_session_host.group_commit import DATABASE_AWAY
+from wa_contracts.runtime.postgres import DATABASE_AWAY, KeptConnection
 
 PID = "SELECT pg_backend_pid()"
 SLEEPS = (

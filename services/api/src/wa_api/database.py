@@ -7,7 +7,7 @@ from typing import Any, Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from wa_contracts.runtime.postgres import KeptConnection, keep_as_it_is
+from wa_contracts.runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -15,17 +15,13 @@ ACQUIRE_SECONDS = 3.0
 COMMAND_SECONDS = 10.0
 
 AWAY = (
-    OSError,  # includes TimeoutError
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,  # shutting down, crashed, starting up
+    *DATABASE_AWAY,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.UndefinedTableError,  # not migrated yet
-    asyncpg.InternalClientError,  # a connection that breaks while it is used anew
 )
-"""What asyncpg raises while the database is away, going away, coming back or not set up."""
+"""What asyncpg raises while the database is away, full or not set up."""
 
 
 _OPTIONS: Any = {

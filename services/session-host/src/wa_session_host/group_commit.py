@@ -11,7 +11,7 @@ import structlog
 from opentelemetry.context import Context, get_current
 
 from wa_contracts.ids import EventId, SessionId, new_id
-from wa_contracts.runtime.postgres import KeptConnection
+from wa_contracts.runtime.postgres import DATABASE_AWAY, KeptConnection
 from wa_contracts.runtime.traces import shared_step, traceparent
 from wa_session_host.stored_event import (
     INTERNAL_EVENTS,
@@ -24,16 +24,6 @@ from wa_session_host.stored_event import (
 
 log = structlog.get_logger()
 
-DATABASE_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that breaks while it is used anew
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
-)
-"""What asyncpg raises while the database is away, going away or coming back."""
 BATCH = 500
 """Appends to a statement at most: while it runs, the leases that it checks cannot be renewed."""
 FIRST_RETRY_SECONDS = 0.02

@@ -24,8 +24,8 @@ from wa_contracts.replies import ErrorDetail, Reply
 from wa_contracts.runtime.deliveries import Delivery
 from wa_contracts.runtime.fault_points import FaultPoint, are_set, reach
 from wa_contracts.runtime.losses import ConnectionLost
+from wa_contracts.runtime.postgres import DATABASE_AWAY
 from wa_contracts.runtime.traces import step
-from wa_session_host.group_commit import DATABASE_AWAY
 from wa_session_host.media_commands import MediaCommands
 from wa_session_host.message_commands import MessageCommands
 from wa_session_host.partition import Partition

@@ -15,14 +15,14 @@ from wa_contracts.runtime.channel_writer import ChannelWriter
 from wa_contracts.runtime.logs import configure_logs
 from wa_contracts.runtime.memory import tune_collector
 from wa_contracts.runtime.migrations import migrate
-from wa_contracts.runtime.postgres import KeptConnection, keep_as_it_is
+from wa_contracts.runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
 from wa_contracts.runtime.traces import configure_traces
 from wa_session_host.database_clock import DatabaseClock
 from wa_session_host.engine.simulated import Script, SimulatedEngines
 from wa_session_host.engine.simulated_server import SimulatedServer
 from wa_session_host.engine.workers import WorkerEngines
 from wa_session_host.event_store import EventStore
-from wa_session_host.group_commit import DATABASE_AWAY, GroupCommitWriter
+from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.health import Health
 from wa_session_host.leases import Leases
 from wa_session_host.media import MediaFetcher

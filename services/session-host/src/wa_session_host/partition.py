@@ -13,13 +13,14 @@ import structlog
 from wa_contracts.heartbeat import SessionPace
 from wa_contracts.ids import SessionId
 from wa_contracts.message_events import MessageQueued
+from wa_contracts.runtime.postgres import DATABASE_AWAY
 from wa_contracts.runtime.traces import within
 from wa_session_host.domain import message as message_domain
 from wa_session_host.domain import session as session_domain
 from wa_session_host.engine.port import Engines
 from wa_session_host.event_store import ENDS, EventStore, Mark
 from wa_session_host.folding import message_state, session_state
-from wa_session_host.group_commit import DATABASE_AWAY, GroupCommitWriter
+from wa_session_host.group_commit import GroupCommitWriter
 from wa_session_host.leases import Claim
 from wa_session_host.media import MediaFetcher
 from wa_session_host.media_delivery import MediaDelivery

@@ -14,9 +14,9 @@ from wa_contracts.runtime.channel_writer import ChannelWriter
 from wa_contracts.runtime.deliveries import cancel, consume
 from wa_contracts.runtime.fault_points import FaultPoint, reach
 from wa_contracts.runtime.losses import ConnectionLost
+from wa_contracts.runtime.postgres import DATABASE_AWAY
 from wa_contracts.topology import command_queue
 from wa_session_host.event_store import Mark
-from wa_session_host.group_commit import DATABASE_AWAY
 from wa_session_host.intake import Intake
 from wa_session_host.leases import MARGIN_SECONDS, Claim, Leases
 from wa_session_host.outbox import NotConfirmed

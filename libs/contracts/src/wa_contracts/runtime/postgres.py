@@ -5,6 +5,16 @@ from typing import Any
 
 import asyncpg
 
+DATABASE_AWAY = (
+    OSError,  # includes TimeoutError
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that breaks while it is used anew
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, crashed, starting up
+    asyncpg.TooManyConnectionsError,
+)
+"""What asyncpg raises while the database is away, going away or coming back."""
+
 
 async def keep_as_it_is(_: object) -> None:
     """A pool's `reset` without a round trip, for services that change nothing of a connection.
