@@ -44,10 +44,10 @@ from wa_contracts.session_events import (
     SessionStopped,
 )
 from wa_contracts.topology import (
+    BUNDLES,
     EVENTS,
     HEARTBEATS,
     PARTITIONS,
-    PROJECTOR,
     command_queue,
     event_key,
 )
@@ -118,11 +118,10 @@ class ScriptedHost:
         )
 
     async def publish(self, envelope: Envelope, *, reply_to: str | None = None) -> None:
-        """Publish an event, with a copy to who waits for it, and put it into the projector's queue."""
+        """Publish an event, with a copy to who waits for it, and a bundle of it."""
         bundle = frame_bundle([(envelope.session_sequence - 1, encode(envelope), None)])
-        await self._channel.default_exchange.publish(
-            aio_pika.Message(bundle, type=BUNDLE), PROJECTOR
-        )
+        bundles = await self._channel.get_exchange(BUNDLES, ensure=False)
+        await bundles.publish(aio_pika.Message(bundle, type=BUNDLE), "")
         message = aio_pika.Message(
             encode(envelope),
             type=envelope.type,

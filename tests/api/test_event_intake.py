@@ -50,6 +50,12 @@ def _bundle(first: int, *, odd: bool = False) -> Mock:
     return Mock(type=BUNDLE, body=body, traceparent=None)
 
 
+def new_intake(writer: Any, prefetch: int = 1000) -> EventIntake:
+    """One that nothing is delivered to yet."""
+    metrics = ProjectorMetrics(CollectorRegistry())
+    return EventIntake(writer=writer, metrics=metrics, prefetch=prefetch)
+
+
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The messages that were read so far."""
@@ -65,7 +71,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 async def test_the_next_batch_is_read_while_one_is_written(reads: list[Any]) -> None:
     writer: Any = SlowWriter()
-    intake = EventIntake(writer=writer, metrics=ProjectorMetrics(CollectorRegistry()))
+    intake = new_intake(writer)
     for at in range(20):
         intake.take(_bundle(1 + at * OF_A_BUNDLE))
     assert len(reads) == AHEAD // OF_A_BUNDLE
@@ -80,7 +86,7 @@ async def test_the_next_batch_is_read_while_one_is_written(reads: list[Any]) -> 
 
 async def test_one_batch_is_read_ahead_and_all_comes_in_order(reads: list[Any]) -> None:
     writer: Any = SlowWriter()
-    intake = EventIntake(writer=writer, metrics=ProjectorMetrics(CollectorRegistry()))
+    intake = new_intake(writer)
     messages = [_bundle(1 + at * OF_A_BUNDLE, odd=at == 9) for at in range(40)]
     running = asyncio.create_task(intake.run())
     try:
@@ -101,3 +107,25 @@ async def test_one_batch_is_read_ahead_and_all_comes_in_order(reads: list[Any]) 
     assert max(writer.batches) < BATCH + OF_A_BUNDLE
     assert [at for at, one in enumerate(messages) if one.reject.call_count] == [9]
     assert messages[-1].ack.call_args.kwargs == {"multiple": True}
+
+
+async def test_a_queue_that_delivers_its_prefetch_is_not_kept_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With one event a message and the pause after each batch, a prefetch of 20 capped the rate."""
+    monkeypatch.setattr("wa_api.event_intake.GATHER_SECONDS", 3600)
+    writer: Any = SlowWriter()
+    writer.may.set()
+    intake = new_intake(writer, prefetch=3)
+    running = asyncio.create_task(intake.run())
+    try:
+        intake.take(_bundle(1))
+        await eventually(lambda: len(writer.batches) == 1, within=10, what="the first one")
+        last = [_bundle(1 + at * OF_A_BUNDLE) for at in (1, 2, 3)]
+        for message in last[:2]:
+            intake.take(message)
+        intake.take(last[2])
+        await eventually(lambda: last[2].ack.call_count == 1, within=10, what="all three")
+        assert writer.batches == [OF_A_BUNDLE, 3 * OF_A_BUNDLE]
+    finally:
+        running.cancel()

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_api.projection_order import Arrival, Order
+from wa_api.projection_order import Arrival, EarlyArrivals, Order
 from wa_api.projections.checkpoints import Checkpoint
 from wa_contracts.examples import EXAMPLES
 
@@ -17,6 +17,14 @@ def arrival(sequence: int, predecessor: int | None = None) -> Arrival:
     """An event of the session that cannot be read: only its place matters here."""
     before = sequence - 1 if predecessor is None else predecessor
     return Arrival(SESSION, sequence, before, None)
+
+
+JSON = "{}"
+
+
+def published(sequence: int) -> Arrival:
+    """The same, as hosts publish it when it happens."""
+    return arrival(sequence)._replace(json=JSON)
 
 
 def order(at: Checkpoint) -> Order:
@@ -91,6 +99,60 @@ def test_a_replay_in_any_order_ends_with_all_that_is_stored(
     now = order(Checkpoint())
     assert due(now, shuffled) == sequences
     assert now.checkpoints[SESSION].applied == sequences[-1]
+
+
+def test_what_came_early_is_due_in_the_batch_that_closes_the_gap() -> None:
+    early = EarlyArrivals()
+    first = Order({SESSION: Checkpoint()}, early)
+    assert due(first, [published(3), published(4)]) == []
+    assert first.ahead == 2
+    first.keep_early()
+    second = Order({SESSION: Checkpoint(0, 4)}, early)
+    assert due(second, [published(1), published(2)]) == [1, 2, 3, 4]
+    assert second.ahead == 0
+    second.keep_early()
+    assert early.of(SESSION) == {}
+
+
+def test_what_came_early_and_is_known_meanwhile_is_passed_over() -> None:
+    early = EarlyArrivals()
+    early.keep(SESSION, {3: published(3), 6: published(6)})
+    now = Order({SESSION: Checkpoint(4, 6)}, early)
+    assert due(now, [published(5)]) == [5, 6]
+
+
+def test_a_batch_that_was_not_stored_keeps_what_came_early() -> None:
+    early = EarlyArrivals()
+    early.keep(SESSION, {2: published(2)})
+    lost = Order({SESSION: Checkpoint()}, early)
+    assert due(lost, [published(1)]) == [1, 2]
+    assert set(early.of(SESSION)) == {2}
+
+
+def test_of_what_came_early_the_newest_is_kept_up_to_a_size() -> None:
+    early = EarlyArrivals(limit=3 * len(JSON))
+    other = UUID(int=2)
+    early.keep(SESSION, {2: published(2), 3: published(3)})
+    early.keep(other, {7: published(7)._replace(session_id=other)})
+    early.keep(SESSION, {**early.of(SESSION), 4: published(4)})
+    assert set(early.of(SESSION)) == {3, 4}
+    assert set(early.of(other)) == {7}
+    early.keep(SESSION, {9: arrival(9)})
+    assert early.of(SESSION) == {}, "its size is not known"
+
+
+@given(st.data())
+def test_batches_in_any_order_end_with_all_that_is_stored(data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations([published(n) for n in range(1, 13)]))
+    early, checkpoint, projected = EarlyArrivals(), Checkpoint(), []
+    while shuffled:
+        size = data.draw(st.integers(1, len(shuffled)))
+        batch, shuffled = shuffled[:size], shuffled[size:]
+        now = Order({SESSION: checkpoint}, early)
+        projected += due(now, batch)
+        now.keep_early()
+        checkpoint = now.checkpoints[SESSION]
+    assert projected == list(range(1, 13))
 
 
 def test_sessions_do_not_wait_for_each_other() -> None:

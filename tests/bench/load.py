@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, repeat
 from statistics import median
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import psutil
@@ -69,6 +69,27 @@ async def run(callers: Sequence[Caller], requests: int, *, clients: int | None =
             for own in owns:
                 group.create_task(call(client, own))
         return Run(time.perf_counter() - began, latencies)
+
+
+async def post_at_pace(callers: Sequence[Caller], per_second: float) -> NoReturn:
+    """Let the callers post in turn, so many a second in all, until cancelled.
+
+    A post that is due while others are slow is made all the same. AssertionError as `run`.
+    """
+
+    async def post(client: aiohttp.ClientSession, caller: Caller) -> None:
+        async with client.post(caller.url, json=caller.body, headers=caller.headers) as answer:
+            text = await answer.read()
+            assert answer.status == caller.status, (answer.status, text)
+
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as client, asyncio.TaskGroup() as group:
+        for number, caller in enumerate(cycle(callers)):
+            await asyncio.sleep(began + number / per_second - loop.time())
+            group.create_task(post(client, caller))
+    raise AssertionError("unreachable")
 
 
 class Processor:

@@ -1,5 +1,6 @@
 """How quickly a rebuild makes the projections from stored events, and in how much memory."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -7,11 +8,16 @@ import asyncpg
 
 from deploy.local.databases import Databases
 from tests.bench.figures import Figure
-from tests.bench.installation import Servers
+from tests.bench.installation import SIMULATED, Servers
+from tests.bench.load import post_at_pace
 from tests.bench.memory import watched_memory
-from tests.bench.stored import RELAYED, store_sessions
+from tests.bench.sends import ASYNC, send_through
+from tests.bench.stored import RELAYED, start_host, store_sessions
+from tests.deadlines import eventually
+from tests.system.ring import Ring
 
 SESSIONS = 50
+REPLAY_SECONDS = 600
 PUBLIC = 3
 """Of a message's events: queued, sent, delivered; one more, the send's start, is internal."""
 
@@ -41,6 +47,8 @@ FROM event ORDER BY nth, session_id, version
 """
 SEQUENCES = "SELECT session_id, max(session_sequence) FROM events GROUP BY session_id"
 DELIVERED = "SELECT count(*) FROM messages WHERE status = 'delivered'"
+LIVE_PER_SECOND = 150
+"""Messages; each is two public events here."""
 APPLIED = """
 UPDATE checkpoints SET applied_sequence = $2, seen_sequence = $2 WHERE session_id = $1
 """
@@ -63,9 +71,46 @@ async def measure(servers: Servers) -> Sequence[Figure]:
         assert await connection.fetchval(DELIVERED) == messages
         await connection.close()
     return [
+        *await _under_traffic(servers),
         Figure("rebuild", messages * PUBLIC / seconds, "events/s", target=5000),
         *(figure for course in courses for figure in course.figures("rebuild")),
     ]
+
+
+async def _under_traffic(servers: Servers) -> Sequence[Figure]:
+    """Seconds from the end of the replay to the end of the process while events arrive."""
+    messages = (10_000 if servers.short else 300_000) // PUBLIC
+    async with servers.ring(hosts=0, environment=SIMULATED | {"LOG_LEVEL": "INFO"}) as ring:
+        sessions = await store_sessions(ring.databases, SESSIONS)
+        await fill(ring.databases, messages)
+        await start_host(ring, SESSIONS)
+        callers = [send_through(ring, one.token, ASYNC, 202) for one in sessions]
+        async with asyncio.TaskGroup() as group:
+            traffic = group.create_task(post_at_pace(callers, LIVE_PER_SECOND))
+            replayed_at, ended_at = await _rebuilt(ring)
+            traffic.cancel()
+    return [
+        Figure(
+            f"rebuild while {2 * LIVE_PER_SECOND} events/s arrive: after the replay",
+            ended_at - replayed_at,
+            "s",
+            target=10,
+            better="less",
+        )
+    ]
+
+
+async def _rebuilt(ring: Ring) -> tuple[float, float]:
+    """When the replay of a rebuild ended, and when the process did."""
+    rebuild = ring.start_rebuild()
+
+    def replayed() -> bool:
+        return "rebuild_replayed" in ring.log("rebuild")
+
+    await eventually(replayed, within=REPLAY_SECONDS, what="all is replayed")
+    replayed_at = time.monotonic()
+    assert await rebuild.wait() == 0, rebuild.last_words(40)
+    return replayed_at, time.monotonic()
 
 
 async def fill(store: Databases, messages: int) -> None:

@@ -8,9 +8,9 @@ import pytest
 from tests.deadlines import eventually
 from wa_contracts.bundle import BUNDLE
 from wa_contracts.codec import decode_bundle
-from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, Confirm, Properties
+from wa_contracts.runtime.channel_writer import Confirm, Properties
 from wa_contracts.runtime.losses import ConnectionLost
-from wa_contracts.topology import PROJECTOR
+from wa_contracts.topology import BUNDLES
 from wa_session_host import bundler
 from wa_session_host.bundler import Bundler
 
@@ -25,7 +25,7 @@ class _Writer:
         self.confirms: list[Confirm] = []
 
     def publish(self, body: bytes, properties: Properties, *, exchange: str, key: str) -> Confirm:
-        assert (properties.message_type, exchange, key) == (BUNDLE, DEFAULT_EXCHANGE, PROJECTOR)
+        assert (properties.message_type, exchange, key) == (BUNDLE, BUNDLES, "")
         assert properties.delivery_mode == 2
         self.bodies.append(body)
         self.confirms.append(asyncio.get_running_loop().create_future())

@@ -26,6 +26,7 @@ from tests.system.test_dead_letters import publish
 from wa_api.broker_setup import CannotSetUpBroker, set_up_broker
 from wa_contracts.amqp import declare_topology
 from wa_contracts.topology import (
+    BUNDLES,
     COMMANDS,
     DEAD_LETTERS,
     EVENT_LOG,
@@ -195,6 +196,7 @@ BOTH = frozenset({"api", "session_host"})
 MAY: list[tuple[Deed, str, frozenset[str]]] = [
     (_publishes, COMMANDS, frozenset({"api"})),
     (_publishes, EVENTS, frozenset({"session_host"})),
+    (_publishes, BUNDLES, frozenset({"session_host"})),
     (_publishes, HEARTBEATS, frozenset({"session_host"})),
     (_publishes, DEAD_LETTERS, frozenset()),
     (_publishes, "", BOTH),
@@ -206,6 +208,7 @@ MAY: list[tuple[Deed, str, frozenset[str]]] = [
     (_consumes, EVENT_LOG, frozenset()),
     (_consumes, "their.queue", frozenset()),
     (_binds, EVENTS, frozenset({"api"})),
+    (_binds, BUNDLES, frozenset({"api"})),
     (_binds, HEARTBEATS, frozenset({"api"})),
     (_binds, COMMANDS, frozenset()),
     (_declares, "wa.rebuild.x", frozenset({"api"})),

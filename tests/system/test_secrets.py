@@ -25,6 +25,7 @@ from tests.system.test_dead_letters import publish, unstorable_send
 from tests.webhooks.receiver import Receiver, answers, running_receiver
 from wa_contracts.ids import SessionId
 from wa_contracts.topology import (
+    BUNDLES,
     COMMANDS,
     DEAD_LETTERS,
     EVENTS,
@@ -99,7 +100,7 @@ async def tapped(ring: Ring, written: Written) -> AsyncIterator[None]:
         channel = await connection.channel()
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(EVENTS, "#")
-        for exchange in (HEARTBEATS, DEAD_LETTERS):
+        for exchange in (BUNDLES, HEARTBEATS, DEAD_LETTERS):
             await queue.bind(exchange, "")
         for partition in range(PARTITIONS):
             await queue.bind(COMMANDS, command_key(partition))

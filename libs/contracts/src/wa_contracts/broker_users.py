@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wa_contracts.topology import (
+    BUNDLES,
     COMMANDS,
     DEAD_LETTERS,
     EVENTS,
@@ -49,12 +50,13 @@ API = BrokerUser(
     name="wa_api",
     configure=_OWN_QUEUES,
     write=(_literally(COMMANDS), r"amq\.default", *_OWN_QUEUES),
-    read=tuple(map(_literally, (EVENTS, HEARTBEATS, PROJECTOR, DEAD_LETTERS))) + _OWN_QUEUES,
+    read=tuple(map(_literally, (EVENTS, BUNDLES, HEARTBEATS, PROJECTOR, DEAD_LETTERS)))
+    + _OWN_QUEUES,
 )
 SESSION_HOST = BrokerUser(
     name="wa_session_host",
     configure=(),
-    write=(_literally(EVENTS), _literally(HEARTBEATS), r"amq\.default"),
+    write=(*map(_literally, (EVENTS, BUNDLES, HEARTBEATS)), r"amq\.default"),
     read=(rf"{_literally(COMMANDS)}\.p[0-9]+",),
 )
 

@@ -2,7 +2,7 @@
 
 commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition
 events     wa.events (topic)     v1.<sessionId>.<event> → wa.events.log, consumers
-           (no exchange)         the same events in bundles → wa.projector
+bundles    wa.bundles (fanout)   the same events in bundles → wa.projector, running rebuilds
 replies    wa.events             reply.<api instance> → an exclusive queue per api process
 heartbeats wa.heartbeats (fanout) → an exclusive queue per api process
 failures   wa.dead-letters (fanout) → wa.dead-letters
@@ -23,6 +23,7 @@ LOG_MAX_BYTES = 2_000_000_000
 
 COMMANDS = "wa.commands"
 EVENTS = "wa.events"
+BUNDLES = "wa.bundles"
 HEARTBEATS = "wa.heartbeats"
 DEAD_LETTERS = "wa.dead-letters"
 PROJECTOR = "wa.projector"
@@ -76,6 +77,7 @@ def reply_key(instance: str) -> str:
 EXCHANGES = (
     Exchange(COMMANDS, "direct"),
     Exchange(EVENTS, "topic"),
+    Exchange(BUNDLES, "fanout"),
     Exchange(HEARTBEATS, "fanout"),
     Exchange(DEAD_LETTERS, "fanout"),
 )
@@ -94,7 +96,7 @@ QUEUES = (
         Queue(command_queue(p), _DEAD_LETTERING, ((COMMANDS, command_key(p)),))
         for p in range(PARTITIONS)
     ),
-    Queue(PROJECTOR, _DEAD_LETTERING),  # hosts put bundles of events here themselves
+    Queue(PROJECTOR, _DEAD_LETTERING, ((BUNDLES, ""),)),
     Queue(
         EVENT_LOG,
         {"x-queue-type": "stream", "x-max-age": LOG_MAX_AGE, "x-max-length-bytes": LOG_MAX_BYTES},

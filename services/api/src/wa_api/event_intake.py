@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -26,7 +27,8 @@ BATCH = 1000
 AHEAD = BATCH
 """Events that are read while the batch before is being written: the next batch, at some 3 KB each."""
 GATHER_SECONDS = 0.1
-"""Between two batches, unless the next one is full: what it costs depends on batches, not on events."""
+"""Between two batches, unless the next one is full or the queue may deliver no more: what it costs
+depends on batches, not on events."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
 
@@ -46,20 +48,26 @@ class EventIntake:
         *,
         writer: ProjectionWriter,
         metrics: ProjectorMetrics,
+        prefetch: int,
         on_ahead: Callable[[], None] = lambda: None,
         on_marker: Callable[[Delivery], None] = _nothing,
     ) -> None:
-        """`on_ahead`: there is a gap; `on_marker`: all that came before this message is written."""
+        """`prefetch`: messages that the queue delivers before the first of them is acknowledged.
+
+        `on_ahead`: there is a gap; `on_marker`: all that came before this message is written.
+        """
         self._writer = writer
         self._metrics = metrics
+        self._prefetch = prefetch
         self._on_ahead = on_ahead
         self._on_marker = on_marker
         self._unread: deque[Delivery] = deque()
         self._arrived: asyncio.Queue[EventMessage] = asyncio.Queue()
         self._waiting = 0
-        self._written_at = 0.0
+        self._written_at = float("-inf")
         self._going = asyncio.Event()
         self._going.set()
+        self._full = asyncio.Event()
         self.applied = 0
 
     def take(self, message: Delivery) -> None:
@@ -68,6 +76,13 @@ class EventIntake:
             self._unread.append(message)
         else:
             self._read(message)
+        if self._is_full():
+            self._full.set()
+
+    def _is_full(self) -> bool:
+        """Whether waiting for more brings nothing to the next batch."""
+        held = len(self._unread) + self._arrived.qsize() + 1  # with the first of the batch
+        return bool(self._unread) or self._waiting >= BATCH or held >= self._prefetch
 
     def _read(self, message: Delivery) -> None:
         delivery = read_message(message)
@@ -106,11 +121,9 @@ class EventIntake:
 
     async def _gathered(self) -> list[EventMessage]:
         batch = [await self._arrived.get()]
+        await self._until_full(self._written_at + GATHER_SECONDS)
         events = len(batch[0].arrivals)
         self._waiting -= events
-        pause = self._written_at + GATHER_SECONDS - asyncio.get_running_loop().time()
-        if pause > 0 and not self._unread and events + self._waiting < BATCH:
-            await asyncio.sleep(pause)
         while events < BATCH and len(batch) < BATCH:
             if self._arrived.empty():
                 if not self._unread:
@@ -120,6 +133,14 @@ class EventIntake:
             self._waiting -= len(batch[-1].arrivals)
             events += len(batch[-1].arrivals)
         return batch
+
+    async def _until_full(self, deadline: float) -> None:
+        self._full.clear()
+        if self._is_full() or deadline <= asyncio.get_running_loop().time():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await self._full.wait()
 
     async def _project(self, batch: list[EventMessage]) -> None:
         batch = await self._written(batch)

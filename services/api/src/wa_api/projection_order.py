@@ -1,5 +1,6 @@
 """Which events are due: each session's in the order of its sequence, each once."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -31,27 +32,80 @@ class Arrival(NamedTuple):
         return cls(event.session_id, sequence, before, event)
 
 
+EARLY_BYTES = 4 * 1024 * 1024
+"""JSON of the early arrivals that are kept; read, they take about five times as much."""
+
+
+class EarlyArrivals:
+    """Arrivals behind a gap, by session and sequence. Keeps the newest, up to a number of bytes.
+
+    A replay that closes the gap of a busy session ends before live events that came meanwhile.
+    Without these, each replay would leave the next gap. An arrival that is not kept arrives again
+    with the next replay. One without its JSON has no known size and is not kept.
+    """
+
+    def __init__(self, limit: int = EARLY_BYTES) -> None:
+        """`limit`: bytes of JSON."""
+        self._room = limit
+        self._sessions: dict[UUID, dict[int, Arrival]] = {}
+        self._oldest_first: deque[Arrival] = deque()
+
+    def of(self, session_id: UUID) -> Mapping[int, Arrival]:
+        """The session's early arrivals by their sequence."""
+        return self._sessions.get(session_id, {})
+
+    def keep(self, session_id: UUID, early: Mapping[int, Arrival]) -> None:
+        """Replace the session's early arrivals by these."""
+        before = self._sessions.pop(session_id, {})
+        kept = {sequence: one for sequence, one in early.items() if one.json is not None}
+        if kept:
+            self._sessions[session_id] = kept
+        for sequence, one in kept.items():
+            if before.get(sequence) is not one:
+                self._oldest_first.append(one)
+                self._room -= len(one.json or "")
+        while self._room < 0:
+            self._drop(self._oldest_first.popleft())
+
+    def _drop(self, oldest: Arrival) -> None:
+        self._room += len(oldest.json or "")
+        of_session = self._sessions.get(oldest.session_id, {})
+        if of_session.get(oldest.sequence) is oldest:
+            del of_session[oldest.sequence]
+            if not of_session:
+                del self._sessions[oldest.session_id]
+
+
 class _Progress:
     """A session in this batch: where it stands, what is to be projected, what came too early."""
 
     __slots__ = ("at", "early", "projects")
 
-    def __init__(self, at: Checkpoint) -> None:
+    def __init__(self, at: Checkpoint, early: Mapping[int, Arrival]) -> None:
         self.at = at
         self.projects: list[Envelope] = []
-        self.early: dict[int, Arrival] = {}
+        self.early = dict(early)
 
 
 class Order:
     """Decides, by the checkpoints, which arrivals are due; moves the checkpoints on."""
 
-    def __init__(self, start: Mapping[UUID, Checkpoint]) -> None:
-        """`start` has the checkpoints of all sessions that events arrive of."""
+    def __init__(
+        self, start: Mapping[UUID, Checkpoint], early: EarlyArrivals | None = None
+    ) -> None:
+        """`start` has the checkpoints of all sessions that events arrive of.
+
+        `early` has the arrivals of earlier batches that wait for a gap to close. It is not changed:
+        `keep_early` does that after the commit.
+        """
+        self._early = early or EarlyArrivals()
         self.checkpoints = start
         self.due: list[Arrival] = []
         """What is next in its session's order, in that order."""
         self.known = 0
-        self._sessions = {session: _Progress(at) for session, at in start.items()}
+        self._sessions = {
+            session: _Progress(at, self._early.of(session)) for session, at in start.items()
+        }
 
     @property
     def projects(self) -> Mapping[UUID, Sequence[Envelope]]:
@@ -71,6 +125,20 @@ class Order:
                 self._keep(arrival, session)
                 self._take_early(session)
 
+    @property
+    def ahead(self) -> int:
+        """How many of the arrivals came before their turn and wait for it."""
+        return sum(
+            len(session.early.keys() - self._early.of(session_id).keys())
+            for session_id, session in self._sessions.items()
+        )
+
+    def keep_early(self) -> None:
+        """Keep what came before its turn for the batches to come."""
+        for session_id, session in self._sessions.items():
+            if session.early or self._early.of(session_id):
+                self._early.keep(session_id, session.early)
+
     def _keep(self, arrival: Arrival, session: _Progress) -> None:
         sequence = arrival.sequence
         twin = session.early.get(sequence)
@@ -84,10 +152,12 @@ class Order:
         early = session.early
         while early:
             arrival = early[min(early)]
-            if arrival.predecessor > session.at.done:
+            done = session.at.done
+            if arrival.sequence > done and arrival.predecessor > done:
                 return
             del early[arrival.sequence]
-            self._move_on(arrival, session)
+            if arrival.sequence > done:
+                self._move_on(arrival, session)
 
     def _move_on(self, arrival: Arrival, session: _Progress) -> None:
         _, sequence, _, event, _ = arrival

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
+import asyncpg
+
 from wa_api.database import Connection, Database
 from wa_api.live import CHANNEL
-from wa_api.projection_order import Arrival, Order
+from wa_api.projection_order import Arrival, EarlyArrivals, Order
 from wa_api.projections import checkpoints, feed, messages, sessions
 from wa_api.projections.messages import MessageRow
 from wa_api.projections.sessions import SessionRow
@@ -41,11 +43,15 @@ class ProjectionWriter:
         """A `shadow` writer fills tables that nobody looks at yet: it feeds and notifies nobody."""
         self._database = database
         self._shadow = shadow
+        self._early = EarlyArrivals()
 
     async def write(
         self, arrivals: Sequence[Arrival], meanwhile: Callable[[], None] = lambda: None
     ) -> Written:
-        """Apply what is next in its session's order; drop what is known; keep nothing of the rest.
+        """Apply what is next in its session's order; drop what is known.
+
+        What came before its turn is not stored: it is applied with the batch that closes the gap,
+        or with a replay.
 
         `meanwhile` is called when Postgres begins to store, which leaves time for something else.
 
@@ -53,9 +59,20 @@ class ProjectionWriter:
             DatabaseUnavailable: nothing is written; try again.
             asyncpg.PostgresError: nothing is written; an event among them cannot be stored.
         """
+        try:
+            order = await self._apply(arrivals, meanwhile)
+        except asyncpg.PostgresError:
+            self._early = EarlyArrivals()  # one of them may be what cannot be stored
+            raise
+        written = Written(len(order.due), order.known, order.ahead)
+        order.keep_early()
+        return written
+
+    async def _apply(self, arrivals: Sequence[Arrival], meanwhile: Callable[[], None]) -> Order:
         async with self._database.transaction() as connection:
             await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
-            order = Order(await checkpoints.load(connection, {a.session_id for a in arrivals}))
+            at = await checkpoints.load(connection, {a.session_id for a in arrivals})
+            order = Order(at, self._early)
             order.take(arrivals)
             events = order.projects
             rows = await _Rows.load(connection, events)
@@ -67,8 +84,7 @@ class ProjectionWriter:
                 await feeding
             await rows.save(connection)
             await checkpoints.save(connection, order.checkpoints)
-        applied = len(order.due)
-        return Written(applied, order.known, len(arrivals) - applied - order.known)
+        return order
 
     async def gaps(self) -> Mapping[UUID, int]:
         """Sessions with missing events, and the first that is missing.

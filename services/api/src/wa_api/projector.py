@@ -23,7 +23,9 @@ class Projector:
         self, *, writer: ProjectionWriter, bus: CommandBus, metrics: ProjectorMetrics
     ) -> None:
         self._gaps = GapRequests(writer=writer, bus=bus, metrics=metrics, queue=PROJECTOR)
-        self._intake = EventIntake(writer=writer, metrics=metrics, on_ahead=self._gaps.found)
+        self._intake = EventIntake(
+            writer=writer, metrics=metrics, prefetch=PREFETCH, on_ahead=self._gaps.found
+        )
 
     async def open(self, writer: ChannelWriter) -> None:
         """Consume on this channel; what an earlier one delivered comes again."""

@@ -1,8 +1,9 @@
 """A rebuild of the read tables from the hosts' event stores, while the old ones serve.
 
-The hosts replay their partitions into a queue of the rebuild's own, which gets the live events
-too. A shadow writer fills the shadow tables from it. When all is replayed, the projector is held
-for a moment, the shadow catches up with what the queue had at that moment, and is swapped in.
+The hosts replay their partitions into a queue of the rebuild's own, which gets the bundles of live
+events too, as the projector's does. A shadow writer fills the shadow tables from it. When all is
+replayed and the queue is drained, the projector is held for a moment, the shadow catches up with
+what the queue had at that moment, and is swapped in.
 """
 
 import asyncio
@@ -35,14 +36,14 @@ from wa_contracts.runtime.broker import BrokerLink
 from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, durable
 from wa_contracts.runtime.deliveries import Delivery, consume
 from wa_contracts.runtime.losses import ConnectionLost, losses
-from wa_contracts.topology import EVENTS, PARTITIONS, partition_of
+from wa_contracts.topology import BUNDLES, PARTITIONS, partition_of
 
 log = structlog.get_logger()
 
 AT_ONCE = 4
 """Partitions that are replayed at the same time: that bounds what the queue holds."""
-PREFETCH = 20
-"""Messages, which are bundles for the most part."""
+PREFETCH = 50
+"""Messages, which are bundles: at most 6 MB, not read yet."""
 QUEUE_EXPIRES_SECONDS = 60
 COMMAND_EXPIRES_IN = timedelta(hours=24)
 CONFIRM_SECONDS = 10.0
@@ -81,8 +82,12 @@ class Rebuild:
         self._retention = retention
         writer = ProjectionWriter(shadow, shadow=True)
         self._gaps = GapRequests(writer=writer, bus=self._bus, metrics=metrics, queue=self.queue)
-        self._intake = EventIntake(writer=writer, metrics=metrics, on_marker=self._reached)
+        self._intake = EventIntake(
+            writer=writer, metrics=metrics, prefetch=PREFETCH, on_marker=self._reached
+        )
         self._markers: dict[UUID, asyncio.Event] = {}
+        self._holding: UUID | None = None
+        """The fence at which the shadow stands still."""
         self._declared = asyncio.Event()
         self._queue_lost = asyncio.Event()
         self._replayed = 0
@@ -109,7 +114,7 @@ class Rebuild:
         except ChannelNotFoundEntity:
             self._queue_lost.set()
             raise
-        await queue.bind(EVENTS, "v1.#")
+        await queue.bind(BUNDLES)
         self._declared.set()
         await consume(writer, self.queue, self._intake.take)
 
@@ -138,6 +143,7 @@ class Rebuild:
         await self._declared.wait()  # before that, replays would be published to nowhere
         log.info("rebuild_started", queue=self.queue)
         await self._replay(range(PARTITIONS))
+        log.info("rebuild_replayed", events=self._intake.applied)
         await self._swap_when_caught_up()
         log.info("rebuild_done", events=self._intake.applied)
 
@@ -200,7 +206,7 @@ class Rebuild:
         )
         if marker not in self._markers:
             return  # of an attempt that was given up, or a repeat
-        if is_fence:
+        if marker == self._holding:
             self._intake.pause()
         self._markers[marker].set()
 
@@ -213,6 +219,7 @@ class Rebuild:
         while True:
             await _until_possible(self._close_gaps)
             await _until_possible(self._retention.forget)
+            await _until_possible(partial(self._fence, new_id()))
             try:
                 more = await self._swap(refuted)
                 if not more:
@@ -247,19 +254,29 @@ class Rebuild:
         return more
 
     async def _catch_up(self) -> None:
-        """Wait until all is written that the queue has now; then the shadow stands still."""
-        fence = new_id()
+        """Wait until all is written that the queue has now; then the shadow stands still.
+
+        The queue was drained just before, so what came since is little: the limit is not reached
+        by a backlog, only by a broker or a database that does not answer.
+        """
+        self._holding = fence = new_id()
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await self._fence(fence)
+        except TimeoutError as error:
+            raise NotCaughtUp from error
+        finally:
+            self._holding = None
+
+    async def _fence(self, fence: UUID) -> None:
+        """Wait until all is written that was in the queue before this."""
         with self._marker(fence) as reached:
             writer = self._link.writer
             if writer is None:
                 raise BrokerUnavailable
-            try:
-                async with asyncio.timeout(CATCH_UP_SECONDS):
-                    properties = durable(FENCE, message_id=str(fence))
-                    await writer.publish(b"", properties, exchange=DEFAULT_EXCHANGE, key=self.queue)
-                    await reached.wait()
-            except TimeoutError as error:
-                raise NotCaughtUp from error
+            properties = durable(FENCE, message_id=str(fence))
+            await writer.publish(b"", properties, exchange=DEFAULT_EXCHANGE, key=self.queue)
+            await reached.wait()
 
     async def _say(self) -> NoReturn:
         loop = asyncio.get_running_loop()

@@ -1,11 +1,11 @@
-"""Gathers events of all partitions into bundles for the projector."""
+"""Gathers events of all partitions into bundles for the projector and for running rebuilds."""
 
 import asyncio
 from contextvars import Context
 
 from wa_contracts.bundle import BUNDLE, BUNDLE_BYTES, BUNDLE_EVENTS, frame_bundle
-from wa_contracts.runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, Confirm, durable
-from wa_contracts.topology import PROJECTOR
+from wa_contracts.runtime.channel_writer import ChannelWriter, Confirm, durable
+from wa_contracts.topology import BUNDLES
 
 GATHER_SECONDS = 0.05
 """From one bundle to the next, unless it is full before: what one costs hardly depends on its size."""
@@ -49,9 +49,7 @@ class Bundler:
         body = frame_bundle(self._events)
         self._events, self._bytes, self._confirm = [], 0, None
         self._published_at = asyncio.get_running_loop().time()
-        published = self.writer.publish(
-            body, durable(BUNDLE), exchange=DEFAULT_EXCHANGE, key=PROJECTOR
-        )
+        published = self.writer.publish(body, durable(BUNDLE), exchange=BUNDLES, key="")
         published.add_done_callback(lambda _: _pass_on(published, confirm))
 
 
