@@ -6,11 +6,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-MEMBERS := libs/contracts services/api services/session-host
+MEMBERS := libs/contracts libs/runtime services/api services/session-host
 SOURCES := libs services deploy tests examples
 LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-  $(foreach member,wa-contracts wa-api wa-session-host,--no-emit-package $(member))
+  $(foreach member,wa-contracts wa-runtime wa-api wa-session-host,--no-emit-package $(member))
 
 .PHONY: help setup run demo test check types rules sbom soak bench lock doctor clean
 

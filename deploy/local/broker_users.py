@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from deploy.local.servers import RabbitMQServer
-from wa_contracts.broker_users import API, SESSION_HOST, BrokerUser, definitions
+from wa_runtime.broker_users import API, SESSION_HOST, BrokerUser, definitions
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds .venv from the python3 that is there: what requirements.lock names, checked by hash, and
-# the three workspace members, editable. Called by the Makefile when one of its inputs is newer;
+# the workspace members, editable. Called by the Makefile when one of its inputs is newer;
 # with --only-uv it stops before the lock is read (`make lock` may be there to mend it).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -45,4 +45,5 @@ export VIRTUAL_ENV="$PWD/$venv" UV_LINK_MODE="${UV_LINK_MODE:-copy}"
 echo "Installing what requirements.lock names …"
 "$venv/bin/uv" pip sync --quiet --require-hashes requirements.lock
 "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation \
-  --editable libs/contracts --editable services/api --editable services/session-host
+  --editable libs/contracts --editable libs/runtime \
+  --editable services/api --editable services/session-host

@@ -9,7 +9,7 @@ from deploy.local.databases import Databases
 from tests.api.running import RunningApi, running_api, running_projector, settings_for
 from tests.api.scripted_host import ScriptedHost, scripted_host
 from wa_api.settings import Settings
-from wa_contracts.runtime.migrations import migrate
+from wa_runtime.migrations import migrate
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from tests.api.scripted_host import ScriptedHost
 from tests.deadlines import eventually
-from wa_api.keys import Keys
-from wa_api.processes.api import run_api
-from wa_api.processes.projector import run_projector
+from wa_api.access.keys import Keys
+from wa_api.processes.project import run_projector
+from wa_api.processes.serve import run_api
 from wa_api.settings import Settings
 
 ADMIN_KEY = "the-admin-key-of-the-tests"

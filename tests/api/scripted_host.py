@@ -11,10 +11,11 @@ from uuid import UUID, uuid4
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
-from wa_contracts.amqp import declare_topology
-from wa_contracts.bundle import BUNDLE, frame_bundle
 from wa_contracts.codec import decode_command, encode
-from wa_contracts.commands import (
+from wa_contracts.envelope import Envelope
+from wa_contracts.ids import EventId, MessageId, SessionId, new_id, session_stream
+from wa_contracts.internal.bundle import BUNDLE, frame_bundle
+from wa_contracts.internal.commands import (
     Command,
     CreateSession,
     DeleteSession,
@@ -24,16 +25,14 @@ from wa_contracts.commands import (
     SessionCommand,
     StopSession,
 )
-from wa_contracts.envelope import Envelope
-from wa_contracts.heartbeat import Heartbeat
-from wa_contracts.ids import EventId, MessageId, SessionId, new_id, session_stream
+from wa_contracts.internal.heartbeat import Heartbeat
+from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.message_events import (
     MessageFailed,
     MessageOutcomeUnknown,
     MessageQueued,
     MessageSent,
 )
-from wa_contracts.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.session_events import (
     Event,
     SessionConnected,
@@ -51,6 +50,7 @@ from wa_contracts.topology import (
     command_queue,
     event_key,
 )
+from wa_runtime.topology_declaration import declare_topology
 
 NUMBER = "447911123456"
 Answer = Callable[[Any], Awaitable[None]]

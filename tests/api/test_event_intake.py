@@ -10,14 +10,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
-from wa_api.event_intake import AHEAD, BATCH, EventIntake
-from wa_api.event_message import read_message
-from wa_api.metrics import ProjectorMetrics
-from wa_api.projection_order import Arrival
-from wa_api.projection_writer import Written
-from wa_contracts.bundle import BUNDLE, frame_bundle
+from wa_api.projecting.event_message import read_message
+from wa_api.projecting.intake import AHEAD, BATCH, EventIntake
+from wa_api.projecting.order import Arrival
+from wa_api.projecting.writer import Written
+from wa_api.serving.metrics import ProjectorMetrics
 from wa_contracts.codec import encode
 from wa_contracts.examples import EXAMPLES
+from wa_contracts.internal.bundle import BUNDLE, frame_bundle
 
 OF_A_BUNDLE = 200
 
@@ -65,7 +65,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         read.append(message)
         return read_message(message)
 
-    monkeypatch.setattr("wa_api.event_intake.read_message", noted)
+    monkeypatch.setattr("wa_api.projecting.intake.read_message", noted)
     return read
 
 
@@ -113,7 +113,7 @@ async def test_a_queue_that_delivers_its_prefetch_is_not_kept_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With one event a message and the pause after each batch, a prefetch of 20 capped the rate."""
-    monkeypatch.setattr("wa_api.event_intake.GATHER_SECONDS", 3600)
+    monkeypatch.setattr("wa_api.projecting.intake.GATHER_SECONDS", 3600)
     writer: Any = SlowWriter()
     writer.may.set()
     intake = new_intake(writer, prefetch=3)

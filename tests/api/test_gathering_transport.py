@@ -5,7 +5,7 @@ from unittest.mock import Mock, call
 
 import pytest
 
-from wa_api.gathering_transport import AT_ONCE, GatheringTransport
+from wa_api.serving.gathering_transport import AT_ONCE, GatheringTransport
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from tests.api.running import RunningApi
 from tests.api.scripted_host import NUMBER, ScriptedHost
 from wa_api.settings import Settings
 from wa_contracts.codec import EVENT_LIMIT
-from wa_contracts.commands import SendMessage
+from wa_contracts.internal.commands import SendMessage
 from wa_contracts.topology import EVENTS, HEARTBEATS
 
 TEXT = {"to": NUMBER, "type": "text", "message": "Hello"}

@@ -12,12 +12,14 @@ import pytest
 from tests.api.running import RunningApi, running_api
 from tests.api.scripted_host import NUMBER, ScriptedHost
 from tests.deadlines import eventually
-from wa_api import guarded_http, request_body, server, shared_lookups
-from wa_api.guarded_http import HEAD_LIMIT
-from wa_api.request_body import BODY_LIMIT
+from wa_api.access import shared_lookups
+from wa_api.access.shared_lookups import SharedLookups
+from wa_api.http import request_body
+from wa_api.http.request_body import BODY_LIMIT
+from wa_api.serving import guarded_http, server
+from wa_api.serving.guarded_http import HEAD_LIMIT
 from wa_api.settings import Settings
-from wa_api.shared_lookups import SharedLookups
-from wa_contracts.commands import Command, SendMessage
+from wa_contracts.internal.commands import Command, SendMessage
 
 TEXT = {"to": NUMBER, "type": "text", "message": "Hello"}
 SEND = "POST /api/messages/send HTTP/1.1\r\nHost: x\r\n"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from wa_api.keys import load_keys
-from wa_api.server import CannotListen, listen
+from wa_api.access.keys import load_keys
+from wa_api.serving.server import CannotListen, listen
 
 
 def test_localhost_is_both_addresses_on_one_port() -> None:

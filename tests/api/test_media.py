@@ -13,12 +13,12 @@ import pytest
 from tests.api.running import RunningApi
 from tests.api.scripted_host import ScriptedHost
 from tests.deadlines import eventually
-from wa_api import media_downloads
-from wa_contracts.commands import FetchMedia
+from wa_api.messages import media_downloads
 from wa_contracts.ids import MessageId, new_id
-from wa_contracts.media_transfer import CHUNK_BYTES, OFFSET
+from wa_contracts.internal.commands import FetchMedia
+from wa_contracts.internal.media_transfer import CHUNK_BYTES, OFFSET
+from wa_contracts.internal.replies import MediaOffer
 from wa_contracts.message_events import MessageReceived
-from wa_contracts.replies import MediaOffer
 
 PIECE = bytes(range(256)) * (CHUNK_BYTES // 256)
 

@@ -16,8 +16,8 @@ from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres, OwnRabbitMQ
 from tests.proxy import proxy_to
 from wa_api.settings import Settings
-from wa_contracts.commands import SendMessage
-from wa_contracts.runtime.migrations import migrate
+from wa_contracts.internal.commands import SendMessage
+from wa_runtime.migrations import migrate
 
 
 async def _answers(client: httpx.AsyncClient, status: int) -> httpx.Response:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from wa_api.outcomes import Interruption, Wait
+from wa_api.owners.pending_replies import Interruption, Wait
 
 
 async def test_what_is_heard_comes_out_in_order_and_nothing_after_the_deadline() -> None:

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wa_api.projection_order import Arrival, EarlyArrivals, Order
-from wa_api.projections.checkpoints import Checkpoint
+from wa_api.projecting.order import Arrival, EarlyArrivals, Order
+from wa_api.projecting.tables.checkpoints import Checkpoint
 from wa_contracts.examples import EXAMPLES
 
 SESSION = UUID(int=1)

@@ -16,10 +16,10 @@ from tests.api.scripted_host import NUMBER, ScriptedHost
 from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres
 from wa_api.settings import Settings
-from wa_contracts.amqp import declare_topology
-from wa_contracts.commands import MessageType, ReplaySession
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import MessageId
+from wa_contracts.internal.commands import MessageType, ReplaySession
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import (
     MessageDelivered,
     MessageFailed,
@@ -28,8 +28,6 @@ from wa_contracts.message_events import (
     MessageReceived,
     MessageSent,
 )
-from wa_contracts.replies import ErrorDetail
-from wa_contracts.runtime.migrations import migrate
 from wa_contracts.session_events import (
     SessionConnected,
     SessionCreated,
@@ -38,6 +36,8 @@ from wa_contracts.session_events import (
     SessionStarting,
 )
 from wa_contracts.topology import PROJECTOR
+from wa_runtime.migrations import migrate
+from wa_runtime.topology_declaration import declare_topology
 
 TO = "919876543210"
 

@@ -7,22 +7,22 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.infrastructure import NewDatabase
-from wa_api.database import Database
-from wa_api.feed import Feed, FeedFilter
-from wa_api.projection_order import Arrival
-from wa_api.projection_writer import ProjectionWriter
-from wa_api.retention import BATCH, Retention
-from wa_contracts.commands import MessageType
+from wa_api.database.pool import Database
+from wa_api.events.feed import Feed, FeedFilter
+from wa_api.projecting.order import Arrival
+from wa_api.projecting.retention import BATCH, Retention
+from wa_api.projecting.writer import ProjectionWriter
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, session_stream
+from wa_contracts.internal.commands import MessageType
 from wa_contracts.message_events import (
     MessageDelivered,
     MessageQueued,
     MessageReceived,
     MessageSent,
 )
-from wa_contracts.runtime.migrations import migrate
 from wa_contracts.session_events import Event, SessionCreated
+from wa_runtime.migrations import migrate
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEEP = timedelta(days=30)

@@ -14,8 +14,8 @@ from tests.api.running import RunningApi, running_api
 from tests.api.scripted_host import ScriptedHost
 from tests.deadlines import eventually
 from wa_api.settings import Settings
-from wa_contracts.commands import SendMessage
 from wa_contracts.ids import SessionId, message_id_for_key
+from wa_contracts.internal.commands import SendMessage
 from wa_contracts.session_events import (
     Event,
     SessionBanned,

@@ -16,15 +16,15 @@ from tests.api.running import ADMIN_KEY, RunningApi, running_api
 from tests.api.scripted_host import NUMBER, ScriptedHost
 from tests.api.test_send import SEND, TEXT, assert_problem
 from tests.deadlines import eventually
+from wa_api.access.sign_in import COOKIE
 from wa_api.settings import Settings
-from wa_api.sign_in import COOKIE
-from wa_contracts.commands import (
+from wa_contracts.internal.commands import (
     Command,
     CreateSession,
     DeleteSession,
     RequestPairingCode,
 )
-from wa_contracts.replies import PairingCode
+from wa_contracts.internal.replies import PairingCode
 from wa_contracts.session_events import (
     QRExpired,
     QRIssued,

@@ -14,7 +14,7 @@ from tests.api.running import RunningApi, running_api
 from tests.api.scripted_host import ScriptedHost
 from tests.deadlines import eventually
 from tests.system.event_stream import EventStream, following
-from wa_api import server
+from wa_api.serving import server
 from wa_api.settings import Settings
 from wa_contracts.ids import MessageId, new_id
 from wa_contracts.message_events import MessageReceived

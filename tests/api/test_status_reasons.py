@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 import wa_session_host
-from wa_api.status_reasons import REASONS, past_reason, reason
-from wa_api.views import Session
+from wa_api.dashboard.reasons import REASONS, past_reason, reason
+from wa_api.sessions.views import Session
 from wa_contracts.session_events import DesiredState, SessionStatus
 from wa_session_host.domain.observations import StreamReplaced
 

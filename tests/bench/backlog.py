@@ -16,8 +16,8 @@ from tests.bench.stored import StoredSession, store_sessions
 from tests.scrape import scraped
 from tests.system.ring import Ring
 from wa_contracts.codec import encode
-from wa_contracts.commands import MessageType, SendMessage
 from wa_contracts.ids import CommandId, MessageId, new_id
+from wa_contracts.internal.commands import MessageType, SendMessage
 from wa_contracts.topology import COMMANDS, command_key, partition_of
 
 LOOK_SECONDS = 0.1

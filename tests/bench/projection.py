@@ -15,11 +15,11 @@ import asyncpg
 from tests.bench.figures import Figure
 from tests.bench.installation import Servers
 from tests.bench.queued import publish
-from wa_contracts.bundle import BUNDLE, frame_bundle
 from wa_contracts.codec import encode
-from wa_contracts.commands import MessageType
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, message_stream, new_id, session_stream
+from wa_contracts.internal.bundle import BUNDLE, frame_bundle
+from wa_contracts.internal.commands import MessageType
 from wa_contracts.message_events import MessageDelivered, MessageQueued, MessageSent
 from wa_contracts.session_events import Event, SessionConnected, SessionCreated
 from wa_contracts.topology import PROJECTOR

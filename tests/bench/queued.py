@@ -6,7 +6,7 @@ from itertools import islice
 
 import aio_pika
 
-from wa_contracts.amqp import declare_topology
+from wa_runtime.topology_declaration import declare_topology
 
 CONFIRMS_AT_ONCE = 1000
 

@@ -12,7 +12,7 @@ import asyncpg
 from deploy.local.databases import Databases
 from tests.deadlines import eventually
 from tests.system.ring import Ring
-from wa_api.credentials import PREFIX
+from wa_api.access.credentials import PREFIX
 from wa_contracts.ids import SessionId, new_id, session_stream
 from wa_contracts.session_events import SessionConnected, SessionConnecting, SessionCreated
 from wa_contracts.topology import partition_of

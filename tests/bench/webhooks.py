@@ -24,8 +24,8 @@ from tests.api.running import KEYS, settings_for
 from tests.deadlines import eventually
 from tests.webhooks.receiver import Receiver, answers, hangs, running_receiver
 from tests.webhooks.world import World
-from wa_api.database import Database
-from wa_contracts.runtime.migrations import migrate
+from wa_api.database.pool import Database
+from wa_runtime.migrations import migrate
 
 
 async def run(postgres: str, directory: Path, asked: argparse.Namespace, *, dead: int) -> float:

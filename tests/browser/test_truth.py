@@ -10,7 +10,7 @@ from tests.deadlines import eventually
 from tests.proxy import Proxy, proxy_to
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
-from wa_api.live import ANSWER_SECONDS, PROBE_EVERY_SECONDS
+from wa_api.database.notifications import ANSWER_SECONDS, PROBE_EVERY_SECONDS
 
 LEASE_SECONDS = 10
 SOON_MS = 5_000

@@ -11,15 +11,15 @@ from aio_pika.exceptions import PublishError
 
 from tests.deadlines import eventually
 from tests.proxy import proxy_to
-from wa_contracts.runtime.broker import BrokerLink
-from wa_contracts.runtime.channel_writer import (
+from wa_runtime.broker import BrokerLink
+from wa_runtime.channel_writer import (
     DEFAULT_EXCHANGE,
     ChannelWriter,
     Confirm,
     Properties,
     durable,
 )
-from wa_contracts.runtime.losses import ConnectionLost
+from wa_runtime.losses import ConnectionLost
 
 AT_ONCE = 200
 

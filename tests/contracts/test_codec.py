@@ -19,7 +19,6 @@ from wa_contracts.codec import (
     encode,
     frame_event,
 )
-from wa_contracts.commands import MessageType, SendMessage
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import (
     CommandId,
@@ -29,6 +28,7 @@ from wa_contracts.ids import (
     message_id_for_key,
     message_stream,
 )
+from wa_contracts.internal.commands import MessageType, SendMessage
 from wa_contracts.message_events import MessageSent
 from wa_contracts.topology import PARTITIONS, event_key, partition_of
 from wa_contracts.upcasters import upcast

@@ -15,16 +15,16 @@ import pytest
 from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
 from tests.queues import is_consumed
-from wa_contracts import consumer_queue
-from wa_contracts.amqp import declare_topology
 from wa_contracts.codec import encode
-from wa_contracts.commands import MessageType
 from wa_contracts.consumer import Subscription, subscribe
+from wa_contracts.consumer import queue as consumer_queue
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, message_stream
+from wa_contracts.internal.commands import MessageType
 from wa_contracts.message_events import MessageSent
 from wa_contracts.session_events import SessionStopped
 from wa_contracts.topology import EVENTS, event_key
+from wa_runtime.topology_declaration import declare_topology
 
 SESSION = SessionId(UUID(int=1))
 OTHER = SessionId(UUID(int=2))

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 
 from tests.security.test_fuzzing import GOOD_EVENTS, calm, damaged
-from wa_contracts.bundle import frame_bundle
 from wa_contracts.codec import (
     EVENT_LIMIT,
     Undecodable,
@@ -21,6 +20,7 @@ from wa_contracts.codec import (
 )
 from wa_contracts.envelope import Envelope
 from wa_contracts.examples import EXAMPLES
+from wa_contracts.internal.bundle import frame_bundle
 from wa_contracts.newest_events import newest_event, newest_events
 from wa_contracts.upcasters import UPCASTERS
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.deploy.manifests import ROOT, SECRETS, compose, compose_model
 from wa_api.settings import Settings as ApiSettings
+from wa_session_host.partitions.supervisor import DRAIN_SECONDS
 from wa_session_host.settings import Settings as HostSettings
-from wa_session_host.supervisor import DRAIN_SECONDS
 
 OURS = {
     *("migrate-api", "migrate-session-host", "set-up-broker"),

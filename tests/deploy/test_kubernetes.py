@@ -21,7 +21,7 @@ from tests.deploy.manifests import (
 )
 from tests.deploy.operator_schemas import SCHEMAS
 from wa_contracts.topology import PARTITIONS
-from wa_session_host.supervisor import DRAIN_SECONDS
+from wa_session_host.partitions.supervisor import DRAIN_SECONDS
 
 OLDEST, NEWEST = "1.31", "1.37"
 OURS = ("wa-api", "wa-projector", "wa-webhooks", "wa-session-host", "wa-migrate")

@@ -5,10 +5,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from wa_contracts.commands import MessageType, SendMessage
 from wa_contracts.ids import CommandId, MessageId, SessionId
+from wa_contracts.internal.commands import MessageType, SendMessage
+from wa_contracts.internal.replies import ErrorDetail, MessageStatus
 from wa_contracts.message_events import MessageDelivered, MessageFailed, MessageQueued, MessageRead
-from wa_contracts.replies import ErrorDetail, MessageStatus
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted

@@ -7,10 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from wa_contracts.commands import MessageType, SendMessage
 from wa_contracts.ids import CommandId, MessageId, SessionId
+from wa_contracts.internal.commands import MessageType, SendMessage
+from wa_contracts.internal.replies import MessageStatus
 from wa_contracts.message_events import MessageQueued
-from wa_contracts.replies import MessageStatus
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted

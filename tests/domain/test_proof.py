@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId
-from wa_contracts.replies import ErrorDetail
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import ErrorDetail
 from wa_session_host.domain.message import Content, Facts, Unknown
 from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.domain.proof import proven

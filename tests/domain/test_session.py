@@ -5,14 +5,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from wa_contracts.commands import (
+from wa_contracts.ids import CommandId, SessionId
+from wa_contracts.internal.commands import (
     CreateSession,
     DeleteSession,
     LogOutSession,
     RestartSession,
     StopSession,
 )
-from wa_contracts.ids import CommandId, SessionId
 from wa_contracts.session_events import (
     Event,
     QRExpired,

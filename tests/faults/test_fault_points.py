@@ -16,7 +16,7 @@ from tests.faults.field import recording
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import EventConsumer, consuming
 from tests.system.ring import Ring
-from wa_contracts.runtime.fault_points import FaultPoint
+from wa_runtime.fault_points import FaultPoint
 
 TO = "919876543210"
 CLIENTS = 20

@@ -8,16 +8,16 @@ from uuid import uuid4
 
 import asyncpg
 
-from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.internal.commands import MessageType
 from wa_contracts.message_events import MessageQueued
-from wa_contracts.runtime.postgres import KeptConnection
 from wa_contracts.session_events import Event
 from wa_contracts.topology import PARTITIONS
+from wa_runtime.postgres import KeptConnection
 from wa_session_host.domain.message import Content
-from wa_session_host.group_commit import GroupCommitWriter
-from wa_session_host.leases import Claim, Leases
-from wa_session_host.stored_event import Append, StoredEvent
+from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.leases import Claim, Leases
+from wa_session_host.store.stored_event import Append, StoredEvent
 
 HOST = "host-a"
 

@@ -10,11 +10,11 @@ import pytest
 from tests.deadlines import eventually
 from tests.host.owner import Owner, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream
-from wa_session_host import group_commit
-from wa_session_host.login_watch import LoginWatch
-from wa_session_host.outbox import Publication
-from wa_session_host.relay import ROOM, Relay
-from wa_session_host.stored_event import StoredEvent
+from wa_session_host.publishing.outbox import Publication
+from wa_session_host.publishing.relay import ROOM, Relay
+from wa_session_host.sessions.login_watch import LoginWatch
+from wa_session_host.store import group_commit
+from wa_session_host.store.stored_event import StoredEvent
 
 SESSION = SessionId(UUID(int=1))
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from tests.deadlines import eventually
-from wa_contracts.bundle import BUNDLE
 from wa_contracts.codec import decode_bundle
-from wa_contracts.runtime.channel_writer import Confirm, Properties
-from wa_contracts.runtime.losses import ConnectionLost
+from wa_contracts.internal.bundle import BUNDLE
 from wa_contracts.topology import BUNDLES
-from wa_session_host import bundler
-from wa_session_host.bundler import Bundler
+from wa_runtime.channel_writer import Confirm, Properties
+from wa_runtime.losses import ConnectionLost
+from wa_session_host.publishing import bundler
+from wa_session_host.publishing.bundler import Bundler
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -18,8 +18,8 @@ from PIL import Image
 from tests.deadlines import eventually
 from tests.system.pictures import png, png_bomb
 from tests.whatsapp import StandIn
-from wa_contracts.commands import MessageType
 from wa_contracts.ids import SessionId
+from wa_contracts.internal.commands import MessageType
 from wa_session_host.domain.observations import (
     ConnectionLost,
     EngineCrashed,
@@ -30,7 +30,6 @@ from wa_session_host.domain.observations import (
     ReceiptSeen,
     Seen,
 )
-from wa_session_host.engine import previews, process
 from wa_session_host.engine.port import (
     DownloadFailed,
     Engine,
@@ -41,9 +40,10 @@ from wa_session_host.engine.port import (
     Outgoing,
     Refused,
 )
-from wa_session_host.engine.process import WorkerEngine
-from wa_session_host.engine.simulated import Script, SimulatedEngines
-from wa_session_host.engine.workers import Pace, WorkerEngines
+from wa_session_host.engine.process import previews, process
+from wa_session_host.engine.process.process import WorkerEngine
+from wa_session_host.engine.process.workers import Pace, WorkerEngines
+from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 
 NUMBER = "919876543210"
 RECIPIENT = "12345678900"

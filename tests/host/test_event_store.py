@@ -9,24 +9,24 @@ import asyncpg
 import pytest
 
 from tests.host.owner import Owner, now, queued
-from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageFailed
-from wa_contracts.replies import ErrorDetail
-from wa_contracts.runtime.postgres import KeptConnection
 from wa_contracts.session_events import (
     SessionCreated,
     SessionDisconnected,
     SessionStarting,
     SessionStopped,
 )
-from wa_session_host import group_commit
+from wa_runtime.postgres import KeptConnection
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendStarted
-from wa_session_host.event_store import EventStore, Mark
-from wa_session_host.folding import message_state, session_state
-from wa_session_host.group_commit import Stored
-from wa_session_host.stored_event import LeaseLost, VersionConflict
+from wa_session_host.store import group_commit
+from wa_session_host.store.event_store import EventStore, Mark
+from wa_session_host.store.folding import message_state, session_state
+from wa_session_host.store.group_commit import Stored
+from wa_session_host.store.stored_event import LeaseLost, VersionConflict
 
 
 async def test_what_was_appended_is_read_again(owner: Owner, store: EventStore) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from tests.deadlines import eventually
-from wa_contracts.runtime.postgres import DATABASE_AWAY, KeptConnection
+from wa_runtime.postgres import DATABASE_AWAY, KeptConnection
 
 PID = "SELECT pg_backend_pid()"
 SLEEPS = (

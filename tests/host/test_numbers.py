@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from wa_session_host.engine import numbers
-from wa_session_host.engine.numbers import Numbers, Registered
+from wa_session_host.engine.neonize import numbers
+from wa_session_host.engine.neonize.numbers import Numbers, Registered
 
 HERE = Registered("1@lid", "919876543210")
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from wa_contracts.ids import SessionId
-from wa_session_host.pacing import LONGEST, SHORTEST, Pace, PaceRule, SentBefore
+from wa_session_host.domain.pacing import LONGEST, SHORTEST, Pace, PaceRule, SentBefore
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)

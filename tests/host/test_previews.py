@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from wa_session_host.engine.port import NotSent, Refused
-from wa_session_host.engine.previews import Previews
+from wa_session_host.engine.process.previews import Previews
 
 
 async def test_without_a_decoder_the_message_waits(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 from tests.deadlines import eventually
 from tests.host.owner import Owner, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream
-from wa_contracts.runtime.channel_writer import Confirm
-from wa_session_host import relay as relay_module
-from wa_session_host.outbox import NotConfirmed, Publication
-from wa_session_host.relay import Relay
-from wa_session_host.stored_event import StoredEvent
+from wa_runtime.channel_writer import Confirm
+from wa_session_host.publishing import relay as relay_module
+from wa_session_host.publishing.outbox import NotConfirmed, Publication
+from wa_session_host.publishing.relay import Relay
+from wa_session_host.store.stored_event import StoredEvent
 
 SESSION = SessionId(UUID(int=1))
 

@@ -12,17 +12,17 @@ import pytest
 
 from tests.deadlines import eventually
 from tests.host.owner import Owner, now, queued
-from wa_contracts.bundle import BUNDLE, BUNDLE_EVENTS
 from wa_contracts.codec import decode_bundle, decode_event, decode_partition_replayed
-from wa_contracts.commands import ReplayPartition, ReplaySession
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_stream, session_stream
-from wa_contracts.replay import PARTITION_REPLAYED
-from wa_contracts.runtime.broker import BrokerLink
+from wa_contracts.internal.bundle import BUNDLE, BUNDLE_EVENTS
+from wa_contracts.internal.commands import ReplayPartition, ReplaySession
+from wa_contracts.internal.replay import PARTITION_REPLAYED
 from wa_contracts.session_events import SessionCreated
+from wa_runtime.broker import BrokerLink
 from wa_session_host.domain.message import MessageSendStarted
-from wa_session_host.event_store import EventStore
-from wa_session_host.outbox import Outbox
-from wa_session_host.replay import Replays
+from wa_session_host.publishing.outbox import Outbox
+from wa_session_host.publishing.replay import Replays
+from wa_session_host.store.event_store import EventStore
 
 ONE, TWO = SessionId(UUID(int=1)), SessionId(UUID(int=2))
 PARTITION = 1

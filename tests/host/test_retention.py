@@ -7,18 +7,18 @@ import asyncpg
 import pytest
 
 from tests.host.owner import HOST, Owner, now, queued
-from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageFailed, MessageReceived
-from wa_contracts.replies import ErrorDetail
 from wa_contracts.session_events import Event, SessionCreated, SessionStopped
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, Facts, MessageSendStarted
 from wa_session_host.domain.observations import ReceiptSeen
-from wa_session_host.event_store import EventStore, Mark
-from wa_session_host.receipts import Receipts
-from wa_session_host.recent import Recent
-from wa_session_host.retention import Retention
+from wa_session_host.sessions.receipts import Receipts
+from wa_session_host.sessions.recent import Recent
+from wa_session_host.store.event_store import EventStore, Mark
+from wa_session_host.store.retention import Retention
 
 SESSION = SessionId(UUID(int=7))
 PARTITION = 1

@@ -17,14 +17,14 @@ from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Facts, MessageSendStarted, Queued, Sending
 from wa_session_host.domain.observations import LinkedDevice
-from wa_session_host.engine.simulated import Script, SimulatedEngine
-from wa_session_host.event_store import EventStore
-from wa_session_host.folding import message_state
-from wa_session_host.media import MediaFetcher
+from wa_session_host.domain.pacing import Pace, PaceRule, SentBefore
+from wa_session_host.engine.simulated.engine import Script, SimulatedEngine
+from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.metrics import HostMetrics
-from wa_session_host.open_message import OpenMessage
-from wa_session_host.pacing import Pace, PaceRule, SentBefore
-from wa_session_host.runner import Runner
+from wa_session_host.sessions.open_message import OpenMessage
+from wa_session_host.sessions.runner import Runner
+from wa_session_host.store.event_store import EventStore
+from wa_session_host.store.folding import message_state
 
 SESSION = SessionId(UUID(int=1))
 LINK = LinkedDevice("15550001111:1@s.whatsapp.net", "15550001111")

@@ -13,7 +13,7 @@ import yaml
 from deploy.local import databases, postgres
 from deploy.local.servers import PostgresServer
 from tests.infrastructure import OwnPostgres
-from wa_contracts.runtime.migrations import migrate
+from wa_runtime.migrations import migrate
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCTION = ROOT / "deploy/k8s/overlays/production/postgres.yaml"

@@ -13,7 +13,7 @@ from deploy.local.databases import Databases
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.rabbitmq import EmbeddedRabbitMQ
 from tests.infrastructure import NewBroker, OwnPostgres, OwnRabbitMQ
-from wa_contracts.runtime.postgres import DATABASE_AWAY
+from wa_runtime.postgres import DATABASE_AWAY
 
 
 async def test_postgres_keeps_committed_rows_over_sigkill(own_postgres: OwnPostgres) -> None:

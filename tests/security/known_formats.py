@@ -6,7 +6,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-from wa_api.paging import Place
+from wa_api.http.paging import Place
 
 schemathesis.openapi.format(
     "cursor",

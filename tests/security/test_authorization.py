@@ -19,9 +19,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
-from wa_api.app import build_app
 from wa_api.gateway import Gateway
-from wa_api.metrics import ApiMetrics
+from wa_api.serving.app import build_app
+from wa_api.serving.metrics import ApiMetrics
 
 CALLERS = ("nobody", "wrong", "other", "own", "admin", "cookie", "csrf")
 STRANGERS = ("nobody", "wrong", "other")

@@ -16,18 +16,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from wa_api.event_message import read_message
-from wa_api.event_patterns import UnknownEvent, events_meant
-from wa_api.paging import BadCursor, Place, place_of
-from wa_api.problems import Problem
-from wa_api.routes.events import _last_seen
+from wa_api.events.patterns import UnknownEvent, events_meant
+from wa_api.events.routes import _last_seen
+from wa_api.http.paging import BadCursor, Place, place_of
+from wa_api.http.problems import Problem
+from wa_api.projecting.event_message import read_message
 from wa_contracts import codec
 from wa_contracts.codec import EVENT_TYPES, Undecodable, encode
-from wa_contracts.commands import AnyCommand
 from wa_contracts.examples import EXAMPLES
+from wa_contracts.internal.commands import AnyCommand
 from wa_contracts.recipient import RECIPIENT_PATTERN, parse_recipient
-from wa_contracts.runtime.web_address import NotAWebAddress, web_address
-from wa_session_host.engine.process import WorkerEngine
+from wa_runtime.web_address import NotAWebAddress, web_address
+from wa_session_host.engine.process.process import WorkerEngine
 from wa_session_host.engine.protocol import (
     _ADAPTERS,
     FRAME_LIMIT,

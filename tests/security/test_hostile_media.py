@@ -14,12 +14,12 @@ import pytest
 
 from tests.security.crafted_server import CraftedServer, Names
 from tests.system.pictures import png
-from wa_api.media_address import MediaAddressRule, MediaRefused
-from wa_contracts.commands import MessageType
-from wa_contracts.runtime import public_address
-from wa_session_host import media
+from wa_api.messages.media_address import MediaAddressRule, MediaRefused
+from wa_contracts.internal.commands import MessageType
+from wa_runtime import public_address
 from wa_session_host.domain.message import Content
-from wa_session_host.media import MediaError, MediaFetcher
+from wa_session_host.media import fetching as media
+from wa_session_host.media.fetching import MediaError, MediaFetcher
 
 REFUSED, INVALID = "media_refused", "media_invalid"
 AWAY, LARGE = "media_unavailable", "media_too_large"

@@ -11,10 +11,10 @@ import pytest
 from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
-from wa_contracts.bundle import BUNDLE, frame_bundle
 from wa_contracts.codec import COMMAND_LIMIT, EVENT_LIMIT, encode
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, SessionId, session_stream
+from wa_contracts.internal.bundle import BUNDLE, frame_bundle
 from wa_contracts.session_events import Event, SessionCreated, SessionStarting, SessionStopped
 from wa_contracts.topology import (
     COMMANDS,

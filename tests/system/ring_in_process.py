@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from deploy.local.databases import Databases
 from tests.api.running import ADMIN_KEY, KEYS, settings_for
-from wa_api.processes.api import run_api
-from wa_api.processes.projector import run_projector
+from wa_api.processes.project import run_projector
+from wa_api.processes.serve import run_api
 from wa_session_host.main import run_host
 from wa_session_host.settings import Settings as HostSettings
 

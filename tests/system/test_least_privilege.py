@@ -23,8 +23,7 @@ from tests.infrastructure import NewBroker, NewDatabase, OwnRabbitMQ
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
 from tests.system.test_dead_letters import publish
-from wa_api.broker_setup import CannotSetUpBroker, set_up_broker
-from wa_contracts.amqp import declare_topology
+from wa_api.processes.set_up_broker import CannotSetUpBroker, set_up_broker
 from wa_contracts.topology import (
     BUNDLES,
     COMMANDS,
@@ -36,6 +35,7 @@ from wa_contracts.topology import (
     QUEUES,
     command_queue,
 )
+from wa_runtime.topology_declaration import declare_topology
 
 TO = "919876543210"
 SENDS_MEDIA_BACK = "15550000005"

@@ -9,7 +9,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-import wa_session_host.retention
+import wa_session_host.store.retention
 from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
 from tests.system.conftest import NewRing
@@ -17,9 +17,9 @@ from tests.system.event_consumer import consuming
 from tests.system.projected import SESSIONS, World, execute, fetch, following, rows_of
 from tests.system.ring import Ring
 from tests.webhooks.receiver import running_receiver
-from wa_api.database import Database
-from wa_api.retention import Retention
-from wa_contracts.runtime.fault_points import FaultPoint, ReplayPoint
+from wa_api.database.pool import Database
+from wa_api.projecting.retention import Retention
+from wa_runtime.fault_points import FaultPoint, ReplayPoint
 
 SABOTAGES = (
     "UPDATE messages SET status = 'failed', recipient = '1' WHERE session_id = '{victim}'",
@@ -270,7 +270,7 @@ async def remove_finished(ring: Ring) -> int:
     removed = 0
     async with asyncpg.create_pool(ring.databases.session_host, min_size=1) as pool:
         for row in await pool.fetch("SELECT partition, host, fencing_token FROM partitions"):
-            retention = wa_session_host.retention.Retention(pool, row["host"], KEEP)
+            retention = wa_session_host.store.retention.Retention(pool, row["host"], KEEP)
             removed += await retention.remove_finished(
                 row["partition"], row["fencing_token"], datetime.now(UTC)
             )

@@ -18,12 +18,12 @@ from tests.system import traced_consumer
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 from tests.system.trace_collector import SeenSpan, TraceCollector, collecting
-from wa_contracts.bundle import BUNDLE, frame_bundle
 from wa_contracts.codec import encode
-from wa_contracts.consumer_queue import declare_queue
+from wa_contracts.consumer.queue import declare_queue
 from wa_contracts.envelope import Envelope
 from wa_contracts.examples import EXAMPLES
 from wa_contracts.ids import SessionId
+from wa_contracts.internal.bundle import BUNDLE, frame_bundle
 from wa_contracts.topology import PROJECTOR
 
 TO = "919876543210"

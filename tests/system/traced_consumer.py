@@ -6,7 +6,7 @@ import sys
 from opentelemetry import trace
 
 from wa_contracts.consumer import subscribe
-from wa_contracts.runtime.traces import configure_traces
+from wa_runtime.traces import configure_traces
 
 EVENT = "message.sent"
 QUEUE = "traced-consumer"

@@ -10,7 +10,7 @@ from tests.api.running import settings_for
 from tests.infrastructure import NewDatabase
 from tests.webhooks.receiver import running_receiver
 from tests.webhooks.world import IMPATIENT, World
-from wa_api.database import Database
+from wa_api.database.pool import Database
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from tests.webhooks.receiver import (
     ok,
 )
 from tests.webhooks.world import World, running_deliverer
-from wa_api.secret_box import SecretBox
+from wa_api.access.secret_box import SecretBox
 from wa_api.webhooks.deliveries import DeliveryShown, DeliveryStatus
 from wa_api.webhooks.endpoints import EndpointStatus
-from wa_contracts.runtime import public_address
+from wa_runtime import public_address
 
 DELIVERED, GIVEN_UP = DeliveryStatus.DELIVERED, DeliveryStatus.GIVEN_UP
 

@@ -17,14 +17,14 @@ from deploy.local.services import python_module
 from tests.api.running import KEYS, running_api
 from tests.deadlines import eventually
 from tests.webhooks.world import World, running_deliverer
-from wa_api import key_rotation
-from wa_api.credentials import Credentials
-from wa_api.database import Database
-from wa_api.key_rotation import CannotRotate, KeyRotation, Rotated
-from wa_api.keys import derive
-from wa_api.processes.key_rotation import run_key_rotation
-from wa_api.processes.secret_boxes import TOKENS, WEBHOOKS
-from wa_api.secret_box import SecretBox
+from wa_api.access import key_rotation
+from wa_api.access.credentials import Credentials
+from wa_api.access.key_rotation import CannotRotate, KeyRotation, Rotated
+from wa_api.access.keys import derive
+from wa_api.access.secret_box import SecretBox
+from wa_api.access.secret_boxes import TOKENS, WEBHOOKS
+from wa_api.database.pool import Database
+from wa_api.processes.rotate_key import run_key_rotation
 from wa_api.settings import Settings
 from wa_contracts.ids import SessionId
 from wa_contracts.session_events import SessionCreated

@@ -17,9 +17,9 @@ from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres
 from tests.webhooks.receiver import running_receiver
 from tests.webhooks.world import IMPATIENT, World, running_deliverer
-from wa_api.database import Database
+from wa_api.database.pool import Database
 from wa_api.webhooks.deliveries import DeliveryStatus
-from wa_contracts.runtime.migrations import migrate
+from wa_runtime.migrations import migrate
 
 Start = Callable[[], Child]
 ROUNDS = 60

@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from tests.infrastructure import NewDatabase
-from wa_api.webhooks import lead
-from wa_api.webhooks.lead import LeadLost, leading
+from wa_api.webhooks.delivering import leadership as lead
+from wa_api.webhooks.delivering.leadership import LeadLost, leading
 
 
 @pytest.mark.parametrize(

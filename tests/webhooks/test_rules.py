@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from wa_api.webhooks.attempt import Attempt
-from wa_api.webhooks.lanes import Lanes
-from wa_api.webhooks.retrying import (
+from wa_api.webhooks.delivering.attempt import Attempt
+from wa_api.webhooks.delivering.ordered_queues import Lanes
+from wa_api.webhooks.delivering.retry_rule import (
     JITTER,
     GivenUpReason,
     GiveUp,

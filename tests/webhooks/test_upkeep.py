@@ -6,7 +6,7 @@ import pytest
 
 from tests.webhooks.world import World, running_deliverer
 from wa_api.webhooks.deliveries import DeliveryStatus, EventForgotten
-from wa_api.webhooks.upkeep import Upkeep
+from wa_api.webhooks.delivering.cleanup import Upkeep
 
 KEEP = timedelta(days=30)
 

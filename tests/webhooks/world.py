@@ -10,14 +10,14 @@ from uuid import UUID, uuid4
 from tests.api.running import KEYS
 from tests.deadlines import eventually
 from tests.webhooks.receiver import Received, Receiver
-from wa_api.credentials import Credentials
-from wa_api.database import Database
-from wa_api.keys import derive
-from wa_api.processes.deliverer import run_deliverer
-from wa_api.processes.secret_boxes import WEBHOOKS
-from wa_api.projection_order import Arrival
-from wa_api.projection_writer import ProjectionWriter
-from wa_api.secret_box import SecretBox
+from wa_api.access.credentials import Credentials
+from wa_api.access.keys import derive
+from wa_api.access.secret_box import SecretBox
+from wa_api.access.secret_boxes import WEBHOOKS
+from wa_api.database.pool import Database
+from wa_api.processes.deliver import run_deliverer
+from wa_api.projecting.order import Arrival
+from wa_api.projecting.writer import ProjectionWriter
 from wa_api.settings import Settings
 from wa_api.webhooks.deliveries import Deliveries, DeliveryShown
 from wa_api.webhooks.endpoints import Endpoint, Endpoints, EndpointWithSecret

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from wa_session_host.content_type import bring_libmagic
+from wa_session_host.engine.content_type import bring_libmagic
 
 
 def _import_without_engine(*names: str) -> list[Any]:

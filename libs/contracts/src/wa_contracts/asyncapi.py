@@ -15,9 +15,9 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from wa_contracts.codec import EVENT_TYPES, encode
-from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
 from wa_contracts.examples import EXAMPLES
+from wa_contracts.internal.commands import AnyCommand, Command
 from wa_contracts.session_events import Event
 from wa_contracts.topology import EVENT_LOG, EVENTS, LOG_MAX_AGE, LOG_MAX_BYTES
 

@@ -8,14 +8,14 @@ from uuid import UUID
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from wa_contracts.bundle import BundledEvent, split_bundle
-from wa_contracts.commands import AnyCommand, Command
 from wa_contracts.envelope import Envelope
-from wa_contracts.heartbeat import Heartbeat
+from wa_contracts.internal.bundle import BundledEvent, split_bundle
+from wa_contracts.internal.commands import AnyCommand, Command
+from wa_contracts.internal.heartbeat import Heartbeat
+from wa_contracts.internal.replay import PartitionReplayed
+from wa_contracts.internal.replies import Reply
 from wa_contracts.message_events import MESSAGE_EVENTS
 from wa_contracts.newest_events import newest_event
-from wa_contracts.replay import PartitionReplayed
-from wa_contracts.replies import Reply
 from wa_contracts.session_events import SESSION_EVENTS, Event
 from wa_contracts.upcasters import upcast
 

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from wa_contracts.commands import MessageType
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, message_stream, session_stream
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageDelivered,
@@ -16,7 +17,6 @@ from wa_contracts.message_events import (
     MessageReceived,
     MessageSent,
 )
-from wa_contracts.replies import ErrorDetail
 from wa_contracts.session_events import (
     Event,
     QRExpired,

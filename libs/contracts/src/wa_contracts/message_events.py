@@ -5,9 +5,9 @@ The text, caption, media address and file name of an outgoing message are never 
 
 from typing import ClassVar
 
-from wa_contracts.commands import MessageType
 from wa_contracts.ids import MessageId
-from wa_contracts.replies import ErrorDetail
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.session_events import Event
 from wa_contracts.wire import UtcDatetime
 

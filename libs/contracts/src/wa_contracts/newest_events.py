@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, TypeAdapter, ValidationError, create_model
 
-from wa_contracts.bundle import joined
 from wa_contracts.envelope import Envelope
+from wa_contracts.internal.bundle import joined
 from wa_contracts.message_events import MESSAGE_EVENTS
 from wa_contracts.session_events import SESSION_EVENTS, Event
 

@@ -5,28 +5,28 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from wa_api.concurrency import Concurrency
-from wa_api.credentials import Credentials
-from wa_api.dashboard_views import DashboardViews
-from wa_api.database import Database
-from wa_api.dead_letters import DeadLetters
-from wa_api.feed import Feed
-from wa_api.feed_tail import FeedTail
-from wa_api.host_liveness import HostLiveness
-from wa_api.live import Live
-from wa_api.media_address import MediaAddressRule
-from wa_api.media_downloads import MediaDownloads
-from wa_api.message_requests import MessageRequests
-from wa_api.outcomes import Outcomes
-from wa_api.rate_limit import RateLimit
-from wa_api.sending import Sending
-from wa_api.session_lifecycle import SessionLifecycle
+from wa_api.access.concurrency import Concurrency
+from wa_api.access.credentials import Credentials
+from wa_api.access.rate_limit import RateLimit
+from wa_api.access.sign_in import SignIn
+from wa_api.dashboard.readings import DashboardViews
+from wa_api.database.notifications import Live
+from wa_api.database.pool import Database
+from wa_api.dead_letters.letters import DeadLetters
+from wa_api.events.feed import Feed
+from wa_api.events.tail import FeedTail
+from wa_api.messages.media_address import MediaAddressRule
+from wa_api.messages.media_downloads import MediaDownloads
+from wa_api.messages.requests import MessageRequests
+from wa_api.messages.sending import Sending
+from wa_api.owners.liveness import HostLiveness
+from wa_api.owners.pending_replies import Outcomes
+from wa_api.sessions.lifecycle import SessionLifecycle
+from wa_api.sessions.views import Views
 from wa_api.settings import Settings
-from wa_api.sign_in import SignIn
-from wa_api.views import Views
 from wa_api.webhooks.deliveries import Deliveries
 from wa_api.webhooks.endpoints import Endpoints
-from wa_contracts.runtime.broker import BrokerLink
+from wa_runtime.broker import BrokerLink
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from typing import Any
 import structlog
 import uvloop
 
-from wa_api.keys import load_encryption_key, load_keys
+from wa_api.access.keys import load_encryption_key, load_keys
 from wa_api.refusal import Refusal
 from wa_api.settings import Settings, load_settings
-from wa_contracts.runtime.logs import configure_logs
-from wa_contracts.runtime.memory import tune_collector
-from wa_contracts.runtime.migrations import migrate
-from wa_contracts.runtime.traces import configure_traces
+from wa_runtime.logs import configure_logs
+from wa_runtime.memory import tune_collector
+from wa_runtime.migrations import migrate
+from wa_runtime.traces import configure_traces
 
 log = structlog.get_logger()
 
@@ -47,14 +47,14 @@ async def _migrate(settings: Settings) -> None:
 
 
 async def _project(settings: Settings) -> None:
-    from wa_api.processes.projector import run_projector
+    from wa_api.processes.project import run_projector
 
     tune_collector()
     await run_projector(settings, _signalled())
 
 
 async def _deliver(settings: Settings) -> None:
-    from wa_api.processes.deliverer import run_deliverer
+    from wa_api.processes.deliver import run_deliverer
 
     key = load_encryption_key(settings.data_dir, given=settings.token_encryption_key)
     await run_deliverer(settings, key, _signalled())
@@ -67,7 +67,7 @@ async def _rebuild(settings: Settings) -> None:
 
 
 async def _rotate_key(settings: Settings) -> None:
-    from wa_api.processes.key_rotation import run_key_rotation
+    from wa_api.processes.rotate_key import run_key_rotation
 
     if settings.token_encryption_key is None or settings.former_token_encryption_key is None:
         raise Refusal(
@@ -78,7 +78,7 @@ async def _rotate_key(settings: Settings) -> None:
 
 
 async def _set_up_broker(settings: Settings) -> None:
-    from wa_api.broker_setup import set_up_broker
+    from wa_api.processes.set_up_broker import set_up_broker
 
     wanted = {
         "BROKER_MANAGEMENT_URL": settings.broker_management_url,
@@ -96,7 +96,7 @@ async def _set_up_broker(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from wa_api.processes.api import run_api
+    from wa_api.processes.serve import run_api
 
     keys = load_keys(
         settings.data_dir, admin=settings.admin_key, encryption=settings.token_encryption_key

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from wa_contracts.session_events import SessionStatus
-from wa_session_host.partition import Partition
+from wa_session_host.partitions.partition import Partition
 from wa_session_host.worker_memory import proportional_bytes
 
 

@@ -10,32 +10,32 @@ import asyncpg
 import structlog
 import uvloop
 
-from wa_contracts.runtime.broker import BrokerLink
-from wa_contracts.runtime.channel_writer import ChannelWriter
-from wa_contracts.runtime.logs import configure_logs
-from wa_contracts.runtime.memory import tune_collector
-from wa_contracts.runtime.migrations import migrate
-from wa_contracts.runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
-from wa_contracts.runtime.traces import configure_traces
-from wa_session_host.database_clock import DatabaseClock
-from wa_session_host.engine.simulated import Script, SimulatedEngines
-from wa_session_host.engine.simulated_server import SimulatedServer
-from wa_session_host.engine.workers import WorkerEngines
-from wa_session_host.event_store import EventStore
-from wa_session_host.group_commit import GroupCommitWriter
+from wa_runtime.broker import BrokerLink
+from wa_runtime.channel_writer import ChannelWriter
+from wa_runtime.logs import configure_logs
+from wa_runtime.memory import tune_collector
+from wa_runtime.migrations import migrate
+from wa_runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
+from wa_runtime.traces import configure_traces
+from wa_session_host.domain.pacing import PaceRule
+from wa_session_host.engine.process.workers import WorkerEngines
+from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
+from wa_session_host.engine.simulated.server import SimulatedServer
 from wa_session_host.health import Health
-from wa_session_host.leases import Leases
-from wa_session_host.media import MediaFetcher
-from wa_session_host.media_delivery import MediaDelivery
+from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.metrics import HostMetrics
-from wa_session_host.outbox import Outbox
-from wa_session_host.pacing import PaceRule
-from wa_session_host.partition import Ports
-from wa_session_host.receipts import REMEMBERED
-from wa_session_host.recent import Recent
-from wa_session_host.retention import Retention
+from wa_session_host.partitions.partition import Ports
+from wa_session_host.partitions.supervisor import Supervisor
+from wa_session_host.publishing.media_delivery import MediaDelivery
+from wa_session_host.publishing.outbox import Outbox
+from wa_session_host.sessions.receipts import REMEMBERED
+from wa_session_host.sessions.recent import Recent
 from wa_session_host.settings import Settings
-from wa_session_host.supervisor import Supervisor
+from wa_session_host.store.database_clock import DatabaseClock
+from wa_session_host.store.event_store import EventStore
+from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.leases import Leases
+from wa_session_host.store.retention import Retention
 
 log = structlog.get_logger()
 

@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
-from wa_api.database import Database
-from wa_api.metrics import ProjectorMetrics
+from wa_api.database.pool import Database
 from wa_api.processes.running import retention_of, running
-from wa_api.rebuild import Rebuild
+from wa_api.projecting.rebuild import Rebuild
+from wa_api.projecting.shadow_tables import alone, clear, prepare, shadow_url
+from wa_api.serving.metrics import ProjectorMetrics
 from wa_api.settings import Settings
-from wa_api.shadow_tables import alone, clear, prepare, shadow_url
-from wa_contracts.runtime.broker import BrokerLink
+from wa_runtime.broker import BrokerLink
 
 BROKEN_OFF = "The rebuild was broken off. Nothing is changed."
 DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it again."

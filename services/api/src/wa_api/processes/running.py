@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from wa_api.database import Database
-from wa_api.retention import Retention
+from wa_api.database.pool import Database
+from wa_api.projecting.retention import Retention
 from wa_api.settings import Settings
 
 

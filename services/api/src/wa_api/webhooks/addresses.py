@@ -7,8 +7,8 @@ import asyncio
 import socket
 from collections.abc import Collection
 
-from wa_contracts.runtime.public_address import is_public
-from wa_contracts.runtime.web_address import NotAWebAddress, WebAddress, web_address
+from wa_runtime.public_address import is_public
+from wa_runtime.web_address import NotAWebAddress, WebAddress, web_address
 
 LENGTH_LIMIT = 2048
 RESOLVE_SECONDS = 3.0

@@ -8,11 +8,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from wa_api.database import Database
-from wa_api.paging import Page, Place
-from wa_api.webhooks.backlog import TEST
-from wa_api.webhooks.lead import notify_changed
-from wa_api.webhooks.retrying import GivenUpReason
+from wa_api.database.pool import Database
+from wa_api.http.paging import Page, Place
+from wa_api.webhooks.delivering.backlog import TEST
+from wa_api.webhooks.delivering.leadership import notify_changed
+from wa_api.webhooks.delivering.retry_rule import GivenUpReason
 from wa_contracts.ids import new_id
 
 

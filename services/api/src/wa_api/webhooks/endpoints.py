@@ -9,12 +9,12 @@ import asyncpg
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from wa_api.database import Database
-from wa_api.event_patterns import events_meant
-from wa_api.paging import Page, Place
-from wa_api.secret_box import SecretBox
-from wa_api.webhooks.lead import notify_changed
-from wa_api.webhooks.retrying import PauseReason
+from wa_api.access.secret_box import SecretBox
+from wa_api.database.pool import Database
+from wa_api.events.patterns import events_meant
+from wa_api.http.paging import Page, Place
+from wa_api.webhooks.delivering.leadership import notify_changed
+from wa_api.webhooks.delivering.retry_rule import PauseReason
 from wa_api.webhooks.signing import new_secret
 from wa_contracts.ids import new_id
 

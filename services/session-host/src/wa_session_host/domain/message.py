@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, NamedTuple, assert_never
 
-from wa_contracts.commands import FailMessage, MessageType, SendMessage
 from wa_contracts.ids import MessageId
+from wa_contracts.internal.commands import FailMessage, MessageType, SendMessage
+from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageDelivered,
@@ -15,7 +16,6 @@ from wa_contracts.message_events import (
     MessageRead,
     MessageSent,
 )
-from wa_contracts.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.session_events import Event, SessionStatus
 from wa_contracts.wire import UtcDatetime, Wire
 

@@ -4,8 +4,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, assert_never
 
-from wa_contracts.commands import CreateSession, DeleteSession, LogOutSession, RestartSession
-from wa_contracts.commands import StopSession as StopSessionCommand
+from wa_contracts.internal.commands import (
+    CreateSession,
+    DeleteSession,
+    LogOutSession,
+    RestartSession,
+)
+from wa_contracts.internal.commands import StopSession as StopSessionCommand
 from wa_contracts.session_events import (
     Event,
     QRExpired,

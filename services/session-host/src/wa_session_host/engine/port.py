@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from wa_contracts.commands import MessageType
 from wa_contracts.ids import SessionId
-from wa_contracts.replies import PairingCode
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import LinkedDevice, Seen
 from wa_session_host.domain.received_media import ReceivedMedia
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
-from wa_contracts.replies import PairingCode
+from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
     ConnectionLost,
     EngineCrashed,

@@ -1,0 +1,8 @@
+"""Typed events for programs that consume them: `async for event in subscribe(…)`.
+
+Needs the `consumer` extra: `pip install './libs/contracts[consumer]'`.
+"""
+
+from wa_contracts.consumer.subscription import Subscription, subscribe
+
+__all__ = ["Subscription", "subscribe"]

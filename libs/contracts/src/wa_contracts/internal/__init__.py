@@ -1,0 +1,1 @@
+"""Messages between the services. Event consumers never see them."""

@@ -1,0 +1,1 @@
+"""What both services run on: broker, migrations, logs, traces, addresses. Consumers need none of it."""

@@ -1,0 +1,164 @@
+"""What is written to RabbitMQ on one channel: messages, confirmed, and acknowledgements."""
+
+import asyncio
+from functools import lru_cache
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import aiormq
+from aio_pika.abc import AbstractChannel
+from aiormq.abc import ChannelFrame
+from opentelemetry import propagate
+from opentelemetry.trace import SpanKind
+from pamqp import frame
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from wa_runtime.losses import ConnectionLost
+from wa_runtime.traces import in_trace, spanning
+
+DEFAULT_EXCHANGE = ""
+"""Its routing keys are the names of queues."""
+
+Properties: TypeAlias = Basic.Properties
+Confirm: TypeAlias = "asyncio.Future[Any]"
+
+
+def durable(kind: str, **others: Any) -> Properties:
+    """The properties of a JSON message of that type that outlives the broker's process."""
+    return Properties(message_type=kind, content_type="application/json", delivery_mode=2, **others)
+
+
+@lru_cache(maxsize=4096)
+def _publish_frame(channel: int, exchange: str, key: str, mandatory: bool) -> bytes:
+    """Where to: most messages go where others went before."""
+    return frame.marshal(Basic.Publish(0, exchange, key, mandatory), channel)
+
+
+class ChannelWriter:
+    """Writes to one channel, over aiormq, until the channel's connection ends.
+
+    What comes in one turn of the event loop goes out in one piece, and nothing waits for what was
+    written before it: aio-pika's own `publish` and `ack` cost each message a turn of the loop and
+    a system call of its own, and the broker as much. How much is under way is for callers to limit.
+    """
+
+    def __init__(self, channel: AbstractChannel, underlay: aiormq.Channel) -> None:
+        """`channel` is for all but writing, such as declaring. `underlay` is what it stands on."""
+        self.channel = channel
+        self.underlay = underlay
+        self._pieces: list[bytes] = []
+        self._open: set[Confirm] = set()
+        self._ended = False
+
+    def publish(
+        self,
+        body: bytes,
+        properties: Properties,
+        *,
+        exchange: str,
+        key: str,
+        mandatory: bool = True,
+    ) -> Confirm:
+        """Publish a message. The future ends when the broker has confirmed it.
+
+        It raises ConnectionLost where nobody knows whether the broker has the message;
+        aio_pika.exceptions.PublishError if there is no queue for it, as `mandatory` asks to be told;
+        aio_pika.exceptions.DeliveryError if the broker did not take it.
+        """
+        method = _publish_frame(self.underlay.number, exchange, key, mandatory)
+        if not in_trace():
+            return self._publish(body, properties, method)
+
+        def publish() -> Confirm:
+            properties.headers = dict(properties.headers or {})
+            propagate.inject(properties.headers)
+            return self._publish(body, properties, method)
+
+        return spanning(f"{exchange},{key} send", SpanKind.PRODUCER, publish)
+
+    def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
+        """Acknowledge a delivery of this channel, or all up to it.
+
+        Raises:
+            ConnectionLost: the broker delivers it again.
+        """
+        self._answer(Basic.Ack(delivery_tag, multiple))
+
+    def reject(self, delivery_tag: int, *, requeue: bool) -> None:
+        """Give a delivery of this channel back to its queue, or to the dead letters.
+
+        Raises:
+            ConnectionLost: the broker delivers it again.
+        """
+        self._answer(Basic.Reject(delivery_tag, requeue))
+
+    async def written(self) -> None:
+        """Wait until the operating system has all that was said so far, or the connection ended."""
+        self._flush()
+        if self._ended:
+            return
+        drained: Confirm = asyncio.get_running_loop().create_future()
+        self._open.add(drained)
+        drained.add_done_callback(self._open.discard)
+        self.underlay.write_queue.put_nowait(
+            ChannelFrame(b"", should_close=False, drain_future=drained)
+        )
+        await asyncio.wait([drained])
+
+    def end(self) -> None:
+        """The connection has ended: so does everything that waits."""
+        self._ended = True
+        for confirm in list(self._open):
+            if not confirm.done():
+                confirm.set_exception(ConnectionLost("channel closed"))
+
+    def _publish(self, body: bytes, properties: Properties, method: bytes) -> Confirm:
+        confirm: Confirm = asyncio.get_running_loop().create_future()
+        if self._ended:
+            confirm.set_exception(ConnectionLost("channel closed"))
+            return confirm
+        underlay = self.underlay
+        number, most = underlay.number, underlay.max_content_size
+        pieces = [method]
+        message_id = properties.message_id
+        if message_id is None:
+            message_id = properties.message_id = uuid4().hex  # a returned message is known by it
+        pieces.append(frame.marshal(ContentHeader(0, len(body), properties), number))
+        pieces += (
+            frame.marshal(ContentBody(body[at : at + most]), number)
+            for at in range(0, len(body), most)
+        )
+        underlay.delivery_tag += 1
+        tag = underlay.delivery_tag
+        underlay.confirmations[tag] = confirm
+        underlay.message_id_delivery_tag[message_id] = tag
+        self._open.add(confirm)
+
+        def ended(_: Confirm) -> None:
+            self._open.discard(confirm)
+            if underlay.message_id_delivery_tag.get(message_id) == tag:
+                del underlay.message_id_delivery_tag[message_id]
+            if not confirm.cancelled():
+                confirm.exception()  # who waited for it may be gone
+
+        confirm.add_done_callback(ended)
+        self._write(b"".join(pieces))
+        return confirm
+
+    def _answer(self, method: Basic.Ack | Basic.Reject) -> None:
+        if self._ended:
+            raise ConnectionLost("channel closed")
+        self._write(frame.marshal(method, self.underlay.number))
+
+    def _write(self, piece: bytes) -> None:
+        if not self._pieces:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._pieces.append(piece)
+
+    def _flush(self) -> None:
+        payload = b"".join(self._pieces)
+        self._pieces.clear()
+        if payload and not self._ended:
+            self.underlay.write_queue.put_nowait(ChannelFrame(payload, should_close=False))

@@ -1,0 +1,115 @@
+"""Who asks: the operator (admin key or signed-in browser) or a session (its token)."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from wa_api.access.credentials import TokenHolder
+from wa_api.access.flood_gate import token_of
+from wa_api.access.sign_in import COOKIE
+from wa_api.gateway import Gateway, TheGateway
+from wa_api.http.problems import Problem, unauthorized
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CSRF_HEADER = "X-CSRF-Token"
+
+_admin_scheme = HTTPBearer(auto_error=False, scheme_name="AdminKey", description="ADMIN_KEY.")
+token_scheme = HTTPBearer(
+    auto_error=False, scheme_name="SessionToken", description="The token of one session."
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who may read: everything (None), or what belongs to one session."""
+
+    session_id: UUID | None
+
+
+def bearer(request: Request) -> str | None:
+    """The token of the Authorization header, or None if there is no such header."""
+    return token_of(request.headers)
+
+
+def is_signed_in(request: Request, gateway: TheGateway) -> bool:
+    """Whether the browser that asks is signed in. Says nothing about CSRF."""
+    return gateway.sign_in.is_signed_in(request.cookies.get(COOKIE))
+
+
+async def require_admin(
+    request: Request, gateway: TheGateway, _: Annotated[object, Depends(_admin_scheme)] = None
+) -> None:
+    """Let the operator through.
+
+    Raises:
+        Problem: 401, or 403 for an unsafe request of a browser without the CSRF token.
+    """
+    _check_admin(request, gateway)
+
+
+def _check_admin(request: Request, gateway: Gateway) -> None:
+    token = bearer(request)
+    if token is not None:
+        if not gateway.sign_in.is_admin_key(token):
+            raise unauthorized("The admin key is not valid.")
+        return
+    cookie = request.cookies.get(COOKIE)
+    if cookie is None or not gateway.sign_in.is_signed_in(cookie):
+        raise unauthorized("Sign in, or give the admin key as a Bearer token.")
+    if request.method not in SAFE_METHODS:
+        check_csrf(gateway, cookie, request.headers.get(CSRF_HEADER, ""))
+
+
+def check_csrf(gateway: TheGateway, cookie: str, given: str) -> None:
+    """Let a request of a page of ours through.
+
+    Raises:
+        Problem: 403.
+    """
+    if not gateway.sign_in.is_csrf_token(given, cookie):
+        raise Problem(
+            "csrf_failed", f"The {CSRF_HEADER} header is missing or wrong. Reload the page."
+        )
+
+
+async def require_token(
+    request: Request, gateway: TheGateway, _: Annotated[object, Depends(token_scheme)] = None
+) -> TokenHolder:
+    """The session whose token was given.
+
+    Raises:
+        Problem: 401.
+        DatabaseUnavailable: the token cannot be checked now.
+    """
+    holder = await gateway.credentials.holder(bearer(request) or "")
+    if holder is None:
+        raise unauthorized("The session token is missing, wrong or revoked.")
+    return holder
+
+
+async def require_reader(
+    request: Request,
+    gateway: TheGateway,
+    _admin: Annotated[object, Depends(_admin_scheme)] = None,
+    _token: Annotated[object, Depends(token_scheme)] = None,
+) -> Reader:
+    """The operator, or a session with its token.
+
+    Raises:
+        Problem: 401 or 403.
+        DatabaseUnavailable: the token cannot be checked now.
+    """
+    given = bearer(request)
+    holder = await gateway.credentials.holder(given) if given else None
+    if holder is not None:
+        return Reader(holder.session_id)
+    _check_admin(request, gateway)
+    return Reader(None)
+
+
+Admin = Depends(require_admin)
+TokenOf = Annotated[TokenHolder, Depends(require_token)]
+ReaderOf = Annotated[Reader, Depends(require_reader)]

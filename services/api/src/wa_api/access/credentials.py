@@ -1,0 +1,119 @@
+"""Session tokens: checked by their hash, shown from their encrypted copy, rotated, revoked."""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from wa_api.access.secret_box import SecretBox
+from wa_api.access.shared_lookups import SharedLookups
+from wa_api.database.pool import Connection, Database
+from wa_contracts.ids import SessionId
+
+PREFIX = "wams_"
+"""What secret scanners find a token by: with it, `wams_[A-Za-z0-9_-]{43}`."""
+
+
+@dataclass(frozen=True)
+class TokenHolder:
+    """The session that a token belongs to, with what a send must know of it.
+
+    `status` is None as long as no event of the session has been projected.
+    """
+
+    session_id: SessionId
+    status: str | None
+    queued: int
+
+
+class Credentials:
+    """The table of tokens."""
+
+    def __init__(self, database: Database, secrets: SecretBox) -> None:
+        """`secrets` keeps tokens showable."""
+        self._database = database
+        self._secrets = secrets
+        self._look_ups = database.in_turn()
+        self._holders = SharedLookups(self._look_up)
+
+    async def issue(self, connection: Connection, session_id: SessionId) -> SecretStr:
+        """A first token for a new session, inside the caller's transaction."""
+        token = _new_token()
+        await connection.execute(
+            _INSERT, session_id, _hash(token), self._secrets.seal(session_id, token)
+        )
+        return SecretStr(token)
+
+    async def rotate(self, session_id: SessionId) -> SecretStr | None:
+        """A new token in place of the old one; None if there is no such session.
+
+        Raises:
+            DatabaseUnavailable: the old token still holds.
+        """
+        token = _new_token()
+        async with self._database.connection() as connection:
+            found = await connection.fetchval(
+                _ROTATE, session_id, _hash(token), self._secrets.seal(session_id, token)
+            )
+        return SecretStr(token) if found else None
+
+    async def show(self, session_id: SessionId) -> SecretStr | None:
+        """The present token; None if there is no such session.
+
+        Raises:
+            DatabaseUnavailable: not now.
+            cryptography.exceptions.InvalidTag: TOKEN_ENCRYPTION_KEY is not the one it was made with.
+        """
+        async with self._database.connection() as connection:
+            cipher = await connection.fetchval(_CIPHER, session_id)
+        return SecretStr(self._secrets.open(session_id, cipher)) if cipher else None
+
+    async def revoke(self, connection: Connection, session_id: SessionId) -> bool:
+        """Refuse the token from the commit of the caller's transaction on. False: no such session."""
+        return await connection.fetchval(_REVOKE, session_id) is not None
+
+    async def holder(self, token: str) -> TokenHolder | None:
+        """Whose token this is; None if nobody's (any more).
+
+        Raises:
+            DatabaseUnavailable: it cannot be checked now.
+        """
+        if not token.startswith(PREFIX):
+            return None
+        return await self._holders.find(_hash(token))
+
+    async def _look_up(self, token_hashes: Collection[bytes]) -> Mapping[bytes, TokenHolder]:
+        rows = await self._look_ups.fetch(_HOLDERS, list(token_hashes))
+        return {
+            row["token_hash"]: TokenHolder(
+                SessionId(row["session_id"]), row["status"], row["queued"] or 0
+            )
+            for row in rows
+        }
+
+
+def _new_token() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+_INSERT = "INSERT INTO credentials (session_id, token_hash, token_cipher) VALUES ($1, $2, $3)"
+_ROTATE = """
+    UPDATE credentials SET token_hash = $2, token_cipher = $3, rotated_at = now()
+    WHERE session_id = $1 AND revoked_at IS NULL RETURNING true
+"""
+_CIPHER = "SELECT token_cipher FROM credentials WHERE session_id = $1 AND revoked_at IS NULL"
+_REVOKE = """
+    UPDATE credentials SET revoked_at = coalesce(revoked_at, now())
+    WHERE session_id = $1 RETURNING true
+"""
+_HOLDERS = """
+    SELECT c.token_hash, c.session_id, s.status, s.queued
+    FROM credentials c LEFT JOIN sessions s USING (session_id)
+    WHERE c.token_hash = ANY($1::bytea[]) AND c.revoked_at IS NULL
+"""

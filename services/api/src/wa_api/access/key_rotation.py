@@ -1,0 +1,144 @@
+"""Puts everything that TOKEN_ENCRYPTION_KEY sealed under a new one, while all processes go on."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from cryptography.exceptions import InvalidTag
+
+from wa_api.access.secret_box import SecretBox
+from wa_api.database.pool import Database, DatabaseUnavailable
+from wa_api.refusal import Refusal
+
+log = structlog.get_logger()
+
+BATCH = 500
+RETRY_SECONDS = 0.5
+TRIES = 20
+
+
+class CannotRotate(Refusal):
+    """The keys cannot be used, or the database stayed away; what was done stays done."""
+
+
+@dataclass(frozen=True)
+class SealedColumn:
+    """A column of sealed secrets, with the statements that walk over it.
+
+    `rows` takes the id to begin after and a limit, and gives `id` and `sealed` by id; `put` takes an
+    id, what was sealed before and what stands for it now: it changes nothing if somebody was faster.
+    """
+
+    name: str
+    rows: str
+    put: str
+
+
+TOKENS = SealedColumn(
+    name="session tokens",
+    rows="""
+        SELECT session_id AS id, token_cipher AS sealed FROM credentials
+        WHERE $1::uuid IS NULL OR session_id > $1 ORDER BY session_id LIMIT $2
+    """,
+    put="UPDATE credentials SET token_cipher = $3 WHERE session_id = $1 AND token_cipher = $2",
+)
+WEBHOOK_SECRETS = SealedColumn(
+    name="webhook secrets",
+    rows="""
+        SELECT id, secret_cipher AS sealed FROM webhook_endpoints
+        WHERE $1::uuid IS NULL OR id > $1 ORDER BY id LIMIT $2
+    """,
+    put="UPDATE webhook_endpoints SET secret_cipher = $3 WHERE id = $1 AND secret_cipher = $2",
+)
+FORMER_WEBHOOK_SECRETS = SealedColumn(
+    name="former webhook secrets",
+    rows="""
+        SELECT id, former_secret_cipher AS sealed FROM webhook_endpoints
+        WHERE ($1::uuid IS NULL OR id > $1) AND former_secret_cipher IS NOT NULL
+        ORDER BY id LIMIT $2
+    """,
+    put="""
+        UPDATE webhook_endpoints SET former_secret_cipher = $3
+        WHERE id = $1 AND former_secret_cipher = $2
+    """,
+)
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """How many of a column are sealed anew, were so already, or can be read with neither key."""
+
+    anew: int
+    already: int
+    unreadable: int
+
+
+class KeyRotation:
+    """Seals the secrets of columns anew, batch by batch; each batch is one transaction.
+
+    It may be interrupted and repeated: what is under the present key already is left as it is.
+    """
+
+    def __init__(self, database: Database, *, batch: int = BATCH) -> None:
+        """`batch` is how many rows are read and written at a time."""
+        self._database = database
+        self._batch = batch
+
+    async def rotate(self, column: SealedColumn, secrets: SecretBox) -> Rotated:
+        """All of a column. `secrets` knows the present key and the former one.
+
+        Raises:
+            CannotRotate: the database stayed away; go on later.
+        """
+        total, after = Rotated(0, 0, 0), None
+        while True:
+            found, done = await self._with_patience(column, secrets, after)
+            total = Rotated(
+                total.anew + done.anew,
+                total.already + done.already,
+                total.unreadable + done.unreadable,
+            )
+            if not found:
+                break
+            after = found[-1]
+        log.info(
+            "key_rotated",
+            what=column.name,
+            anew=total.anew,
+            already=total.already,
+            unreadable=total.unreadable,
+        )
+        return total
+
+    async def _with_patience(
+        self, column: SealedColumn, secrets: SecretBox, after: UUID | None
+    ) -> tuple[Sequence[UUID], Rotated]:
+        for _ in range(TRIES):
+            try:
+                return await self._one_batch(column, secrets, after)
+            except DatabaseUnavailable as error:
+                log.info("key_rotation_waits", reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+        raise CannotRotate("The database stayed away. What was sealed anew stays so: run it again.")
+
+    async def _one_batch(
+        self, column: SealedColumn, secrets: SecretBox, after: UUID | None
+    ) -> tuple[Sequence[UUID], Rotated]:
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(column.rows, after, self._batch)
+            changes: list[tuple[UUID, bytes, bytes]] = []
+            unreadable = 0
+            for row in rows:
+                try:
+                    sealed = secrets.seal_anew(row["id"], row["sealed"])
+                except InvalidTag:
+                    unreadable += 1
+                    log.warning("sealed_with_another_key", what=column.name, id=str(row["id"]))
+                    continue
+                if sealed is not None:
+                    changes.append((row["id"], row["sealed"], sealed))
+            await connection.executemany(column.put, changes)
+        already = len(rows) - len(changes) - unreadable
+        return [row["id"] for row in rows], Rotated(len(changes), already, unreadable)

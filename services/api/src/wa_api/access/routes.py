@@ -1,0 +1,113 @@
+"""Signing in to the dashboard and out of it."""
+
+from urllib.parse import parse_qs
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic_core import from_json
+
+from wa_api.access.callers import CSRF_HEADER, check_csrf
+from wa_api.access.sign_in import COOKIE, LIFETIME
+from wa_api.gateway import Gateway, TheGateway
+from wa_api.http.problems import Problem, invalid_field, unauthorized
+from wa_api.http.request_body import read_body
+
+log = structlog.get_logger()
+router = APIRouter(include_in_schema=False)
+
+HOME = "/"
+REFUSED = "/?sign-in=refused"
+WAIT = "/?sign-in=wait"
+_PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+
+@router.post("/login")
+async def log_in(request: Request, gateway: TheGateway) -> Response:
+    """Field `key` of a form or of a JSON object. A form is answered with a redirect to the page."""
+    fields = await _fields(request)
+    wants_page = _is_form(request)
+    if "key" not in fields:
+        raise invalid_field("key", "'key' is required.")
+    if wants_page and gateway.sign_in.seconds_to_wait(_client(request)):
+        return _redirect(WAIT)
+    if not _attempt(gateway, request, fields["key"]):
+        if wants_page:
+            return _redirect(REFUSED)
+        raise unauthorized("The admin key is not valid.")
+    if wants_page:
+        return _signed_in(request, gateway, _redirect(HOME))
+    done = Response(b'{"success":true}', media_type="application/json", headers=_PRIVATE)
+    return _signed_in(request, gateway, done)
+
+
+@router.get("/login")
+async def follow_log_in_link(request: Request, gateway: TheGateway, key: str = "") -> Response:
+    """The link that the start prints: signs in and goes to the page, without the key in its address."""
+    if not _attempt(gateway, request, key):
+        return _redirect(REFUSED)
+    return _signed_in(request, gateway, _redirect(HOME))
+
+
+@router.post("/logout")
+async def log_out(request: Request, gateway: TheGateway) -> Response:
+    """With the CSRF token in its header, or as the form's `csrf_token`."""
+    cookie = request.cookies.get(COOKIE)
+    if cookie is not None and gateway.sign_in.is_signed_in(cookie):
+        given = request.headers.get(CSRF_HEADER) or (await _fields(request)).get("csrf_token", "")
+        check_csrf(gateway, cookie, given)
+    response = _redirect(HOME)
+    response.delete_cookie(COOKIE, path="/")
+    return response
+
+
+def _attempt(gateway: Gateway, request: Request, key: str) -> bool:
+    client = _client(request)
+    if seconds := gateway.sign_in.seconds_to_wait(client):
+        raise Problem(
+            "too_many_attempts",
+            "Too many wrong keys. Wait a little before the next try.",
+            headers={"Retry-After": str(seconds)},
+        )
+    is_right = gateway.sign_in.attempt(key, client)
+    log.info("signed_in" if is_right else "sign_in_refused")
+    return is_right
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _signed_in(request: Request, gateway: Gateway, response: Response) -> Response:
+    """Lax, not Strict: a log-in link that is opened from a chat or mail must end signed in."""
+    response.set_cookie(
+        COOKIE,
+        gateway.sign_in.new_cookie(),
+        max_age=int(LIFETIME.total_seconds()),
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+def _redirect(to: str) -> Response:
+    return Response(status_code=303, headers={"Location": to, **_PRIVATE})
+
+
+def _is_form(request: Request) -> bool:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return content_type == "application/x-www-form-urlencoded"
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    body = await read_body(request)
+    try:
+        if _is_form(request):
+            return {name: values[-1] for name, values in parse_qs(body.decode()).items()}
+        read = from_json(body or b"{}")
+    except ValueError as error:
+        raise invalid_field("body", "The body is neither a form nor valid JSON.") from error
+    if not isinstance(read, dict):
+        raise invalid_field("body", "The body must be a JSON object.")
+    return {str(name): value for name, value in read.items() if isinstance(value, str)}

@@ -1,0 +1,30 @@
+"""The references as pages, from the OpenAPI and AsyncAPI documents that are served here."""
+
+from fastapi import APIRouter, Request, Response
+
+from wa_api.dashboard.api_reference import reference_of
+from wa_api.dashboard.event_reference import event_reference_of
+from wa_api.dashboard.pages import page
+from wa_api.gateway import TheGateway
+from wa_contracts.asyncapi import as_text, asyncapi_document
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/docs")
+async def docs(request: Request, gateway: TheGateway) -> Response:
+    """Every operation with its parameters, body and answers."""
+    return page("reference.html", request, gateway, reference=reference_of(request.app.openapi()))
+
+
+@router.get("/docs/events")
+async def events(request: Request, gateway: TheGateway) -> Response:
+    """Every event with its fields and an example."""
+    reference = event_reference_of(asyncapi_document())
+    return page("events_reference.html", request, gateway, reference=reference)
+
+
+@router.get("/asyncapi.json")
+async def asyncapi() -> Response:
+    """The AsyncAPI 3 document of the events on RabbitMQ."""
+    return Response(as_text(asyncapi_document()), media_type="application/json")

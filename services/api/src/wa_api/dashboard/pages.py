@@ -1,0 +1,115 @@
+"""Renders the dashboard's templates. Everything is escaped; nothing is fetched from elsewhere."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from wa_api.access.callers import is_signed_in
+from wa_api.access.sign_in import COOKIE
+from wa_api.dashboard import reasons as status_reasons
+from wa_api.dashboard import webhook_words as words
+from wa_api.dashboard import words as status_words
+from wa_api.gateway import Gateway
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+EXAMPLE_ORIGIN = "http://localhost:3000"
+
+_BACKTICKS = re.compile(r"`([^`]+)`")
+_HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+
+
+def _number(digits: str | None) -> str:
+    """A phone number as people write it: with a plus."""
+    return f"+{digits}" if digits else ""
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain_time(moment: datetime) -> str:
+    """For browsers without scripts; with them the page shows the reader's own time."""
+    return f"{moment.astimezone(UTC):%d %b %Y, %H:%M:%S} UTC"
+
+
+def _prose(text: str) -> Markup:
+    """A docstring's sentence: what stands in backticks is code."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, iso=_iso, plain_time=_plain_time, prose=_prose)
+    environment.globals.update(
+        word_of=status_words.word,
+        tone_of=status_words.tone,
+        reason_of=status_reasons.reason,
+        cause_of=status_reasons.cause,
+        past_reason_of=status_reasons.past_reason,
+        now=lambda: datetime.now(UTC),
+        snippet=_snippet,
+        words=status_words.WORDS,
+        ticks=status_words.TICKS,
+        linkable=status_words.LINKABLE,
+        messageable=status_words.MESSAGEABLE,
+        out_of_reach=status_reasons.OUT_OF_REACH,
+        endpoint_words=words.endpoint_words,
+        delivery_words=words.delivery_words,
+        host_and_path=words.host_and_path,
+    )
+    return environment
+
+
+def _snippet(name: str, origin: str) -> str:
+    """An example program, with the address of this installation."""
+    return _SNIPPETS[name].replace(EXAMPLE_ORIGIN, origin)
+
+
+_SNIPPETS = {
+    path.name: path.read_text().rstrip("\n")
+    for path in sorted((HERE / "templates" / "snippets").iterdir())
+}
+_templates = _environment()
+
+
+def origin_of(request: Request) -> str:
+    """The address that the page was opened on, for the examples; never what is no host name."""
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        return EXAMPLE_ORIGIN
+    return f"{request.url.scheme}://{host}"
+
+
+def page(
+    template: str, request: Request, gateway: Gateway, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """A whole page, for whoever asks."""
+    cookie = request.cookies.get(COOKIE, "")
+    signed_in = is_signed_in(request, gateway)
+    text = _templates.get_template(template).render(
+        request=request,
+        signed_in=signed_in,
+        csrf_token=gateway.sign_in.csrf_token(cookie) if signed_in else "",
+        origin=origin_of(request),
+        **values,
+    )
+    return HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "Cookie, Host"})
+
+
+def fragment(template: str, **values: Any) -> HTMLResponse:
+    """A part of a page, which the page's script puts in place."""
+    text = _templates.get_template(template).render(**values)
+    return HTMLResponse(text, headers={"Cache-Control": "no-store"})

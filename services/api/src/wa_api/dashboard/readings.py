@@ -1,0 +1,243 @@
+"""Reads that only the dashboard needs: a searched page of sessions, counts, a session's history."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from pydantic_core import from_json
+
+from wa_api.database.pool import Connection, Database
+from wa_api.owners.liveness import HostLiveness
+from wa_api.sessions.views import HOST_SILENT, SHOWN_SESSIONS, Session
+from wa_contracts.internal.replies import MessageStatus
+from wa_contracts.session_events import SessionStatus
+
+PAGE_SIZE = 25
+HISTORY_LENGTH = 30
+
+
+@dataclass(frozen=True)
+class SessionsWanted:
+    """What the table shows. `search` is looked for in name, number and id; `page` counts from 1."""
+
+    search: str = ""
+    status: SessionStatus | None = None
+    page: int = 1
+
+
+@dataclass(frozen=True)
+class Span:
+    """How long a state has lasted or will: since when it is tried again, when a restriction ends."""
+
+    lost_at: datetime | None = None
+    restricted_until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class SessionsPage:
+    """A page of the table, the number of all rows that fit, and all sessions by status.
+
+    `spans` are known of those that are disconnected or restricted.
+    """
+
+    sessions: Sequence[Session]
+    wanted: SessionsWanted
+    fitting: int
+    counts: Mapping[SessionStatus, int]
+    spans: Mapping[UUID, Span]
+
+    @property
+    def total(self) -> int:
+        """How many sessions there are, whatever is searched for."""
+        return sum(self.counts.values())
+
+    @property
+    def pages(self) -> int:
+        """How many pages the fitting ones fill; at least one."""
+        return max(1, -(-self.fitting // PAGE_SIZE))
+
+    @property
+    def first(self) -> int:
+        """The number of the page's first row, from 1."""
+        return (self.wanted.page - 1) * PAGE_SIZE + 1
+
+    @property
+    def last(self) -> int:
+        """The number of the page's last row."""
+        return self.first + len(self.sessions) - 1
+
+
+@dataclass(frozen=True)
+class PastEvent:
+    """One event of a session's history."""
+
+    type: str
+    occurred_at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Hour:
+    """What became of the messages of one hour, and how long WhatsApp's answer took at the median."""
+
+    starts_at: datetime
+    sent: int
+    failed: int
+    seconds_to_ack: float | None
+
+
+class DashboardViews:
+    """Every method raises DatabaseUnavailable while the projections cannot be read."""
+
+    def __init__(self, database: Database, liveness: HostLiveness) -> None:
+        self._database = database
+        self._liveness = liveness
+
+    async def sessions(self, wanted: SessionsWanted) -> SessionsPage:
+        """The page that is wanted, or the last one if there are fewer; newest first."""
+        live = self._liveness.live_partitions()
+        search = wanted.search.strip().lower()
+        async with self._database.connection() as connection:
+            counted = await connection.fetch(_COUNTS, live)
+            fitting = await connection.fetchval(_FITTING, live, wanted.status, search)
+            last = max(1, -(-fitting // PAGE_SIZE))
+            page = min(max(1, wanted.page), last)
+            rows = await connection.fetch(
+                _PAGE, live, wanted.status, search, PAGE_SIZE, (page - 1) * PAGE_SIZE
+            )
+            sessions = [Session.model_validate(dict(row)) for row in rows]
+            spans = await _spans(connection, sessions)
+        return SessionsPage(
+            sessions=sessions,
+            wanted=SessionsWanted(wanted.search, wanted.status, page),
+            fitting=fitting,
+            counts={SessionStatus(row["status"]): row["count"] for row in counted},
+            spans=spans,
+        )
+
+    async def span(self, session: Session) -> Span | None:
+        """Of a session that is disconnected or restricted, if known."""
+        async with self._database.connection() as connection:
+            return (await _spans(connection, [session])).get(session.session_id)
+
+    async def messages_a_minute(self) -> int:
+        """How many messages WhatsApp acknowledged during the last minute."""
+        async with self._database.connection() as connection:
+            return await connection.fetchval(_LAST_MINUTE) or 0
+
+    async def sessions_by_host(self) -> Mapping[str, int]:
+        """The hosts that live, and how many sessions each of them owns."""
+        hosts = self._liveness.hosts()
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_BY_PARTITION)
+        by_partition = {row["partition"]: row["count"] for row in rows}
+        return {
+            host: sum(by_partition.get(partition, 0) for partition in partitions)
+            for host, partitions in sorted(hosts.items())
+        }
+
+    async def history(self, session_id: UUID) -> Sequence[PastEvent]:
+        """What happened to the session itself, newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_HISTORY, session_id, HISTORY_LENGTH)
+        return [_past(row) for row in rows]
+
+    async def message_counts(self, session_id: UUID) -> Mapping[MessageStatus, int]:
+        """How many outgoing messages of a session stand where."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_MESSAGE_COUNTS, session_id)
+        return {MessageStatus(row["status"]): row["count"] for row in rows}
+
+    async def last_day(self, session_id: UUID) -> Sequence[Hour]:
+        """The last 24 hours of a session, oldest first, hours without messages included."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_LAST_DAY, session_id)
+        return [
+            Hour(row["starts_at"], row["sent"], row["failed"], row["seconds_to_ack"])
+            for row in rows
+        ]
+
+
+async def _spans(connection: Connection, sessions: Sequence[Session]) -> Mapping[UUID, Span]:
+    """Nobody tells when a host fell silent."""
+    lost = [
+        session.session_id
+        for session in sessions
+        if session.status is SessionStatus.DISCONNECTED and session.status_reason != HOST_SILENT
+    ]
+    restricted = [s.session_id for s in sessions if s.status is SessionStatus.RESTRICTED]
+    found: dict[UUID, Span] = {}
+    for row in await connection.fetch(_LOST_AT, lost) if lost else ():
+        found[row["session_id"]] = Span(lost_at=datetime.fromisoformat(row["lost_at"]))
+    for row in await connection.fetch(_RESTRICTED_UNTIL, restricted) if restricted else ():
+        if row["until"] is not None:
+            until = datetime.fromisoformat(row["until"])
+            found[row["session_id"]] = Span(restricted_until=until)
+    return found
+
+
+def _past(row: asyncpg.Record) -> PastEvent:
+    envelope = from_json(row["event"])
+    occurred_at = datetime.fromisoformat(envelope["occurredAt"])
+    return PastEvent(row["type"], occurred_at, envelope["data"])
+
+
+_FITS = """
+    ($2::text IS NULL OR status = $2)
+    AND ($3 = '' OR strpos(lower(coalesce(name, '')), $3) > 0
+         OR strpos(coalesce(phone_number, ''), ltrim(replace($3, ' ', ''), '+')) > 0
+         OR strpos(session_id::text, $3) > 0)
+"""
+_COUNTS = f"SELECT status, count(*) FROM ({SHOWN_SESSIONS}) AS shown GROUP BY status"
+_FITTING = f"SELECT count(*) FROM ({SHOWN_SESSIONS}) AS shown WHERE {_FITS}"
+_PAGE = f"""
+    SELECT * FROM ({SHOWN_SESSIONS}) AS shown WHERE {_FITS}
+    ORDER BY created_at DESC, session_id DESC LIMIT $4 OFFSET $5
+"""
+_LAST_MINUTE = """
+    SELECT count(*) FROM messages
+    WHERE created_at > now() - interval '1 day' AND sent_at > now() - interval '1 minute'
+"""
+# By the first of their losses in a row.
+_LOST_AT = """
+    SELECT session_id, min(event ->> 'occurredAt') AS lost_at FROM feed
+    WHERE session_id = ANY($1::uuid[]) AND type = 'session.disconnected'
+      AND position > coalesce((SELECT max(earlier.position) FROM feed AS earlier
+                               WHERE earlier.session_id = feed.session_id
+                                 AND earlier.type LIKE 'session.%'
+                                 AND earlier.type <> 'session.disconnected'), 0)
+    GROUP BY session_id
+"""
+_RESTRICTED_UNTIL = """
+    SELECT DISTINCT ON (session_id) session_id, event -> 'data' ->> 'until' AS until FROM feed
+    WHERE session_id = ANY($1::uuid[]) AND type = 'session.restricted'
+    ORDER BY session_id, position DESC
+"""
+_BY_PARTITION = "SELECT partition, count(*) FROM sessions GROUP BY partition"
+_HISTORY = """
+    SELECT type, event::text AS event FROM feed
+    WHERE session_id = $1 AND type LIKE 'session.%' ORDER BY position DESC LIMIT $2
+"""
+_MESSAGE_COUNTS = """
+    SELECT status, count(*) FROM messages
+    WHERE session_id = $1 AND direction = 'outgoing' GROUP BY status
+"""
+_LAST_DAY = """
+    WITH hours AS (
+        SELECT generate_series(date_trunc('hour', now()) - interval '23 hours',
+                               date_trunc('hour', now()), interval '1 hour') AS starts_at),
+    done AS (
+        SELECT date_trunc('hour', created_at) AS starts_at,
+               count(*) FILTER (WHERE sent_at IS NOT NULL) AS sent,
+               count(*) FILTER (WHERE status IN ('failed', 'unknown')) AS failed,
+               percentile_cont(0.5) WITHIN GROUP (
+                   ORDER BY extract(epoch FROM sent_at - created_at)) AS seconds_to_ack
+        FROM messages
+        WHERE session_id = $1 AND direction = 'outgoing' AND created_at > now() - interval '1 day'
+        GROUP BY 1)
+    SELECT starts_at, coalesce(sent, 0) AS sent, coalesce(failed, 0) AS failed, seconds_to_ack
+    FROM hours LEFT JOIN done USING (starts_at) ORDER BY starts_at
+"""

@@ -1,0 +1,92 @@
+"""Takes dead letters from their queue into the table; sees to it that a dead send ends as failed."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+import structlog
+from aio_pika.abc import AbstractIncomingMessage
+
+from wa_api.database.pool import DatabaseUnavailable
+from wa_api.dead_letters.letters import DeadLetters, read
+from wa_api.owners.command_bus import BrokerUnavailable, CommandBus, ConfirmLost
+from wa_api.serving.metrics import ProjectorMetrics
+from wa_contracts.codec import Undecodable, decode_command
+from wa_contracts.ids import CommandId, new_id
+from wa_contracts.internal.commands import FailMessage, SendMessage
+from wa_contracts.topology import DEAD_LETTERS
+from wa_runtime.channel_writer import ChannelWriter
+from wa_runtime.losses import ConnectionLost, losses
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 1.0
+PUBLISH_SECONDS = 10.0
+FAIL_WITHIN = timedelta(hours=24)
+
+
+class DeadLetterCollector:
+    """Collects, one by one, beside the projector."""
+
+    def __init__(self, letters: DeadLetters, bus: CommandBus, metrics: ProjectorMetrics) -> None:
+        """`bus` carries the word that a dead send has failed."""
+        self._letters = letters
+        self._bus = bus
+        self._metrics = metrics
+        self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+
+    async def open(self, writer: ChannelWriter) -> None:
+        """Consume; called after each connect."""
+        queue = await writer.channel.get_queue(DEAD_LETTERS)
+        await queue.consume(self._arrived.put)
+
+    async def run(self) -> NoReturn:
+        """Collect until cancelled."""
+        while True:
+            message = await self._arrived.get()
+            await self._until_collected(message)
+            try:
+                async with losses():
+                    await message.ack()
+            except ConnectionLost as error:
+                log.info("ack_lost", reason=str(error), note="the letter is kept twice")
+
+    async def _until_collected(self, message: AbstractIncomingMessage) -> None:
+        letter = read(message)
+        while True:
+            try:
+                await self._fail_send(message.body)
+                await self._letters.keep(letter)
+            except (DatabaseUnavailable, BrokerUnavailable, ConfirmLost) as error:
+                log.warning("dead_letter_waits", reason=type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._metrics.dead_letters.inc()
+                log.error(
+                    "dead_letter_kept", queue=letter.queue, reason=letter.reason, cause=letter.cause
+                )
+                return
+
+    async def _fail_send(self, body: bytes) -> None:
+        """A send that nobody will handle any more must not stay open for ever."""
+        try:
+            command = decode_command(body)
+        except Undecodable:
+            return
+        if not isinstance(command, SendMessage):
+            return
+        now = datetime.now(UTC)
+        failing = FailMessage(
+            id=CommandId(new_id()),
+            session_id=command.session_id,
+            correlation_id=command.correlation_id,
+            issued_at=now,
+            expires_at=now + FAIL_WITHIN,
+            reply_to=command.reply_to,
+            message_id=command.message_id,
+            to=command.to,
+            message_type=command.message_type,
+            reference=command.reference,
+        )
+        deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
+        await self._bus.publish(failing, deadline=deadline)

@@ -1,0 +1,193 @@
+"""What could not be handled: kept in a table, shown to the operator, put back on request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+import asyncpg
+from aio_pika.abc import AbstractIncomingMessage
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from wa_api.database.pool import Database
+from wa_api.http.paging import Page, Place
+from wa_api.owners.command_bus import BrokerUnavailable
+from wa_contracts.codec import (
+    Undecodable,
+    decode_bundle,
+    decode_command,
+    decode_event,
+)
+from wa_contracts.ids import new_id
+from wa_contracts.internal.bundle import BUNDLE
+from wa_contracts.topology import COMMANDS, PROJECTOR
+from wa_runtime.broker import BrokerLink
+from wa_runtime.channel_writer import DEFAULT_EXCHANGE, durable
+from wa_runtime.losses import ConnectionLost
+
+LONGEST_CAUSE = 500
+
+
+class DeadLetter(BaseModel):
+    """One message that could not be handled. Its body is not shown: it may be private.
+
+    `reason` is the broker's word, `cause` what is wrong with a message that cannot be read.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
+    )
+
+    id: UUID
+    queue: str
+    reason: str
+    cause: str | None
+    type: str | None
+    size: int
+    died_at: datetime
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter with all that a retry needs."""
+
+    id: UUID
+    queue: str
+    reason: str
+    cause: str | None
+    type: str | None
+    body: bytes
+    died_at: datetime
+
+
+def read(message: AbstractIncomingMessage) -> Letter:
+    """A dead-lettered message with the broker's own word on where, why and when it died."""
+    first = _first_death(message)
+    queue = _word(first.get("queue", ""))
+    return Letter(
+        id=new_id(),
+        queue=queue,
+        reason=_word(first.get("reason", "unknown")),
+        cause=_cause(queue, message.type, message.body),
+        type=None if message.type is None else _word(message.type),
+        body=message.body,
+        died_at=_time(first.get("time")),
+    )
+
+
+def _first_death(message: AbstractIncomingMessage) -> Mapping[str, object]:
+    """What the broker notes of it; nothing where somebody published it here."""
+    deaths = message.headers.get("x-death")
+    first: object = deaths[0] if isinstance(deaths, list) and deaths else None
+    return cast("Mapping[str, object]", first) if isinstance(first, dict) else {}
+
+
+def _word(value: object) -> str:
+    """As text that the database takes."""
+    return str(value).replace("\0", "\ufffd")
+
+
+def _cause(queue: str, kind: str | None, body: bytes) -> str | None:
+    """What makes a message unreadable where it died, without its content."""
+    try:
+        if queue == PROJECTOR and kind == BUNDLE:
+            for one in decode_bundle(body):
+                decode_event(one.json)
+        elif queue == PROJECTOR:
+            decode_event(body)
+        elif queue.startswith(COMMANDS):
+            decode_command(body)
+    except Undecodable as error:
+        return _word(error)[:LONGEST_CAUSE]
+    return None
+
+
+def _time(value: object) -> datetime:
+    return value.astimezone(UTC) if isinstance(value, datetime) else datetime.now(UTC)
+
+
+class DeadLetters:
+    """The table of dead letters, and the way back to where they came from."""
+
+    def __init__(self, database: Database, link: BrokerLink) -> None:
+        """`link` publishes what is put back."""
+        self._database = database
+        self._link = link
+
+    async def keep(self, letter: Letter) -> None:
+        """Store one.
+
+        Raises:
+            DatabaseUnavailable: it is not stored.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _KEEP,
+                letter.id,
+                letter.queue,
+                letter.reason,
+                letter.cause,
+                letter.type,
+                letter.body,
+                letter.died_at,
+            )
+
+    async def page(self, after: Place | None, limit: int) -> Page[DeadLetter]:
+        """The newest first.
+
+        Raises:
+            DatabaseUnavailable: nothing can be read.
+        """
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _PAGE, after and after.created_at, after and after.id, limit + 1
+            )
+        items = [DeadLetter(**dict(row)) for row in rows[:limit]]
+        more = len(rows) > limit
+        cursor = Place(items[-1].died_at, items[-1].id).cursor() if more else None
+        return Page(items=items, next_cursor=cursor)
+
+    async def put_back(self, letter_id: UUID) -> bool:
+        """Publish one to where it came from, then forget it; False if there is none such.
+
+        A crash between the two puts it back twice: commands and events bear that.
+
+        Raises:
+            BrokerUnavailable: it stays where it is.
+            DatabaseUnavailable: it may have been put back and is still shown.
+        """
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_TAKE, letter_id)
+            if row is None:
+                return False
+            await self._publish(row)
+            await connection.execute(_FORGET, letter_id)
+        return True
+
+    async def _publish(self, row: asyncpg.Record) -> None:
+        writer = self._link.writer
+        if writer is None:
+            raise BrokerUnavailable
+        try:
+            # Straight to the queue where it died: others that had it are not bothered again.
+            await writer.publish(
+                row["body"], durable(row["type"]), exchange=DEFAULT_EXCHANGE, key=row["queue"]
+            )
+        except ConnectionLost as error:
+            self._link.renew(writer)
+            raise BrokerUnavailable from error
+
+
+_KEEP = """
+    INSERT INTO dead_letters (id, queue, reason, cause, type, body, died_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_PAGE = """
+    SELECT id, queue, reason, cause, type, length(body) AS size, died_at FROM dead_letters
+    WHERE $1::timestamptz IS NULL OR (died_at, id) < ($1, $2::uuid)
+    ORDER BY died_at DESC, id DESC LIMIT $3
+"""
+_TAKE = "SELECT queue, type, body FROM dead_letters WHERE id = $1 FOR UPDATE"
+_FORGET = "DELETE FROM dead_letters WHERE id = $1"

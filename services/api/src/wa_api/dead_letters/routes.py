@@ -1,0 +1,44 @@
+"""What could not be handled, and putting it back."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from wa_api.access.callers import Admin
+from wa_api.dead_letters.letters import DeadLetter
+from wa_api.gateway import TheGateway
+from wa_api.http.documented import Cursor, errors
+from wa_api.http.paging import Page, place_of
+from wa_api.http.problems import not_found
+
+router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
+
+
+@router.get(
+    "",
+    summary="List dead letters, newest first",
+    responses=errors(400, 401, 503),
+    dependencies=[Admin],
+)
+async def list_dead_letters(
+    gateway: TheGateway,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[DeadLetter]:
+    """Commands and events that could not be handled, with the broker's reason."""
+    return await gateway.dead_letters.page(place_of(cursor), limit)
+
+
+@router.post(
+    "/{letter_id}/retry",
+    summary="Put a dead letter back into its queue",
+    status_code=202,
+    responses=errors(400, 401, 403, 404, 503),
+    dependencies=[Admin],
+)
+async def retry_dead_letter(letter_id: UUID, gateway: TheGateway) -> Response:
+    """It is handled once more; if that fails again, it comes back under another id."""
+    if not await gateway.dead_letters.put_back(letter_id):
+        raise not_found("dead_letter")
+    return Response(status_code=202)

@@ -1,0 +1,99 @@
+"""Reads of the feed: events in the order of their projection, from a position on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import UUID
+
+from wa_api.database.pool import Database
+
+BATCH = 500
+BATCH_BYTES = 256 * 1024
+"""A page ends with the entry that reaches this: a reader who stops holds no more than that."""
+
+
+@dataclass(frozen=True)
+class FeedEntry:
+    """One event. `event` is the envelope as JSON text."""
+
+    position: int
+    session_id: UUID
+    type: str
+    event: str
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The event as it goes to readers, made once for all of them."""
+        return f"id: {self.position}\nevent: {self.type}\ndata: {self.event}\n\n".encode()
+
+
+@dataclass(frozen=True)
+class FeedFilter:
+    """Which events to follow; None means any."""
+
+    session_id: UUID | None = None
+    types: frozenset[str] | None = None
+
+    def wants(self, entry: FeedEntry) -> bool:
+        """Whether the event is one of them."""
+        return (self.session_id is None or entry.session_id == self.session_id) and (
+            self.types is None or entry.type in self.types
+        )
+
+
+EVERYTHING = FeedFilter()
+
+
+@dataclass(frozen=True)
+class FeedPage:
+    """Entries in order. What comes next is after `position`; `more` if it may be there already."""
+
+    entries: Sequence[FeedEntry]
+    position: int
+    more: bool
+
+
+class Feed:
+    """The feed table. Every method raises DatabaseUnavailable while it cannot be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.reads = 0
+        """How often the table was read."""
+
+    async def end(self) -> int:
+        """The position of the newest event; 0 if there is none."""
+        self.reads += 1
+        async with self._database.connection() as connection:
+            return await connection.fetchval(_END) or 0
+
+    async def after(self, position: int, wanted: FeedFilter) -> FeedPage:
+        """The next events after a position, a page of them."""
+        self.reads += 1
+        types = None if wanted.types is None else list(wanted.types)
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _AFTER, position, wanted.session_id, types, BATCH, BATCH_BYTES
+            )
+        entries = [
+            FeedEntry(row["position"], row["session_id"], row["type"], row["event"]) for row in rows
+        ]
+        if not rows:
+            return FeedPage((), position, more=False)
+        more = len(rows) == BATCH or rows[-1]["total"] >= BATCH_BYTES
+        return FeedPage(entries, entries[-1].position, more)
+
+
+_END = "SELECT max(position) FROM feed"
+_AFTER = """
+    WITH next AS (
+        SELECT position, session_id, type, event::text AS event FROM feed
+        WHERE position > $1
+          AND ($2::uuid IS NULL OR session_id = $2)
+          AND ($3::text[] IS NULL OR type = ANY($3))
+        ORDER BY position LIMIT $4),
+    sized AS (
+        SELECT *, sum(octet_length(event)) OVER (ORDER BY position) AS total FROM next)
+    SELECT position, session_id, type, event, total FROM sized
+    WHERE total - octet_length(event) < $5 ORDER BY position
+"""

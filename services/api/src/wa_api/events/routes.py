@@ -1,0 +1,137 @@
+"""`GET /api/events`: what happens, as Server-Sent Events."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+from starlette.types import Receive, Scope, Send
+
+from wa_api.access.callers import Reader, ReaderOf
+from wa_api.access.concurrency import TooMany
+from wa_api.database.pool import DatabaseUnavailable
+from wa_api.events.feed import FeedFilter
+from wa_api.events.patterns import CHOICES, UnknownEvent, events_meant
+from wa_api.gateway import Gateway, TheGateway
+from wa_api.http.documented import errors
+from wa_api.http.problems import Problem, invalid_field
+
+log = structlog.get_logger()
+router = APIRouter(tags=["events"])
+
+HEARTBEAT_SECONDS = 15.0
+RETRY_MILLISECONDS = 2000
+_TYPES = "Names such as `message.sent`, or `message.*`; may be given more than once."
+
+
+@router.get(
+    "/api/events",
+    summary="Follow events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "Each event's id is its position; its data is the envelope.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **errors(400, 401, 429, 503),
+    },
+)
+async def follow_events(
+    gateway: TheGateway,
+    reader: ReaderOf,
+    session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
+    type_: Annotated[
+        Sequence[Annotated[str, Field(json_schema_extra={"enum": list(CHOICES)})]],
+        Query(alias="type", description=_TYPES),
+    ] = (),
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            description="Resume after this event.", json_schema_extra={"pattern": r"^[0-9]{0,18}$"}
+        ),
+    ] = None,
+) -> StreamingResponse:
+    """From now on, or after `Last-Event-ID`. A session's token sees its own events."""
+    wanted = FeedFilter(reader.session_id or session_id, _types(type_))
+    if reader.session_id is not None and session_id not in {None, reader.session_id}:
+        raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
+    position = await gateway.feed_tail.start(_last_seen(last_event_id))
+    return _EventStream(gateway, reader, _stream(gateway, wanted, position))
+
+
+class _EventStream(StreamingResponse):
+    """One of the few that a token may have open; given back at its end, whichever end that is."""
+
+    def __init__(self, gateway: Gateway, reader: Reader, content: AsyncIterator[bytes]) -> None:
+        self._streams = gateway.event_streams
+        self._session_id = reader.session_id
+        if self._session_id is not None:
+            self._take()
+        super().__init__(
+            content,
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    def _take(self) -> None:
+        try:
+            self._streams.take(self._session_id)
+        except TooMany as error:
+            raise Problem(
+                "too_many_streams", "This token has too many event streams open: close some."
+            ) from error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `Response`."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._session_id is not None:
+                self._streams.give_back(self._session_id)
+
+
+def _types(given: Sequence[str]) -> frozenset[str] | None:
+    """The events that these names and patterns mean; None means any."""
+    try:
+        return events_meant(given) or None
+    except UnknownEvent as error:
+        raise invalid_field("type", f"'type' {error}.") from error
+
+
+def _last_seen(last_event_id: str | None) -> int | None:
+    if not last_event_id:
+        return None
+    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
+        raise invalid_field("Last-Event-ID", "'Last-Event-ID' is not a position of this feed.")
+    return int(last_event_id)
+
+
+async def _stream(gateway: Gateway, wanted: FeedFilter, position: int) -> AsyncIterator[bytes]:
+    """Ends when the process does, or the database goes: the client comes back with its position.
+
+    It is told its position at once, so that it can come back before it has seen an event. One that
+    takes nothing is cut off by its connection: see server.py.
+    """
+    yield f"retry: {RETRY_MILLISECONDS}\nid: {position}\n\n".encode()
+    clock = asyncio.get_running_loop().time
+    with gateway.live.watch() as watch:
+        silent_since = clock()
+        while not watch.ended:
+            try:
+                page = await gateway.feed_tail.after(position, wanted)
+            except DatabaseUnavailable:
+                log.info("event_stream_ended", reason="database_unavailable")
+                return
+            position = page.position
+            if page.entries:
+                yield b"".join(entry.frame for entry in page.entries)
+                silent_since = clock()
+            elif clock() - silent_since >= HEARTBEAT_SECONDS:
+                yield b": alive\n\n"
+                silent_since = clock()
+            if not page.more:
+                await watch.changed(HEARTBEAT_SECONDS - (clock() - silent_since))

@@ -1,0 +1,1 @@
+"""What the routes of all packages share: problems, bodies, paging."""

@@ -1,0 +1,61 @@
+"""What the OpenAPI document says the same way for all routes."""
+
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel
+
+from wa_api.http.problems import ErrorBody
+
+_DESCRIPTIONS = {
+    400: "A field, parameter or header is missing or invalid.",
+    401: "No, wrong or revoked key or token.",
+    403: "The CSRF token is missing or wrong.",
+    404: "Not there; the code says what.",
+    406: "None of the accepted media types can be had.",
+    408: "The request did not come in time.",
+    409: "The state does not allow it; the code says which.",
+    410: "It was there and is gone for good.",
+    413: "The body or the media is too large.",
+    415: "The body is not JSON.",
+    422: "The Idempotency-Key was used with another body.",
+    429: "Too much; see Retry-After.",
+    500: "It failed; the code says how.",
+    503: "A dependency is away and nothing was accepted; see Retry-After.",
+}
+
+
+Cursor = Annotated[
+    str | None,
+    Query(description="`nextCursor` of the page before.", json_schema_extra={"format": "cursor"}),
+]
+"""A list's parameter."""
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these errors."""
+    return {
+        status: {"model": ErrorBody, "description": _DESCRIPTIONS[status]} for status in statuses
+    }
+
+
+def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads its JSON body itself.
+
+    What the model refers to is beside it, under `$defs`, until the document is put together.
+    """
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    """A header among the `parameters` of a route that reads it itself; a string, if nothing is said."""
+    described = {"type": "string", "description": description, **schema, "title": name.title()}
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "schema": described,
+        "description": description,
+    }

@@ -1,0 +1,59 @@
+"""Reads request bodies: no further than allowed, only JSON, with sentences for what is wrong."""
+
+import asyncio
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from wa_api.http.problems import Problem, details_of, invalid_request
+
+BODY_LIMIT = 256 * 1024
+BODY_SECONDS = 30.0
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body.
+
+    Raises:
+        Problem: 413 as soon as it is known to be too large; 408 if it does not come.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > BODY_LIMIT:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_LIMIT:
+                    raise _too_large()
+    except TimeoutError as error:
+        raise Problem(
+            "request_too_slow", f"The body was not there within {BODY_SECONDS:g} seconds."
+        ) from error
+    return bytes(body)
+
+
+async def read_json(request: Request, model: type[Model]) -> Model:
+    """The body as a value of this model.
+
+    Raises:
+        Problem: 408, 413, 415, or 400 with every wrong field.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise Problem(
+            "unsupported_media_type", "The body must be JSON, with Content-Type: application/json."
+        )
+    body = await read_body(request)
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_request(details_of(error.errors(include_url=False))) from error
+
+
+def _too_large() -> Problem:
+    return Problem("body_too_large", f"The body is larger than {BODY_LIMIT // 1024} KiB.")

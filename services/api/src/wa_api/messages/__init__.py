@@ -1,0 +1,1 @@
+"""Sending messages, looking them up, and their media."""

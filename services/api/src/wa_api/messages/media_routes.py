@@ -1,0 +1,97 @@
+"""`GET /api/messages/{id}/media`: what a message brought along, as its sender sent it."""
+
+import re
+from urllib.parse import quote
+
+from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from wa_api.access.callers import ReaderOf
+from wa_api.gateway import Gateway, TheGateway
+from wa_api.http.documented import errors
+from wa_api.http.problems import Problem, not_found
+from wa_api.messages.media_downloads import Download
+from wa_api.messages.send_request import Text
+from wa_api.sessions.views import Message
+from wa_contracts.session_events import SessionStatus
+
+router = APIRouter(prefix="/api/messages", tags=["messages"])
+
+_MIME_TYPE = re.compile(r"[A-Za-z0-9.+-]{1,60}/[A-Za-z0-9.+-]{1,120}")
+_UNKNOWN_TYPE = "application/octet-stream"
+_WITHOUT_MEDIA = frozenset({"text"})
+
+
+class MediaResponse(StreamingResponse):
+    """Streams a download and gives it up at the end, whichever end that is."""
+
+    def __init__(self, download: Download, message: Message) -> None:
+        self._download = download
+        super().__init__(
+            download.content(),
+            media_type=_mime_type(download.offer.mime_type),
+            headers={
+                "Content-Length": str(download.offer.size),
+                "Content-Disposition": _disposition(download.offer.file_name, message),
+                "Cache-Control": "private, no-store",
+                # It is a stranger's file: a browser that shows it after all runs nothing of it.
+                "Content-Security-Policy": "default-src 'none'; sandbox",
+            },
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `Response`."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._download.close()
+
+
+@router.get(
+    "/{key}/media",
+    summary="Media of an incoming message",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The file, decrypted, with its sender's MIME type and file name.",
+            "content": {_UNKNOWN_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **errors(400, 401, 404, 409, 410, 413, 500, 503),
+    },
+)
+async def get_media(key: Text, gateway: TheGateway, reader: ReaderOf) -> MediaResponse:
+    """Downloaded from WhatsApp by the message's session, which must work, and streamed."""
+    message = await gateway.message_requests.look_up(key, reader.session_id)
+    if message is None:
+        raise not_found("message")
+    if message.direction != "incoming" or message.type in _WITHOUT_MEDIA:
+        raise Problem("media_not_found", "This message has no media: only incoming media is kept.")
+    await _check_session(gateway, message)
+    return MediaResponse(await gateway.media_downloads.open(message), message)
+
+
+async def _check_session(gateway: Gateway, message: Message) -> None:
+    """Refuse at once what the owner would refuse, and what no owner is there to answer."""
+    session = await gateway.views.session(message.session_id)
+    if session is None:
+        raise not_found("session")
+    if session.status is not SessionStatus.WORKING:
+        raise Problem(
+            f"session_{session.status}",
+            f"Media comes through a session that works; this one is {session.status}. "
+            "Try again when it works.",
+        )
+
+
+def _mime_type(claimed: str) -> str:
+    """The sender's word without its parameters; nothing that would break the header."""
+    kind = claimed.partition(";")[0].strip()
+    return kind if _MIME_TYPE.fullmatch(kind) else _UNKNOWN_TYPE
+
+
+def _disposition(file_name: str | None, message: Message) -> str:
+    """A download, under the sender's name for it or the message's id."""
+    name = file_name or f"{message.type}-{message.id}"
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

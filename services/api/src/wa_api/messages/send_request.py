@@ -1,0 +1,97 @@
+"""The body of a send, as clients write it."""
+
+import hashlib
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.recipient import RECIPIENT_PATTERN, Recipient
+
+TEXT_LIMIT = 65_536
+REFERENCE_LIMIT = 128
+
+
+def _without_nul(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not contain U+0000")
+    return value
+
+
+Text = Annotated[
+    str,
+    AfterValidator(_without_nul),
+    WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"}),
+]
+
+
+def _by_type(schema: dict[str, Any]) -> None:
+    """Say in the schema what `_complete` checks."""
+    needed = {"text": ["message"], "media": ["mediaUrl"]}
+    kinds = {"text": ["text"], "media": ["image", "video", "document"]}
+    schema["anyOf"] = [
+        {
+            "properties": {
+                "type": {"enum": kinds[kind]},
+                **{name: {"type": "string", "minLength": 1} for name in needed[kind]},
+            },
+            "required": needed[kind],
+        }
+        for kind in kinds
+    ]
+
+
+class SendRequest(BaseModel):
+    """One message to send. Unknown fields are ignored."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        json_schema_extra=_by_type,
+    )
+
+    to: Annotated[
+        Recipient,
+        Field(
+            description="Country code and number in digits only, or a full JID.",
+            examples=["919876543210"],
+            json_schema_extra={"pattern": RECIPIENT_PATTERN},
+        ),
+    ]
+    type: MessageType
+    message: Annotated[
+        Text | None,
+        Field(max_length=TEXT_LIMIT, description="The text, or the caption of media."),
+    ] = None
+    media_url: Annotated[
+        Text | None,
+        Field(max_length=8192, description="http(s) URL, or a path in the media directory."),
+    ] = None
+    file_name: Annotated[Text | None, Field(max_length=255)] = None
+    reference: Annotated[
+        Text | None, Field(max_length=REFERENCE_LIMIT, description="The client's own reference.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.type is MessageType.TEXT:
+            if not self.message:
+                raise PydanticCustomError("message", "'message' is required for type 'text'.")
+        elif not self.media_url:
+            raise PydanticCustomError("mediaUrl", f"'mediaUrl' is required for type '{self.type}'.")
+        return self
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what was asked for, in hexadecimal: the same for the same request."""
+        return hashlib.sha256(b"send 1\n" + self.model_dump_json().encode()).hexdigest()

@@ -1,0 +1,182 @@
+"""`POST /api/messages/send`: the one call that programs make most."""
+
+import re
+from datetime import timedelta
+from typing import Literal, assert_never
+from uuid import UUID
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from wa_api.access.callers import bearer, require_token, token_scheme
+from wa_api.access.concurrency import TooMany
+from wa_api.access.credentials import TokenHolder
+from wa_api.access.flood_gate import PATH, over_the_rate
+from wa_api.gateway import Gateway, gateway_of
+from wa_api.http import problems
+from wa_api.http.direct import DirectRoute
+from wa_api.http.documented import errors, header, json_body
+from wa_api.http.request_body import read_json
+from wa_api.messages.media_address import MediaRefused
+from wa_api.messages.send_request import SendRequest
+from wa_api.messages.sending import Queued, Refused, SendOptions, SendResult, Sent, Unknown
+from wa_contracts.ids import message_id_for_key
+
+DEFAULT_EXPIRY = timedelta(hours=24)
+REPLAYED = "Idempotent-Replayed"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+_LINKS = {
+    summary: {
+        "operationId": f"{name}_message_api_messages__key_{path}_{method}",
+        "parameters": {"key": "$response.body#/id"},
+    }
+    for summary, name, path, method in (
+        ("look up", "get", "", "get"),
+        ("cancel", "cancel", "_cancel", "post"),
+        ("resend", "resend", "_resend", "post"),
+    )
+}
+"""What can be done with the id of an answer."""
+
+
+class SendAnswer(BaseModel):
+    """Sent (200) or queued (202). `messageId` is WhatsApp's own id, `id` ours."""
+
+    success: Literal[True] = True
+    messageId: str | None  # noqa: N815
+    id: UUID
+    status: Literal["sent", "queued"]
+
+
+async def send_message(request: Request) -> Response:
+    """One message through the session that the token belongs to."""
+    gateway = await gateway_of(request)
+    holder = await require_token(request, gateway)
+    if seconds := gateway.send_rate.take(bearer(request)):
+        raise over_the_rate(seconds)
+    body = await read_json(request, SendRequest)
+    options = SendOptions(
+        idempotency_key=_idempotency_key(request.headers.get("idempotency-key")),
+        respond_async=_wants_async(request.headers.get("prefer")),
+        expires_in=_expires_in(request.headers.get("x-expires-in"), gateway),
+    )
+    _check_media(gateway, body)
+    await _check_session(gateway, holder, options)
+    try:
+        with gateway.send_waits.held(holder.session_id):
+            return answer(await gateway.sending.send(holder.session_id, body, options))
+    except TooMany as error:
+        raise problems.Problem(
+            "too_many_waits",
+            "Too many requests of this session wait for their outcome. "
+            "Send some with 'Prefer: respond-async'.",
+        ) from error
+
+
+route = DirectRoute(
+    PATH,
+    send_message,
+    methods=["POST"],
+    tags=["messages"],
+    summary="Send a text, image, video or document",
+    response_model=SendAnswer,
+    responses={
+        200: {"description": "WhatsApp acknowledged the message.", "links": _LINKS},
+        202: {
+            "model": SendAnswer,
+            "description": "Durable; see Location for what becomes of it.",
+            "links": _LINKS,
+        },
+        **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
+    },
+    openapi_extra={
+        "security": [{token_scheme.scheme_name: []}],
+        "parameters": [
+            header("idempotency-key", "1 to 255 visible characters.", pattern=f"^{_KEY.pattern}$"),
+            header("prefer", "`respond-async` for 202 at once."),
+            header(
+                "x-expires-in",
+                "Seconds, less than RETENTION_DAYS; 24 hours if absent.",
+                type="integer",
+                minimum=1,
+            ),
+        ],
+        **json_body(SendRequest),
+    },
+)
+
+
+def answer(result: SendResult) -> Response:
+    """The HTTP answer to a send."""
+    headers = {REPLAYED: "true"} if result.replayed else {}
+    match result.outcome:
+        case Sent(whatsapp_id):
+            return _accepted(200, result.message_id, whatsapp_id, "sent", headers)
+        case Queued():
+            headers["Location"] = f"/api/messages/{result.message_id}"
+            return _accepted(202, result.message_id, None, "queued", headers)
+        case Refused(error):
+            return problems.from_owner(error, headers=headers).response()
+        case Unknown():
+            return problems.outcome_unknown(result.message_id, headers=headers).response()
+        case _:
+            assert_never(result.outcome)
+
+
+def _accepted(
+    status: int, message_id: UUID, whatsapp_id: str | None, state: str, headers: dict[str, str]
+) -> Response:
+    body = {"success": True, "messageId": whatsapp_id, "id": message_id, "status": state}
+    return Response(to_json(body), status, headers, "application/json")
+
+
+def _idempotency_key(given: str | None) -> str | None:
+    if given is not None and not _KEY.fullmatch(given):
+        raise problems.invalid_field(
+            "Idempotency-Key", "'Idempotency-Key' must have 1 to 255 visible ASCII characters."
+        )
+    return given
+
+
+def _wants_async(prefer: str | None) -> bool:
+    wishes = (wish.partition(";")[0].strip().lower() for wish in (prefer or "").split(","))
+    return "respond-async" in wishes
+
+
+def _expires_in(given: str | None, gateway: Gateway) -> timedelta:
+    if given is None:
+        return DEFAULT_EXPIRY
+    longest = gateway.settings.retention_days * 86_400
+    if not (given.isascii() and given.isdigit() and len(given) < 12 and 0 < int(given) < longest):
+        raise problems.invalid_field(
+            "X-Expires-In", f"'X-Expires-In' must be whole seconds, from 1 to {longest - 1}."
+        )
+    return timedelta(seconds=int(given))
+
+
+def _check_media(gateway: Gateway, body: SendRequest) -> None:
+    if body.media_url is None or body.type == "text":
+        return
+    try:
+        gateway.media_rule.check(body.media_url)
+    except MediaRefused as error:
+        raise problems.invalid_field("mediaUrl", str(error)) from error
+
+
+async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOptions) -> None:
+    """Refuse what the owner would refuse anyway, unless it may be the repeat of a known message."""
+    key = options.idempotency_key
+    is_full = holder.queued >= gateway.settings.session_queue_limit
+    refusal = problems.session_refuses(holder.status or "")
+    if refusal is None and is_full:
+        refusal = problems.Problem("queue_full", "The session's queue of unsent messages is full.")
+    if refusal is None:
+        return
+    if key is not None:
+        message_id = message_id_for_key(holder.session_id, key)
+        if await gateway.views.has_message(message_id):
+            return
+    raise refusal

@@ -1,0 +1,242 @@
+"""Sending a message: publish the command, then wait for what becomes of it."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from structlog.contextvars import bind_contextvars
+
+from wa_api.database.pool import DatabaseUnavailable
+from wa_api.messages.send_request import SendRequest
+from wa_api.owners.command_bus import CommandBus, ConfirmLost
+from wa_api.owners.pending_replies import Interruption, Outcomes, Wait
+from wa_api.sessions.views import Views
+from wa_contracts.envelope import Envelope
+from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
+from wa_contracts.internal.commands import SendMessage
+from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
+from wa_contracts.message_events import (
+    MessageCancelled,
+    MessageFailed,
+    MessageOutcomeUnknown,
+    MessageQueued,
+    MessageSent,
+)
+from wa_runtime.traces import step
+
+CONFLICT_WAIT_SECONDS = 2.0
+"""How long an asynchronous send with a key waits to hear of a conflict or an earlier answer."""
+
+
+@dataclass(frozen=True)
+class SendOptions:
+    """What the request's headers ask for."""
+
+    idempotency_key: str | None
+    respond_async: bool
+    expires_in: timedelta
+
+
+@dataclass(frozen=True)
+class Sent:
+    """WhatsApp acknowledged it under `whatsapp_id`."""
+
+    whatsapp_id: str
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Durable; the outcome is not known yet."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """It was not sent and will not be."""
+
+    error: ErrorDetail
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Nobody knows whether it was sent, or even accepted."""
+
+
+Outcome = Sent | Queued | Refused | Unknown
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """`replayed`: this is the answer to an earlier request with the same key."""
+
+    message_id: MessageId
+    outcome: Outcome
+    replayed: bool = False
+
+
+class Sending:
+    """Sends for any session. `reply_to` is this process's reply key, `wait_seconds` the longest wait."""
+
+    def __init__(
+        self,
+        *,
+        bus: CommandBus,
+        outcomes: Outcomes,
+        views: Views,
+        reply_to: str,
+        wait_seconds: float,
+    ) -> None:
+        self._bus = bus
+        self._outcomes = outcomes
+        self._views = views
+        self._reply_to = reply_to
+        self._wait_seconds = wait_seconds
+
+    async def send(
+        self, session_id: SessionId, request: SendRequest, options: SendOptions
+    ) -> SendResult:
+        """Send one message and wait for its outcome as long as the options say.
+
+        Raises:
+            BrokerUnavailable: nothing was written.
+        """
+        command = self._command(session_id, request, options)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._wait_seconds
+        ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
+        bind_contextvars(**ids)  # the request's own context
+        with (
+            step("send", ids),
+            self._outcomes.expect(command.message_id, command.id) as wait,
+        ):
+            try:
+                written = await self._bus.publish(command, deadline=deadline)
+            except ConfirmLost:
+                return SendResult(command.message_id, Unknown())
+            if options.respond_async:
+                if not options.idempotency_key:
+                    return SendResult(command.message_id, Queued())
+                deadline = loop.time() + CONFLICT_WAIT_SECONDS
+            is_keyed = options.idempotency_key is not None
+            listener = _Listener(command, self._views, wait, is_keyed and written == 1)
+            return await listener.result(deadline)
+
+    def _command(
+        self, session_id: SessionId, request: SendRequest, options: SendOptions
+    ) -> SendMessage:
+        key, now = options.idempotency_key, datetime.now(UTC)
+        command_id = CommandId(new_id())
+        wants_reply = key is not None or not options.respond_async
+        return SendMessage(
+            id=command_id,
+            session_id=session_id,
+            correlation_id=command_id,
+            issued_at=now,
+            expires_at=now + options.expires_in,
+            reply_to=self._reply_to if wants_reply else None,
+            reply_on="queued" if options.respond_async else "outcome",
+            message_id=message_id_for_key(session_id, key) if key else MessageId(new_id()),
+            to=request.to,
+            message_type=request.type,
+            text=request.message,
+            media_url=request.media_url,
+            file_name=request.file_name,
+            reference=request.reference,
+            fingerprint=request.fingerprint(),
+        )
+
+
+class _Listener:
+    """Turns what is heard about one command into its result."""
+
+    def __init__(self, command: SendMessage, views: Views, wait: Wait, may_replay: bool) -> None:
+        self._command = command
+        self._views = views
+        self._wait = wait
+        self._may_replay = may_replay
+        self._replayed = False
+
+    async def result(self, deadline: float) -> SendResult:
+        """The outcome, or that it is queued when `deadline` (the loop's time) has come."""
+        while True:
+            heard = await self._wait.next(deadline)
+            match heard:
+                case Envelope():
+                    outcome = self._of_event(heard)
+                case Reply():
+                    outcome = self._of_reply(heard)
+                case Interruption.DRAIN:
+                    outcome = Queued()
+                case Interruption.REREAD:
+                    outcome = await self._projected()
+                case None:
+                    outcome = await self._projected() or Queued()
+            if outcome is not None:
+                return SendResult(self._command.message_id, outcome, self._replayed)
+
+    def _of_event(self, event: Envelope) -> Outcome | None:
+        # What an earlier request with this key led to carries that request's correlation id.
+        is_of_earlier = event.correlation_id != self._command.correlation_id
+        self._replayed = self._replayed or (self._may_replay and is_of_earlier)
+        match event.data:
+            case MessageSent() as sent:
+                return Sent(sent.message_id)
+            case MessageFailed() as failed:
+                return Refused(failed.error)
+            case MessageOutcomeUnknown():
+                return Unknown()
+            case MessageCancelled():
+                return Refused(_CANCELLED)
+            case MessageQueued() if self._command.reply_on == "queued":
+                return Queued()
+            case _:
+                return None
+
+    def _of_reply(self, reply: Reply) -> Outcome | None:
+        if reply.error is not None:
+            return Refused(reply.error)
+        if reply.message is None:
+            return None
+        self._replayed = self._may_replay
+        outcome = _of_snapshot(reply.message)
+        if isinstance(outcome, Queued) and self._command.reply_on == "outcome":
+            return None
+        return outcome
+
+    async def _projected(self) -> Outcome | None:
+        """What the projection knows, unless that is an earlier refusal that this send may reopen."""
+        try:
+            row = await self._views.message(str(self._command.message_id), self._command.session_id)
+        except DatabaseUnavailable:
+            return None
+        if row is None or row.status is MessageStatus.QUEUED:
+            return None
+        if row.error is not None and row.error.code.startswith(("session_", "queue_full")):
+            return None
+        return _of_snapshot(
+            MessageSnapshot(
+                id=self._command.message_id,
+                message_id=row.message_id,
+                status=row.status,
+                error=row.error,
+            )
+        )
+
+
+_CANCELLED = ErrorDetail(
+    code="message_cancelled", message="The message was cancelled before it was sent."
+)
+_FAILED = ErrorDetail(code="send_failed", message="The message was not sent.")
+
+
+def _of_snapshot(message: MessageSnapshot) -> Outcome:
+    match message.status:
+        case MessageStatus.SENT | MessageStatus.DELIVERED | MessageStatus.READ:
+            return Sent(message.message_id or "")
+        case MessageStatus.FAILED:
+            return Refused(message.error or _FAILED)
+        case MessageStatus.UNKNOWN:
+            return Unknown()
+        case MessageStatus.CANCELLED:
+            return Refused(_CANCELLED)
+        case MessageStatus.QUEUED:
+            return Queued()

@@ -1,0 +1,1 @@
+"""Commands to the session-hosts, and their replies."""

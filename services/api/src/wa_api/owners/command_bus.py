@@ -1,0 +1,103 @@
+"""Publishes commands so that the caller knows what became of them: accepted, not written, unknown."""
+
+import asyncio
+
+import structlog
+from aio_pika.exceptions import DeliveryError, PublishError
+
+from wa_contracts.codec import encode
+from wa_contracts.internal.commands import Command, ReplayPartition, SessionCommand
+from wa_contracts.topology import COMMANDS, command_key, partition_of
+from wa_runtime.broker import BrokerLink
+from wa_runtime.channel_writer import Properties, durable
+from wa_runtime.losses import ConnectionLost
+
+log = structlog.get_logger()
+
+REFUSED_PAUSE_SECONDS = 0.2
+REFUSED_ATTEMPTS = 10
+
+
+class BrokerUnavailable(Exception):
+    """The broker is away or blocked and nothing was written. Try again later."""
+
+
+class ConfirmLost(Exception):
+    """The command was written and never confirmed: nobody knows whether the broker has it."""
+
+
+class CommandBus:
+    """The way of commands to the owner of their session or partition."""
+
+    def __init__(self, link: BrokerLink) -> None:
+        self._link = link
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a publish now would be written."""
+        return self._link.writer is not None
+
+    async def publish(self, command: Command, *, deadline: float) -> int:
+        """Publish until confirmed, at the latest until `deadline` (the loop's time), same id each time.
+
+        Returns how often it was written: more than once makes a repeat out of the command itself.
+
+        Raises:
+            BrokerUnavailable: nothing was written, or the broker said that it did not take it.
+            ConfirmLost: written, and still unconfirmed at the deadline.
+        """
+        written, refused = 0, 0
+        body, properties = encode(command), _properties(command)
+        key = command_key(_partition(command))
+        try:
+            async with asyncio.timeout_at(deadline):
+                while True:
+                    writer = self._link.writer
+                    if writer is None:
+                        if not written:
+                            raise BrokerUnavailable
+                        writer = await self._link.usable()
+                    written += 1
+                    try:
+                        await writer.publish(body, properties, exchange=COMMANDS, key=key)
+                    except DeliveryError as error:
+                        written -= 1
+                        refused += 1
+                        if isinstance(error, PublishError):
+                            self._link.renew(writer)  # unroutable: declare the topology anew
+                        await self._after_refusal(error, refused, written)
+                    except ConnectionLost as error:
+                        self._link.renew(writer)
+                        log.warning("confirm_lost", command_id=str(command.id), reason=str(error))
+                    else:
+                        return written
+        except TimeoutError as error:
+            if written:
+                raise ConfirmLost from error
+            raise BrokerUnavailable from error
+
+    async def _after_refusal(self, error: DeliveryError, refused: int, written: int) -> None:
+        """Not taken: nacked or unroutable. That may pass."""
+        log.warning("command_not_taken", attempt=refused, reason=type(error).__name__)
+        if refused >= REFUSED_ATTEMPTS:
+            raise ConfirmLost if written else BrokerUnavailable
+        await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+        await self._link.usable()
+
+
+def _partition(command: Command) -> int:
+    match command:
+        case SessionCommand(session_id=session_id):
+            return partition_of(session_id)
+        case ReplayPartition(partition=partition):
+            return partition
+        case _:
+            raise TypeError(f"{type(command).__name__} is addressed to nobody")
+
+
+def _properties(command: Command) -> Properties:
+    return durable(
+        getattr(command, "type", type(command).__name__),
+        message_id=str(command.id),
+        correlation_id=str(command.correlation_id),
+    )

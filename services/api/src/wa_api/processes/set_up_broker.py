@@ -1,0 +1,67 @@
+"""Makes the broker's users and topology by its management interface, as its administrator."""
+
+import asyncio
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+import structlog
+
+from wa_api.refusal import Refusal
+from wa_runtime.broker_users import API, SESSION_HOST, definitions
+
+log = structlog.get_logger()
+
+TRIES = 60
+RETRY_SECONDS = 1.0
+REQUEST_SECONDS = 60.0
+
+
+class CannotSetUpBroker(Refusal):
+    """The broker refused, or stayed away; the text says what to do."""
+
+
+async def set_up_broker(
+    management_url: str, *, api_password: str, session_host_password: str
+) -> None:
+    """Make or renew the users of both services, with their permissions, and all that they need.
+
+    `management_url` is `http://user:password@host:15672`, the user's an administrator's. It may be
+    repeated at any time: it sets passwords and permissions anew and leaves queues as they are.
+
+    Raises:
+        CannotSetUpBroker: with a sentence.
+    """
+    parts = urlsplit(management_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not parts.username:
+        raise CannotSetUpBroker(
+            "BROKER_MANAGEMENT_URL must look like http://user:password@host:15672."
+        )
+    body = definitions({API: api_password, SESSION_HOST: session_host_password})
+    authority = parts.netloc.rpartition("@")[2]
+    address = parts._replace(netloc=authority, path="/api/definitions").geturl()
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    login = aiohttp.encode_basic_auth(unquote(parts.username), unquote(parts.password or ""))
+    headers = {"Authorization": login}
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        for _ in range(TRIES):
+            try:
+                async with session.post(address, json=body) as answer:
+                    if answer.status < 500:
+                        _check(answer.status, await answer.text())
+                        log.info("broker_set_up", users=[API.name, SESSION_HOST.name])
+                        return
+                    reason = f"it answered {answer.status}"
+            except (aiohttp.ClientConnectionError, TimeoutError) as error:
+                reason = type(error).__name__
+            log.info("waiting_for_broker", reason=reason)
+            await asyncio.sleep(RETRY_SECONDS)
+    raise CannotSetUpBroker(f"The broker's management interface stayed away: {reason}.")
+
+
+def _check(status: int, text: str) -> None:
+    if status == 401:
+        raise CannotSetUpBroker(
+            "The broker refused the administrator's user or password in BROKER_MANAGEMENT_URL."
+        )
+    if status >= 300:
+        raise CannotSetUpBroker(f"The broker refused the definitions ({status}): {text[:300]}")

@@ -1,0 +1,1 @@
+"""The projector: events in, read tables out."""

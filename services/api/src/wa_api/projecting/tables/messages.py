@@ -1,0 +1,190 @@
+"""The table of messages, from message events."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+from wa_api.database.pool import Connection
+from wa_contracts.envelope import Envelope
+from wa_contracts.internal.replies import ErrorDetail, MessageStatus
+from wa_contracts.message_events import (
+    MessageCancelled,
+    MessageDelivered,
+    MessageFailed,
+    MessageOutcomeUnknown,
+    MessageQueued,
+    MessageRead,
+    MessageReceived,
+    MessageSent,
+)
+from wa_contracts.session_events import Event
+
+_SENT, _DELIVERED, _READ = MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.READ
+_RECEIPTS: Mapping[str, int] = {_SENT: 0, _DELIVERED: 1, _READ: 2}
+
+
+@dataclass(slots=True)
+class MessageRow:
+    """One row; the fields are the table's columns, in this order."""
+
+    id: UUID
+    message_id: str | None
+    session_id: UUID
+    direction: str
+    sender: str | None
+    recipient: str
+    type: str
+    status: str
+    reference: str | None
+    created_at: datetime
+    changed_at: datetime
+    sent_at: datetime | None = None
+    delivered_at: datetime | None = None
+    read_at: datetime | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    resend_of: UUID | None = None
+
+
+def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
+    """The row after an event: `row` itself, changed, or a new one.
+
+    A receipt of a message that is forgotten brings no row back.
+    """
+    data = event.data
+    if type(data) is MessageReceived:
+        return row or _received(event, data, own_number)
+    if type(data) is MessageQueued:  # a refused one may come again, and a key of long ago
+        return _outgoing(event, data, data.resend_of)
+    if row is None and isinstance(data, _OUTCOMES):
+        row = _outgoing(event, data)
+    if row is None or (change := _CHANGES.get(type(data))) is None:
+        return row
+    row.changed_at = event.occurred_at
+    change(row, data)
+    return row
+
+
+def _sent(row: MessageRow, data: MessageSent) -> None:
+    row.message_id = data.message_id
+    row.recipient = data.to
+    row.sent_at = data.sent_at
+    row.error_code = row.error_message = None
+    _raise(row, _SENT)
+
+
+def _delivered(row: MessageRow, data: MessageDelivered) -> None:
+    row.delivered_at = row.delivered_at or data.delivered_at
+    _raise(row, _DELIVERED)
+
+
+def _read(row: MessageRow, data: MessageRead) -> None:
+    row.read_at = row.read_at or data.read_at
+    _raise(row, _READ)
+
+
+def _failed(row: MessageRow, data: MessageFailed) -> None:
+    _end(row, MessageStatus.FAILED, data.error)
+
+
+def _unknown(row: MessageRow, data: MessageOutcomeUnknown) -> None:
+    _end(row, MessageStatus.UNKNOWN, data.error)
+
+
+def _cancelled(row: MessageRow, _: MessageCancelled) -> None:
+    _end(row, MessageStatus.CANCELLED, None)
+
+
+_OUTCOMES = (MessageSent, MessageFailed, MessageOutcomeUnknown, MessageCancelled)
+_CHANGES: Mapping[type[Event], Callable[[MessageRow, Any], None]] = {
+    MessageSent: _sent,
+    MessageDelivered: _delivered,
+    MessageRead: _read,
+    MessageFailed: _failed,
+    MessageOutcomeUnknown: _unknown,
+    MessageCancelled: _cancelled,
+}
+"""By the very type: to ask a pydantic model's class whether it is another's takes long."""
+
+
+def _end(row: MessageRow, status: MessageStatus, error: ErrorDetail | None) -> None:
+    row.status = status
+    row.error_code, row.error_message = (error.code, error.message) if error else (None, None)
+
+
+def _raise(row: MessageRow, status: MessageStatus) -> None:
+    """Delivered after read changes nothing: the status only goes up among these."""
+    if _RECEIPTS.get(row.status, -1) < _RECEIPTS[status]:
+        row.status = status
+
+
+def _outgoing(
+    event: Envelope,
+    data: MessageQueued | MessageSent | MessageFailed | MessageOutcomeUnknown | MessageCancelled,
+    resend_of: UUID | None = None,
+) -> MessageRow:
+    return MessageRow(
+        id=data.id,
+        message_id=None,
+        session_id=event.session_id,
+        direction="outgoing",
+        sender=None,
+        recipient=data.to,
+        type=data.type,
+        status=MessageStatus.QUEUED,
+        reference=data.reference,
+        created_at=event.occurred_at,
+        changed_at=event.occurred_at,
+        resend_of=resend_of,
+    )
+
+
+def _received(event: Envelope, data: MessageReceived, own_number: str | None) -> MessageRow:
+    return MessageRow(
+        id=data.id,
+        message_id=data.message_id,
+        session_id=event.session_id,
+        direction="incoming",
+        sender=data.sender_number or data.sender,
+        recipient=data.chat if data.is_group else own_number or data.chat,
+        type=data.type,
+        status=MessageStatus.DELIVERED,
+        reference=None,
+        created_at=data.received_at,
+        changed_at=event.occurred_at,
+        delivered_at=data.received_at,
+    )
+
+
+async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
+    """The rows of these messages, where there are any."""
+    rows = await connection.fetch(_LOAD, list(ids))
+    return {row["id"]: MessageRow(*row) for row in rows}
+
+
+async def save(connection: Connection, rows: Collection[MessageRow]) -> None:
+    """Store them."""
+    await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
+
+
+_NAMES = [field.name for field in fields(MessageRow)]
+_AS_TUPLE = attrgetter(*_NAMES)
+_COLUMNS = ", ".join(_NAMES)
+_LOAD = f"SELECT {_COLUMNS} FROM messages WHERE id = ANY($1::uuid[])"
+_SAVE = f"""
+    INSERT INTO messages ({_COLUMNS})
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
+        $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
+        $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
+        $17::uuid[])
+    ON CONFLICT (id) DO UPDATE SET
+        message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
+        reference = excluded.reference, created_at = excluded.created_at,
+        status = excluded.status, changed_at = excluded.changed_at, sent_at = excluded.sent_at,
+        delivered_at = excluded.delivered_at, read_at = excluded.read_at,
+        error_code = excluded.error_code, error_message = excluded.error_message,
+        resend_of = excluded.resend_of
+"""

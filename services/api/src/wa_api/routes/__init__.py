@@ -1,1 +1,0 @@
-"""HTTP routes. They translate between HTTP and what lies below, and decide nothing else."""

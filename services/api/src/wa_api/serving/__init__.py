@@ -1,0 +1,1 @@
+"""The web server: everything that knows uvicorn or FastAPI from inside."""

@@ -1,0 +1,1 @@
+"""Sessions: their life cycle, their look-ups, their QR codes."""

@@ -1,0 +1,144 @@
+"""What operators do with sessions: create, restart, stop, log out, delete, link by a code."""
+
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from wa_api.access.credentials import Credentials
+from wa_api.database.pool import Database
+from wa_api.owners.command_bus import ConfirmLost
+from wa_api.owners.requests import OwnerSilent, RequestsToOwner
+from wa_api.sessions.views import Session, SessionWithToken, Views
+from wa_contracts.envelope import Envelope
+from wa_contracts.ids import SessionId, new_id
+from wa_contracts.internal.commands import (
+    CreateSession,
+    DeleteSession,
+    RequestPairingCode,
+    SessionCommand,
+)
+from wa_contracts.internal.replies import PairingCode, Reply
+from wa_contracts.session_events import DesiredState, SessionStatus
+
+ANSWER_SECONDS = 5.0
+PAIRING_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Created:
+    """A new session. Not `confirmed`: accepted, but no host has taken it up yet."""
+
+    session: SessionWithToken
+    confirmed: bool
+
+
+class SessionLifecycle:
+    """Turns the operator's wishes into commands and waits for what they lead to.
+
+    Every method raises DatabaseUnavailable or BrokerUnavailable with nothing written, and OwnerRefused.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        credentials: Credentials,
+        requests: RequestsToOwner,
+        views: Views,
+    ) -> None:
+        self._database = database
+        self._credentials = credentials
+        self._requests = requests
+        self._views = views
+
+    async def create(self, name: str | None) -> Created:
+        """Make a session with a token. The token is kept only if the command was written."""
+        session_id = SessionId(new_id())
+        command = self._requests.command(CreateSession, session_id, name=name)
+        with self._requests.answers(command) as answers:
+            async with self._database.transaction() as connection:
+                token = await self._credentials.issue(connection, session_id)
+                with suppress(ConfirmLost):  # it may have been taken: then the token is needed
+                    await self._requests.publish(command)
+            event = await _event(answers.first(ANSWER_SECONDS))
+        if event is not None:
+            await self._requests.projected(event)
+        session = await self._views.session(session_id) or _awaiting(session_id, name, event)
+        shown = SessionWithToken(
+            **session.model_dump(by_alias=False), token=token.get_secret_value()
+        )
+        return Created(shown, confirmed=event is not None)
+
+    async def perform(self, kind: type[SessionCommand], session_id: SessionId) -> Session | None:
+        """Restart, stop or log out; the session as it is after that, or None if there is none."""
+        if await self._views.session(session_id) is None:
+            return None
+        command = self._requests.command(kind, session_id)
+        event = await _event(self._requests.ask(command, seconds=ANSWER_SECONDS))
+        if event is not None:
+            await self._requests.projected(event)
+        return await self._views.session(session_id)
+
+    async def delete(self, session_id: SessionId) -> bool:
+        """Log out and forget. The token is refused from now on. False: there is none."""
+        async with self._database.transaction() as connection:
+            if not await self._credentials.revoke(connection, session_id):
+                return False
+            with suppress(ConfirmLost):  # the token stays revoked; deleting again is harmless
+                await self._requests.publish(self._requests.command(DeleteSession, session_id))
+        return True
+
+    async def pairing_code(self, session_id: SessionId, phone_number: str) -> PairingCode | None:
+        """A code to enter on the phone with this number, or None if there is no such session.
+
+        Raises:
+            OwnerSilent: no host answered in time.
+        """
+        if await self._views.session(session_id) is None:
+            return None
+        command = self._requests.command(RequestPairingCode, session_id, phone_number=phone_number)
+        answer = await self._requests.ask(command, seconds=PAIRING_SECONDS)
+        if not isinstance(answer, Reply) or answer.pairing_code is None:
+            raise OwnerSilent
+        return answer.pairing_code
+
+    async def show_token(self, session_id: SessionId) -> SessionWithToken | None:
+        """The session with its present token."""
+        token = await self._credentials.show(session_id)
+        session = await self._views.session(session_id)
+        if token is None or session is None:
+            return None
+        return SessionWithToken(
+            **session.model_dump(by_alias=False), token=token.get_secret_value()
+        )
+
+    async def rotate_token(self, session_id: SessionId) -> SessionWithToken | None:
+        """The session with a new token; the old one is refused from now on."""
+        if await self._credentials.rotate(session_id) is None:
+            return None
+        return await self.show_token(session_id)
+
+
+async def _event(answer: Awaitable[Envelope | Reply]) -> Envelope | None:
+    """The event that answers, or None if there is none to be had in time."""
+    try:
+        heard = await answer
+    except (OwnerSilent, ConfirmLost):
+        return None
+    return heard if isinstance(heard, Envelope) else None
+
+
+def _awaiting(session_id: SessionId, name: str | None, event: Envelope | None) -> Session:
+    """A session that is not in the projection yet."""
+    return Session(
+        session_id=session_id,
+        name=name,
+        phone_number=None,
+        status=SessionStatus.STARTING,
+        status_reason=None if event else "awaiting_host",
+        desired_state=DesiredState.RUNNING,
+        connected_at=None,
+        created_at=event.occurred_at if event else datetime.now(UTC),
+        last_error=None,
+    )

@@ -1,0 +1,217 @@
+"""Managing sessions, for the operator; and a session's own look at itself."""
+
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from wa_api.access.callers import Admin, TokenOf
+from wa_api.gateway import TheGateway
+from wa_api.http.documented import Cursor, errors, json_body
+from wa_api.http.paging import Page, place_of
+from wa_api.http.problems import not_found, token_unreadable
+from wa_api.http.request_body import read_json
+from wa_api.messages.send_request import Text
+from wa_api.sessions.views import Session, SessionWithToken
+from wa_contracts.ids import SessionId
+from wa_contracts.internal.commands import (
+    LogOutSession,
+    RestartSession,
+    SessionCommand,
+    StopSession,
+)
+from wa_contracts.internal.replies import PairingCode
+from wa_contracts.session_events import SessionStatus
+
+router = APIRouter(tags=["sessions"])
+admin = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=[Admin])
+
+AnySession = TypeVar("AnySession", bound=Session)
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class NewSession(BaseModel):
+    """What a new session is called."""
+
+    model_config = ConfigDict(extra="ignore")
+    name: Annotated[Text | None, Field(max_length=128)] = None
+
+
+class PairingRequest(BaseModel):
+    """The number of the phone that will enter the code."""
+
+    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_alias=True)
+    phone_number: Annotated[
+        str,
+        Field(
+            pattern=r"^[1-9][0-9]{6,14}$",
+            description="Country code and number, digits only.",
+            examples=["919876543210"],
+        ),
+    ]
+
+
+class Deletion(BaseModel):
+    """The session is being logged out and forgotten."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+    success: bool = True
+    session_id: UUID
+
+
+@admin.post(
+    "",
+    summary="Open a session",
+    status_code=201,
+    responses={
+        202: {"model": SessionWithToken, "description": "Accepted; no host has taken it up yet."},
+        **errors(400, 401, 403, 408, 413, 415, 503),
+    },
+    openapi_extra=json_body(NewSession, required=False),
+)
+async def create_session(
+    request: Request, response: Response, gateway: TheGateway
+) -> SessionWithToken:
+    """Makes its id and token and starts it; next, scan its QR code."""
+    has_body = request.headers.get("content-length", "0") != "0" or (
+        "transfer-encoding" in request.headers
+    )
+    wanted = await read_json(request, NewSession) if has_body else NewSession()
+    created = await gateway.lifecycle.create(wanted.name)
+    response.status_code = 201 if created.confirmed else 202
+    response.headers.update(NO_STORE)
+    response.headers["Location"] = _address(created.session.session_id)
+    return created.session
+
+
+@admin.get("", summary="List sessions, newest first", responses=errors(400, 401, 503))
+async def list_sessions(
+    gateway: TheGateway,
+    status: SessionStatus | None = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[Session]:
+    """Only those with this status, if one is given."""
+    return await gateway.views.sessions(status, place_of(cursor), limit)
+
+
+@admin.get("/{session_id}", summary="One session", responses=errors(400, 401, 404, 503))
+async def get_session(session_id: UUID, gateway: TheGateway) -> Session:
+    """As it is now."""
+    return _there(await gateway.views.session(session_id))
+
+
+@admin.post(
+    "/{session_id}/restart",
+    summary="Start the engine anew",
+    status_code=202,
+    responses=errors(400, 401, 403, 404, 409, 503),
+)
+async def restart_session(session_id: UUID, response: Response, gateway: TheGateway) -> Session:
+    """Whatever its state: also after stop, an expired QR code or a log-out."""
+    return await _perform(RestartSession, session_id, response, gateway)
+
+
+@admin.post(
+    "/{session_id}/stop",
+    summary="Stop the engine, keep the link",
+    status_code=202,
+    responses=errors(400, 401, 403, 404, 409, 503),
+)
+async def stop_session(session_id: UUID, response: Response, gateway: TheGateway) -> Session:
+    """Messages queue up until it is restarted."""
+    return await _perform(StopSession, session_id, response, gateway)
+
+
+@admin.post(
+    "/{session_id}/logout",
+    summary="Unlink at WhatsApp",
+    status_code=202,
+    responses=errors(400, 401, 403, 404, 409, 503),
+)
+async def log_out_session(session_id: UUID, response: Response, gateway: TheGateway) -> Session:
+    """Its queued messages fail."""
+    return await _perform(LogOutSession, session_id, response, gateway)
+
+
+@admin.delete(
+    "/{session_id}",
+    summary="Log out and forget",
+    status_code=202,
+    responses=errors(400, 401, 403, 404, 503),
+)
+async def delete_session(session_id: UUID, response: Response, gateway: TheGateway) -> Deletion:
+    """Its token is refused from now on."""
+    if not await gateway.lifecycle.delete(SessionId(session_id)):
+        raise not_found("session")
+    response.headers["Location"] = _address(session_id)
+    return Deletion(session_id=session_id)
+
+
+@admin.post(
+    "/{session_id}/pairing-code",
+    summary="Link by a code instead of a QR code",
+    responses=errors(400, 401, 403, 404, 408, 409, 413, 415, 503),
+    openapi_extra=json_body(PairingRequest),
+)
+async def request_pairing_code(
+    session_id: UUID, request: Request, response: Response, gateway: TheGateway
+) -> PairingCode:
+    """A code to enter on the phone with the given number."""
+    wanted = await read_json(request, PairingRequest)
+    code = await gateway.lifecycle.pairing_code(SessionId(session_id), wanted.phone_number)
+    if code is None:
+        raise not_found("session")
+    response.headers.update(NO_STORE)
+    return code
+
+
+@admin.get(
+    "/{session_id}/token", summary="Show the token", responses=errors(400, 401, 404, 409, 503)
+)
+async def show_token(session_id: UUID, response: Response, gateway: TheGateway) -> SessionWithToken:
+    """The session with its present token."""
+    response.headers.update(NO_STORE)
+    try:
+        return _there(await gateway.lifecycle.show_token(SessionId(session_id)))
+    except InvalidTag as error:
+        raise token_unreadable() from error
+
+
+@admin.post(
+    "/{session_id}/token", summary="Rotate the token", responses=errors(400, 401, 403, 404, 503)
+)
+async def rotate_token(
+    session_id: UUID, response: Response, gateway: TheGateway
+) -> SessionWithToken:
+    """A new token; the old one is refused from now on."""
+    response.headers.update(NO_STORE)
+    return _there(await gateway.lifecycle.rotate_token(SessionId(session_id)))
+
+
+@router.get("/api/session", summary="The token's own session", responses=errors(401, 404, 503))
+async def own_session(gateway: TheGateway, holder: TokenOf) -> Session:
+    """For programs that hold a session's token."""
+    return _there(await gateway.views.session(holder.session_id))
+
+
+async def _perform(
+    kind: type[SessionCommand], session_id: UUID, response: Response, gateway: TheGateway
+) -> Session:
+    session = _there(await gateway.lifecycle.perform(kind, SessionId(session_id)))
+    response.headers["Location"] = _address(session_id)
+    return session
+
+
+def _there(session: AnySession | None) -> AnySession:
+    if session is None:
+        raise not_found("session")
+    return session
+
+
+def _address(session_id: UUID) -> str:
+    return f"/api/sessions/{session_id}"

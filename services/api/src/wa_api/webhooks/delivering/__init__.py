@@ -1,0 +1,1 @@
+"""The process that delivers the feed's events to webhook endpoints."""

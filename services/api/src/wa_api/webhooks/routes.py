@@ -1,0 +1,222 @@
+"""Endpoints that get events by HTTP, and what was delivered to them; for the operator."""
+
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from wa_api.access.callers import Admin
+from wa_api.events.patterns import CHOICES, UnknownEvent, events_meant
+from wa_api.gateway import Gateway, TheGateway
+from wa_api.http.documented import Cursor, errors, json_body
+from wa_api.http.paging import Page, place_of
+from wa_api.http.problems import Problem, invalid_field, not_found
+from wa_api.http.request_body import read_json
+from wa_api.messages.send_request import Text
+from wa_api.webhooks.addresses import LENGTH_LIMIT, UrlRefused, check_url
+from wa_api.webhooks.deliveries import DeliveryShown, DeliveryStatus, EventForgotten
+from wa_api.webhooks.endpoints import Endpoint, EndpointWithSecret, NoSuchSession
+
+router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], dependencies=[Admin])
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+Found = TypeVar("Found")
+Url = Annotated[
+    Text,
+    Field(
+        max_length=LENGTH_LIMIT,
+        description="http or https, of a public address.",
+        examples=["https://example.com/whatsapp"],
+    ),
+]
+Events = Annotated[
+    list[Annotated[Text, Field(json_schema_extra={"enum": list(CHOICES)})]],
+    Field(
+        min_length=1,
+        max_length=50,
+        description="Names such as `message.sent`, or patterns such as `message.*`; null: all.",
+        examples=[["message.received", "session.*"]],
+    ),
+]
+
+
+class NewWebhook(BaseModel):
+    """Where which events are to go. Without `sessionId`, those of all sessions."""
+
+    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_alias=True)
+    url: Url
+    events: Events | None = None
+    session_id: UUID | None = None
+
+
+class WebhookChange(BaseModel):
+    """What is to be different; what is not given stays. `paused: false` resumes."""
+
+    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_alias=True)
+    url: Url | None = None
+    events: Events | None = None
+    paused: bool | None = None
+
+
+@router.post(
+    "",
+    summary="Add an endpoint",
+    status_code=201,
+    responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
+    openapi_extra=json_body(NewWebhook),
+)
+async def create_webhook(
+    request: Request, response: Response, gateway: TheGateway
+) -> EndpointWithSecret:
+    """It gets the events from now on. The answer is the only one with its secret."""
+    wanted = await read_json(request, NewWebhook)
+    _check_events(wanted.events)
+    await _check_url(gateway, wanted.url)
+    try:
+        made = await gateway.webhooks.create(wanted.url, wanted.events, wanted.session_id)
+    except NoSuchSession as error:
+        raise not_found("session") from error
+    response.headers.update(NO_STORE)
+    response.headers["Location"] = f"/api/webhooks/{made.id}"
+    return made
+
+
+@router.get("", summary="List endpoints, newest first", responses=errors(400, 401, 503))
+async def list_webhooks(
+    gateway: TheGateway,
+    session_id: Annotated[
+        UUID | None,
+        Query(alias="sessionId", description="Those that get this session's events."),
+    ] = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[Endpoint]:
+    """With what waits for each, and why one is paused."""
+    return await gateway.webhooks.page(place_of(cursor), limit, for_session=session_id)
+
+
+@router.get("/{webhook_id}", summary="One endpoint", responses=errors(400, 401, 404, 503))
+async def get_webhook(webhook_id: UUID, gateway: TheGateway) -> Endpoint:
+    """As it is now."""
+    return _there(await gateway.webhooks.one(webhook_id))
+
+
+@router.patch(
+    "/{webhook_id}",
+    summary="Change, pause or resume an endpoint",
+    responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
+    openapi_extra=json_body(WebhookChange),
+)
+async def change_webhook(webhook_id: UUID, request: Request, gateway: TheGateway) -> Endpoint:
+    """What waits goes to the new address, and after a resumption at once."""
+    change = await read_json(request, WebhookChange)
+    webhooks = gateway.webhooks
+    _there(await webhooks.one(webhook_id))
+    _check_events(change.events)
+    if change.url is not None:
+        await _check_url(gateway, change.url)
+        await webhooks.redirect(webhook_id, change.url)
+    if "events" in change.model_fields_set:
+        await webhooks.choose(webhook_id, change.events)
+    if change.paused is not None:
+        await (webhooks.pause if change.paused else webhooks.resume)(webhook_id)
+    return _there(await webhooks.one(webhook_id))
+
+
+@router.delete(
+    "/{webhook_id}",
+    summary="Remove an endpoint",
+    status_code=204,
+    responses=errors(400, 401, 403, 404, 503),
+)
+async def delete_webhook(webhook_id: UUID, gateway: TheGateway) -> Response:
+    """With its deliveries: what waits is not delivered."""
+    if not await gateway.webhooks.delete(webhook_id):
+        raise not_found("webhook")
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{webhook_id}/secret",
+    summary="Rotate the secret",
+    responses=errors(400, 401, 403, 404, 503),
+)
+async def rotate_webhook_secret(
+    webhook_id: UUID, response: Response, gateway: TheGateway
+) -> EndpointWithSecret:
+    """A new one, shown this once. The old one signs beside it until `formerSecretUntil`."""
+    response.headers.update(NO_STORE)
+    return _there(await gateway.webhooks.rotate_secret(webhook_id))
+
+
+@router.post(
+    "/{webhook_id}/test",
+    summary="Try an endpoint",
+    status_code=202,
+    responses=errors(400, 401, 403, 404, 503),
+)
+async def test_webhook(webhook_id: UUID, gateway: TheGateway) -> DeliveryShown:
+    """One attempt with an event `webhook.test`; the deliveries say what came of it."""
+    endpoint = _there(await gateway.webhooks.one(webhook_id))
+    return await gateway.webhook_deliveries.test(endpoint.id, endpoint.session_id)
+
+
+@router.get(
+    "/{webhook_id}/deliveries",
+    summary="Deliveries of an endpoint, newest first",
+    responses=errors(400, 401, 404, 503),
+)
+async def list_webhook_deliveries(
+    webhook_id: UUID,
+    gateway: TheGateway,
+    status: DeliveryStatus | None = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[DeliveryShown]:
+    """With the number of attempts, and the last one's answer and duration."""
+    _there(await gateway.webhooks.one(webhook_id))
+    return await gateway.webhook_deliveries.page(webhook_id, status, place_of(cursor), limit)
+
+
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    summary="Deliver once more",
+    status_code=202,
+    responses=errors(400, 401, 403, 404, 410, 503),
+)
+async def redeliver(webhook_id: UUID, delivery_id: UUID, gateway: TheGateway) -> DeliveryShown:
+    """The same body under the same `webhook-id`, beside what waits, with retries of its own."""
+    _there(await gateway.webhooks.one(webhook_id))
+    try:
+        found = await gateway.webhook_deliveries.redeliver(webhook_id, delivery_id)
+    except EventForgotten as error:
+        raise Problem(
+            "event_gone", "The event is older than RETENTION_DAYS and cannot be had any more."
+        ) from error
+    if found is None:
+        raise not_found("delivery")
+    return found
+
+
+async def _check_url(gateway: Gateway, url: str) -> None:
+    try:
+        await check_url(url, gateway.settings.webhook_allowed_hosts)
+    except UrlRefused as error:
+        raise invalid_field("url", str(error)) from error
+
+
+def _check_events(events: Sequence[str] | None) -> None:
+    try:
+        events_meant(events or ())
+    except UnknownEvent as error:
+        raise invalid_field("events", f"'events' {error}.") from error
+
+
+def _there(found: Found | None) -> Found:
+    if found is None:
+        raise not_found("webhook")
+    return found

@@ -1,0 +1,1 @@
+"""The real engine: one process a session, the only importer of neonize."""

@@ -1,0 +1,327 @@
+"""neonize (whatsmeow) as an engine: its callbacks become observations, its errors the port's.
+
+Loading this module loads the Go library. How neonize behaves, and why it is used in this way:
+one client per process, callbacks that only queue, media as bytes, no bot tag.
+"""
+
+import asyncio
+import ctypes
+import os
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from neonize.aioze.client import ClientFactory, NewAClient
+from neonize.exc import NeonizeError
+from neonize.proto import Neonize_pb2 as proto
+from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
+from neonize.utils.enum import ClientName, ClientType
+
+from wa_contracts.internal.replies import PairingCode
+from wa_session_host.domain.observations import (
+    EngineCrashed,
+    EngineEnding,
+    EngineRefused,
+    LinkedDevice,
+    LinkRemoved,
+    LoggedIn,
+    QRRanOut,
+    QRShown,
+    ReceiptSeen,
+    Seen,
+)
+from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.neonize import content
+from wa_session_host.engine.neonize.meaning import (
+    download_error,
+    format_jid,
+    from_timestamp,
+    parse_jid,
+    receipt,
+    send_error,
+    trouble,
+)
+from wa_session_host.engine.neonize.numbers import Numbers, Registered
+from wa_session_host.engine.port import (
+    Acknowledged,
+    DownloadFailed,
+    NotSent,
+    Outgoing,
+    PairingUnavailable,
+    Refused,
+)
+from wa_session_host.engine.protocol import Begin
+
+# Event codes of the Go library (neonize.events.EVENT_TO_INT).
+PAIR_STATUS, CONNECTED, KEEPALIVE_TIMEOUT, KEEPALIVE_RESTORED, LOGGED_OUT = 2, 3, 4, 5, 6
+STREAM_REPLACED, TEMPORARY_BAN, CONNECT_FAILURE, CLIENT_OUTDATED = 7, 8, 9, 10
+STREAM_ERROR, DISCONNECTED, MESSAGE, RECEIPT = 11, 12, 17, 18
+QR, LOGIN_STATUS = -1, -2
+
+PARSERS = {
+    PAIR_STATUS: proto.PairStatus,
+    CONNECTED: proto.Connected,
+    KEEPALIVE_TIMEOUT: proto.KeepAliveTimeout,
+    KEEPALIVE_RESTORED: proto.KeepAliveRestored,
+    LOGGED_OUT: proto.LoggedOut,
+    STREAM_REPLACED: proto.StreamReplaced,
+    TEMPORARY_BAN: proto.TemporaryBan,
+    CONNECT_FAILURE: proto.ConnectFailure,
+    CLIENT_OUTDATED: proto.ClientOutdated,
+    STREAM_ERROR: proto.StreamError,
+    DISCONNECTED: proto.Disconnected,
+    MESSAGE: proto.Message,
+    RECEIPT: proto.Receipt,
+}
+
+FIRST_QR = timedelta(seconds=60)
+LATER_QR = timedelta(seconds=20)
+PAIRING_CODE_LIFE = timedelta(minutes=3)
+
+
+class _Client(NewAClient):  # type: ignore[misc]
+    """A client whose callbacks, from foreign threads, do one thing: queue what they got."""
+
+    def __init__(
+        self, *args: object, on_event: Callable[[int, bytes], None], **kwargs: object
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._on_event = on_event
+        self.event.list_func = dict.fromkeys(PARSERS)
+        self.event.execute = self._execute
+
+    def _execute(self, _uuid: int, binary: int, size: int, code: int) -> None:
+        self._on_event(code, ctypes.string_at(binary, size))
+
+    def _NewAClient__onQr(self, _uuid: int, text: int) -> None:  # noqa: N802
+        self._on_event(QR, ctypes.string_at(text))
+
+    def _NewAClient__onLoginStatus(self, _uuid: int, status: int) -> None:  # noqa: N802
+        self._on_event(LOGIN_STATUS, ctypes.string_at(status))
+
+
+class WhatsApp:
+    """The real engine of one session, for one attempt."""
+
+    def __init__(
+        self,
+        begin: Begin,
+        tell: Callable[[Seen], None],
+        end: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`tell` passes an observation on; `end` ends the process."""
+        self._begin = begin
+        self._tell = tell
+        self._end = end
+        self._events: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self._qr_codes = 0
+        self._qr_shown = asyncio.Event()
+        self._linked = begin.link is not None
+        self._tasks: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=8, thread_name_prefix="neonize"))
+
+        def on_event(code: int, data: bytes) -> None:
+            loop.call_soon_threadsafe(self._events.put_nowait, (code, data))
+
+        self._client = self._make_client(on_event)
+        self._numbers = Numbers(self._ask_for_number)
+
+    def _make_client(self, on_event: Callable[[int, bytes], None]) -> _Client:
+        props = DeviceProps(os="WhatsApp Multi-Session Manager", platformType=DeviceProps.CHROME)
+        link = self._begin.link
+        if link is None:
+            return _Client(
+                self._begin.device_store,
+                uuid=self._begin.session_id,
+                new_device=True,
+                props=props,
+                on_event=on_event,
+            )
+        return _Client(
+            self._begin.device_store, jid=parse_jid(link.jid), props=props, on_event=on_event
+        )
+
+    async def connect(self) -> None:
+        """Begin to connect; everything further is told."""
+        self._keep(self._read_events())
+        link = self._begin.link
+        if link is not None and not await asyncio.to_thread(self._is_stored, link):
+            self._tell(LinkRemoved())
+            await self._end()
+        self._keep(self._stay_connected())
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        """Run this beside; a defect in it ends the process, which the host sees as a crash."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(_end_on_defect)
+        self._tasks.append(task)
+
+    def _is_stored(self, link: LinkedDevice) -> bool:
+        """Connecting with a device that the store does not have aborts the process."""
+        devices = ClientFactory.get_all_devices_from_db(self._begin.device_store)
+        return any(f"{device.JID.User}@{device.JID.Server}" == link.jid for device in devices)
+
+    async def _stay_connected(self) -> None:
+        message = "The engine's connection ended."
+        try:
+            await (await self._client.connect())
+        except NeonizeError as error:
+            message = str(error)
+        self._tell(EngineCrashed(reason="connect_failed", message=message))
+        await self._end()
+
+    async def _read_events(self) -> None:
+        while True:
+            code, data = await self._events.get()
+            for seen in self._understand(code, data):
+                self._tell(await self._with_number(seen) if isinstance(seen, ReceiptSeen) else seen)
+                if isinstance(seen, EngineEnding):
+                    await self._end()
+
+    async def _with_number(self, seen: ReceiptSeen) -> ReceiptSeen:
+        """The receipt with its chat's number, where the device store knows it beside the LID."""
+        [chat] = seen.chats
+        jid = parse_jid(chat)
+        number = await self._number_of(jid) if jid.Server == "lid" else None
+        return replace(seen, chats=(chat, f"{number}@s.whatsapp.net")) if number else seen
+
+    def _understand(self, code: int, data: bytes) -> tuple[Seen, ...]:
+        match code:
+            case _ if code == QR:
+                return self._qr(data.decode())
+            case _ if code == LOGIN_STATUS:
+                return self._login_status(data)
+        if code not in PARSERS:
+            return ()  # told unasked: the device itself
+        event = PARSERS[code].FromString(data)
+        match event:
+            case proto.PairStatus():
+                return self._pair_status(event)
+            case proto.Connected() | proto.KeepAliveRestored():
+                return (LoggedIn(),) if self._linked else ()
+            case proto.Message():
+                return content.read(event)
+            case proto.Receipt():
+                return receipt(event)
+            case _:
+                return trouble(event)
+
+    def _qr(self, text: str) -> tuple[Seen, ...]:
+        self._qr_codes += 1
+        self._qr_shown.set()
+        life = FIRST_QR if self._qr_codes == 1 else LATER_QR
+        return (QRShown(text, datetime.now(UTC) + life),)
+
+    def _login_status(self, status: bytes) -> tuple[Seen, ...]:
+        if self._linked:
+            return ()
+        if status == b"timeout":
+            return (QRRanOut(),)
+        if status.startswith(b"err"):
+            return (EngineRefused("pairing_failed", "WhatsApp refused to link this device."),)
+        return ()
+
+    def _pair_status(self, event: proto.PairStatus) -> tuple[Seen, ...]:
+        if event.Status != proto.PairStatus.SUCCESS:
+            message = event.Error or "WhatsApp refused to link this device."
+            return (EngineRefused("pairing_failed", message),)
+        self._linked = True
+        return (LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User),)
+
+    async def send(self, message: Outgoing) -> Acknowledged:
+        """See `Engine.send`."""
+        recipient = await self._recipient(message.to)
+        to = message.to if recipient is None else recipient.jid
+        try:
+            body = await content.build(self._client, message)
+        except NeonizeError as error:
+            raise NotSent(f"The media could not be uploaded: {error}") from error
+        try:
+            answer = await self._client.send_message(parse_jid(to), body)
+        except NeonizeError as error:
+            raise send_error(str(error)) from error
+        return Acknowledged(
+            answer.ID,
+            from_timestamp(answer.Timestamp),
+            number=recipient.number if recipient is not None else None,
+        )
+
+    async def _recipient(self, to: str) -> Registered | None:
+        """The account behind a number; None for a group, or a JID that hides the number."""
+        number, _, server = to.partition("@")
+        if server not in {"", "s.whatsapp.net"}:
+            return None
+        found = await self._numbers.look_up(number)
+        if found is None:
+            raise Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+        return found
+
+    async def _ask_for_number(self, number: str) -> Registered | None:
+        """Ask WhatsApp. Its answer names the account by either kind of JID."""
+        try:
+            answers = await self._client.is_on_whatsapp(f"+{number}")
+        except NeonizeError as error:
+            raise NotSent(f"WhatsApp did not say whether the number is there: {error}") from error
+        found = next((one for one in answers if one.IsIn), None)
+        if found is None:
+            return None
+        jid = format_jid(found.JID)
+        if found.JID.Server != "lid":
+            return Registered(jid, found.JID.User)
+        told = await self._number_of(found.JID)
+        return Registered(f"{told}@s.whatsapp.net" if told else jid, told)
+
+    async def _number_of(self, lid: proto.JID) -> str | None:
+        """The number that the device store keeps beside a LID."""
+        try:
+            user: str = (await self._client.get_pn_from_lid(lid)).User
+        except NeonizeError:
+            return None
+        return user or None
+
+    async def pairing_code(self, phone_number: str) -> PairingCode:
+        """See `Engine.pairing_code`. Works after the first QR code was shown."""
+        if self._linked:
+            raise PairingUnavailable("The session is linked already.")
+        async with asyncio.timeout(20):
+            await self._qr_shown.wait()
+        try:
+            code = await self._client.PairPhone(
+                phone_number,
+                show_push_notification=True,
+                client_name=ClientName.LINUX,
+                client_type=ClientType.CHROME,
+            )
+        except NeonizeError as error:
+            raise PairingUnavailable(f"WhatsApp gave no pairing code: {error}") from error
+        return PairingCode(pairing_code=code, expires_at=datetime.now(UTC) + PAIRING_CODE_LIFE)
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`."""
+        try:
+            data = await content.download(self._client, media)
+        except NeonizeError as error:
+            raise download_error(str(error)) from error
+        try:
+            await asyncio.to_thread(path.write_bytes, data)
+        except OSError as error:
+            message = f"The session-host cannot store the media: {error.strerror}."
+            raise DownloadFailed("media_unavailable", message) from error
+
+    async def log_out(self) -> None:
+        """See `Engine.log_out`."""
+        try:
+            async with asyncio.timeout(10):
+                await self._client.logout()
+        except (NeonizeError, TimeoutError) as error:
+            raise NotSent(f"WhatsApp did not confirm the log-out: {error}") from error
+
+
+def _end_on_defect(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        traceback.print_exception(error)
+        os._exit(70)

@@ -1,0 +1,143 @@
+"""One session's neonize in a process of its own; no other process loads the Go library.
+
+The process ends at the end of its socket, at its deadline (by a kernel timer whose signal needs no
+Python to be handled), and after an observation that ends the attempt. It never ends politely: a
+stop of the Go library may hang, the end of the process never does.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wa_session_host.engine.port import (
+    DownloadFailed,
+    NotSent,
+    OutcomeUnknown,
+    PairingUnavailable,
+    Refused,
+)
+from wa_session_host.engine.protocol import (
+    Alive,
+    Answer,
+    Begin,
+    DownloadCall,
+    ExtendDeadline,
+    Frame,
+    Hello,
+    Loaded,
+    LogOutCall,
+    PairCall,
+    SendCall,
+    encode_frame,
+    read_frame,
+)
+
+
+def main(connection: socket.socket) -> int:
+    """Run one engine for the host at the other end of the socket."""
+    _silence_stdout()
+    asyncio.run(_work(connection))
+    return 0
+
+
+def _silence_stdout() -> None:
+    """The Go library prints pairing codes there."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+async def _work(connection: socket.socket) -> None:
+    reader, writer = await asyncio.open_connection(sock=connection)
+
+    def tell(frame: Frame) -> None:
+        writer.write(encode_frame(frame))
+
+    tell(Hello())
+    # The Go library is loaded here. On a busy machine that takes longer than a lease lasts, so
+    # the deadline is given afterwards: until then nothing is done that it would have to cover.
+    from wa_session_host.engine.neonize.whatsapp import WhatsApp  # noqa: PLC0415
+
+    tell(Loaded())
+    begin = await read_frame(reader)
+    if not isinstance(begin, Begin):
+        return
+    deadline = Deadline(begin.deadline)
+
+    async def end() -> None:
+        await writer.drain()
+        writer.write_eof()
+        await asyncio.sleep(0.05)
+        os._exit(0)
+
+    engine = WhatsApp(begin, tell, end)
+    calls: set[asyncio.Task[None]] = set()
+    await engine.connect()
+    while (frame := await read_frame(reader)) is not None:
+        match frame:
+            case ExtendDeadline():
+                deadline.extend(frame.deadline)
+                tell(Alive())
+            case SendCall() | PairCall() | DownloadCall() | LogOutCall():
+                task = asyncio.create_task(_answer(engine, frame, deadline, tell))
+                calls.add(task)
+                task.add_done_callback(calls.discard)
+            case _:
+                break
+    os._exit(0)
+
+
+async def _answer(
+    engine: Any,
+    call: SendCall | PairCall | DownloadCall | LogOutCall,
+    deadline: "Deadline",
+    tell: Callable[[Frame], None],
+) -> None:
+    try:
+        match call:
+            case SendCall():
+                deadline.check()
+                tell(Answer(call.call, acknowledged=await engine.send(call.message)))
+            case PairCall():
+                code = await engine.pairing_code(call.phone_number)
+                tell(Answer(call.call, pairing_code=code))
+            case DownloadCall():
+                await engine.download(call.media, Path(call.path))
+                tell(Answer(call.call))
+            case LogOutCall():
+                await engine.log_out()
+                tell(Answer(call.call))
+    except (Refused, DownloadFailed) as error:
+        name = type(error).__name__
+        tell(Answer(call.call, error=name, code=error.code, message=str(error)))
+    except (NotSent, OutcomeUnknown, PairingUnavailable) as error:
+        tell(Answer(call.call, error=type(error).__name__, message=str(error)))
+
+
+class Deadline:
+    """Until when this process may act: at that time the kernel ends it."""
+
+    def __init__(self, deadline: float) -> None:
+        """`deadline` is on the machine's monotonic clock, in seconds."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        self.extend(deadline)
+
+    def extend(self, deadline: float) -> None:
+        """Move it. A deadline that is past ends the process now."""
+        self._deadline = deadline
+        signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.000_001))
+
+    def check(self) -> None:
+        """Refuse to begin what the lease does not cover.
+
+        Raises:
+            NotSent: the deadline is past.
+        """
+        if time.monotonic() >= self._deadline:
+            raise NotSent("The host's lease does not cover a send.")

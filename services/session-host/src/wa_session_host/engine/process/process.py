@@ -1,0 +1,262 @@
+"""An engine in a worker process: the host's side of its socket pair."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import structlog
+
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import PairingCode
+from wa_session_host.domain.observations import EngineCrashed, EngineEnding, Seen
+from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.port import (
+    Acknowledged,
+    DownloadFailed,
+    NotSent,
+    OutcomeUnknown,
+    Outgoing,
+    PairingUnavailable,
+    Refused,
+)
+from wa_session_host.engine.process.previews import Previews
+from wa_session_host.engine.protocol import (
+    Alive,
+    Answer,
+    Begin,
+    DownloadCall,
+    ExtendDeadline,
+    Frame,
+    Hello,
+    Loaded,
+    LogOutCall,
+    PairCall,
+    ProtocolError,
+    SendCall,
+    encode_frame,
+    read_frame,
+)
+
+log = structlog.get_logger()
+
+SEND_TIMEOUT_SECONDS = 80
+"""A little more than the engine's own 75 s, after which its answer is an error."""
+CALL_TIMEOUT_SECONDS = 30
+DOWNLOAD_TIMEOUT_SECONDS = 120
+END_TIMEOUT_SECONDS = 2
+SILENT_SECONDS = 10.0
+"""A worker that answers nothing for so long is not alive, whatever its process looks like."""
+
+
+ENDED = EngineCrashed("engine_ended", "The engine's process ended.")
+SILENT = EngineCrashed("engine_silent", "The engine's process did not answer any more.")
+
+
+class WorkerEngine:
+    """One session's engine, in a worker process at the other end of a socket."""
+
+    def __init__(
+        self,
+        begin: Begin,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        pid: int | None,
+        previews: Previews,
+    ) -> None:
+        """The streams are the host's end of the socket pair, `pid` is the fork server's word.
+
+        The worker is told to begin once it is there, with the deadline that is in force then.
+        It decodes no media itself: `previews` are made for it.
+        """
+        self._previews = previews
+        self._begin = begin
+        self._begun = asyncio.Event()
+        self._reader = reader
+        self._writer = writer
+        self._ended = asyncio.Event()
+        self._pid = pid
+        self._unanswered_since: float | None = None
+        self._calls: dict[int, asyncio.Future[Answer]] = {}
+        self._numbers = count(1)
+        self._seen: asyncio.Queue[Seen | None] = asyncio.Queue()
+        self._stopping = False
+        self._has_said_why = False
+        self._crash = ENDED
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id; None if it was not started."""
+        return self._pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether the worker is gone."""
+        return self._ended.is_set()
+
+    @property
+    def _listens(self) -> bool:
+        """Whether the worker can still be told something: not after the end of our stream."""
+        return not self._stopping and not self._ended.is_set()
+
+    async def seen(self) -> AsyncIterator[Seen]:
+        """See `Engine.seen`. A worker that ends unasked is an `EngineCrashed`."""
+        while (seen := await self._seen.get()) is not None:
+            yield seen
+
+    async def send(self, message: Outgoing) -> Acknowledged:
+        """See `Engine.send`."""
+        ready = await self._with_preview(message)
+        try:
+            answer = await self._call(
+                lambda call: SendCall(call, ready), timeout=SEND_TIMEOUT_SECONDS
+            )
+        except TimeoutError as error:
+            raise OutcomeUnknown("The engine gave no answer in time.") from error
+        match answer:
+            case Answer(acknowledged=Acknowledged() as acknowledged):
+                return acknowledged
+            case Answer(error="Refused"):
+                raise Refused(answer.code, answer.message)
+            case Answer(error="NotSent"):
+                raise NotSent(answer.message)
+            case _:
+                raise OutcomeUnknown(answer.message)
+
+    async def _with_preview(self, message: Outgoing) -> Outgoing:
+        if message.media is None or message.type is not MessageType.IMAGE:
+            return message
+        preview = await self._previews.of(message.media.path)
+        return replace(message, media=replace(message.media, preview=preview))
+
+    async def pairing_code(self, phone_number: str) -> PairingCode:
+        """See `Engine.pairing_code`."""
+        try:
+            answer = await self._call(
+                lambda call: PairCall(call, phone_number), timeout=CALL_TIMEOUT_SECONDS
+            )
+        except TimeoutError as error:
+            raise PairingUnavailable("The engine gave no answer in time.") from error
+        if answer.pairing_code is None:
+            raise PairingUnavailable(answer.message)
+        return answer.pairing_code
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`."""
+        try:
+            answer = await self._call(
+                lambda call: DownloadCall(call, media, str(path.absolute())),
+                timeout=DOWNLOAD_TIMEOUT_SECONDS,
+            )
+        except TimeoutError as error:
+            raise DownloadFailed("media_unavailable", "WhatsApp's media server is slow.") from error
+        if answer.error is not None:
+            raise DownloadFailed(answer.code or "media_unavailable", answer.message)
+
+    async def log_out(self) -> None:
+        """See `Engine.log_out`."""
+        try:
+            await self._call(LogOutCall, timeout=CALL_TIMEOUT_SECONDS)
+        except TimeoutError:
+            log.warning("log_out_unanswered", pid=self._pid)
+
+    async def stop(self) -> None:
+        """See `Engine.stop`."""
+        self._stopping = True
+        if not self._ended.is_set():
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            try:
+                async with asyncio.timeout(END_TIMEOUT_SECONDS):
+                    await self._ended.wait()
+            except TimeoutError:
+                self._kill()
+        await self._reading
+        self._writer.close()
+
+    def extend(self, deadline: float) -> None:
+        """Tell the worker until when it may act."""
+        if not self._begun.is_set():
+            self._begin = replace(self._begin, deadline=deadline)
+        elif self._listens:
+            self._end_if_silent()
+            self._tell(ExtendDeadline(deadline))
+
+    def _end_if_silent(self) -> None:
+        """Kill a worker that leaves what it is told unanswered; to its session it is a crash."""
+        now = time.monotonic()
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        elif now - self._unanswered_since > SILENT_SECONDS:
+            self._crash = SILENT
+            self._kill()
+
+    def _tell(self, frame: Frame) -> None:
+        self._writer.write(encode_frame(frame))
+
+    def _kill(self) -> None:
+        """End a worker that does not end by itself."""
+        if self._pid is not None:
+            log.warning("worker_killed", pid=self._pid)
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    async def _call(self, frame: Callable[[int], Frame], *, timeout: float) -> Answer:
+        number = next(self._numbers)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._calls[number] = future
+        try:
+            async with asyncio.timeout(timeout):
+                await self._begun.wait()
+                if not self._listens:
+                    return Answer(number, error="NotSent", message="The engine is not running.")
+                self._tell(frame(number))
+                return await future
+        finally:
+            del self._calls[number]
+
+    async def _read(self) -> None:
+        try:
+            while (frame := await read_frame(self._reader)) is not None:
+                self._unanswered_since = None
+                self._take(frame)
+        except ProtocolError as error:
+            self._crash = EngineCrashed("engine_ended", str(error))
+            self._kill()
+        self._ended.set()
+        self._begun.set()
+        for number, future in self._calls.items():
+            if not future.done():
+                message = self._crash.message
+                future.set_result(Answer(number, error="OutcomeUnknown", message=message))
+        if not self._stopping and not self._has_said_why:
+            self._seen.put_nowait(self._crash)
+        self._seen.put_nowait(None)
+
+    def _take(self, frame: Frame) -> None:
+        match frame:
+            case Hello():
+                log.info("worker_started", session_id=self._begin.session_id, pid=self._pid)
+            case Loaded():
+                if self._listens:
+                    self._tell(self._begin)
+                self._begun.set()
+            case Alive():
+                pass
+            case Answer():
+                future = self._calls.get(frame.call)
+                if future is not None and not future.done():
+                    future.set_result(frame)
+            case (
+                Begin() | ExtendDeadline() | SendCall() | PairCall() | DownloadCall() | LogOutCall()
+            ):
+                raise ProtocolError(f"a worker sent {type(frame).__name__}")
+            case _:
+                self._has_said_why = self._has_said_why or isinstance(frame, EngineEnding)
+                self._seen.put_nowait(frame)

@@ -1,0 +1,147 @@
+"""Starting engines' workers: the host's side of the fork server."""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from functools import partial
+from itertools import count
+
+import structlog
+
+from wa_contracts.ids import SessionId
+from wa_session_host.domain.observations import LinkedDevice
+from wa_session_host.engine.neonize.forkserver import DECODER, ORDER, STARTED, WORKER
+from wa_session_host.engine.process.previews import Previews
+from wa_session_host.engine.process.process import WorkerEngine
+from wa_session_host.engine.protocol import Begin
+
+log = structlog.get_logger()
+
+FORK_SECONDS = 30
+"""The fork server's own start included."""
+
+
+class Pace:
+    """So many turns a second at most, evenly spread: a host that takes many sessions over starts
+    them one after the other, so that neither the machine nor WhatsApp sees them all at once.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._step = 1 / per_second
+        self._next_at = 0.0
+
+    async def turn(self) -> None:
+        """Wait for one's turn; none is waited for after a quiet time."""
+        now = time.monotonic()
+        at = max(self._next_at, now)
+        self._next_at = at + self._step
+        await asyncio.sleep(at - now)
+
+
+class WorkerEngines:
+    """Starts workers by a fork server, and keeps their deadlines."""
+
+    def __init__(self, device_store: str, *, starts_per_second: float) -> None:
+        """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
+        self._device_store = device_store
+        self._pace = Pace(starts_per_second)
+        self._control: socket.socket | None = None
+        self._server: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        self._orders = count()
+        self._engines: set[WorkerEngine] = set()
+        self.previews = Previews(partial(self._hand_over, DECODER))
+        self._deadline = 0.0
+
+    async def prepare(self) -> None:
+        """Start the fork server, so that the first session need not wait for it."""
+        async with self._starting:
+            if self._server is None:
+                await self._start_server()
+
+    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
+        """See `Engines.start`."""
+        await self._pace.turn()
+        ours, theirs = socket.socketpair()
+        try:
+            pid = await self._hand_over(WORKER, theirs)
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
+        engine = WorkerEngine(begin, reader, writer, pid, self.previews)
+        self._engines = {e for e in self._engines if not e.ended} | {engine}
+        return engine
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the workers that run."""
+        return [e.pid for e in self._engines if e.pid is not None and not e.ended]
+
+    def extend(self, deadline: float) -> None:
+        """See `Engines.extend`."""
+        self._deadline = deadline
+        for engine in self._engines:
+            engine.extend(deadline)
+
+    async def close(self) -> None:
+        """End the fork server; engines are stopped by their sessions."""
+        if self._control is not None:
+            self._control.close()
+        if self._server is not None:
+            await self._server.wait()
+
+    def _store_of(self, session_id: SessionId) -> str:
+        if self._device_store.startswith("sqlite://"):
+            return f"{self._device_store.removeprefix('sqlite://')}/{session_id}.db"
+        return self._device_store
+
+    async def _hand_over(self, kind: bytes, its_end: socket.socket) -> int | None:
+        """Have a process of that kind forked around its end of a socket pair.
+
+        Its process id, or None if that did not come about.
+        """
+        async with self._starting:
+            if self._control is None or self._server is None or self._server.returncode is not None:
+                await self._start_server()
+            assert self._control is not None
+            order = ORDER.pack(kind, next(self._orders))
+            try:
+                socket.send_fds(self._control, [order], [its_end.fileno()])
+                async with asyncio.timeout(FORK_SECONDS):
+                    return await self._started(self._control, order)
+            except (
+                OSError
+            ) as error:  # TimeoutError among them, and a fork server that has just ended
+                log.warning("process_not_forked", reason=type(error).__name__)
+        return None
+
+    async def _started(self, control: socket.socket, order: bytes) -> int | None:
+        """What was forked for an order; None at the end of the stream."""
+        loop = asyncio.get_running_loop()
+        while answer := await loop.sock_recv(control, ORDER.size + STARTED.size):
+            # What answers an earlier order, whose start was broken off, is passed over.
+            if answer.startswith(order):
+                pid: int = STARTED.unpack(answer[ORDER.size :])[0]
+                return pid
+        return None
+
+    async def _start_server(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        self._control, theirs = socket.socketpair()
+        self._control.setblocking(False)
+        self._server = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "wa_session_host.engine.neonize.forkserver",
+            str(theirs.fileno()),
+            pass_fds=[theirs.fileno()],
+            # SPHINX keeps the Go library out of the server. The bot tag would mark every
+            # message as coming from an AI; Go reads the environment of the exec.
+            env={**os.environ, "SPHINX": "1", "NEONIZE_BOT_TAG": "off"},
+        )
+        theirs.close()
+        log.info("fork_server_started", pid=self._server.pid)

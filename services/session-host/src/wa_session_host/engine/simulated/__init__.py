@@ -1,0 +1,1 @@
+"""An engine without WhatsApp, in the host's own process."""

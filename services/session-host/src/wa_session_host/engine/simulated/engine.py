@@ -1,0 +1,299 @@
+"""The simulated engine: deterministic, inside the host's process, for speed and scale.
+
+It is never the only proof of anything about WhatsApp. Its behaviour is a small script, given for
+all sessions by settings or for one by its recipients:
+
+    to ends with 0000 → refused, not_on_whatsapp      to ends with 0001 → refused, send_failed
+    to ends with 0002 → outcome unknown               to ends with 0003 → not sent, connection drops
+    to ends with 0004 → acknowledged after 2 s        to ends with 0005 → answered with the same
+    to ends with 0006 → WhatsApp writes the number without its fifth digit
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+from wa_contracts.ids import SessionId
+from wa_contracts.internal.replies import PairingCode
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    LinkedDevice,
+    LoggedIn,
+    MessageSeen,
+    QRRanOut,
+    QRShown,
+    ReceiptSeen,
+    Seen,
+)
+from wa_session_host.domain.proof import chat_of
+from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.port import (
+    Acknowledged,
+    DownloadFailed,
+    NotSent,
+    OutcomeUnknown,
+    Outgoing,
+    PairingUnavailable,
+    Refused,
+)
+from wa_session_host.engine.simulated.server import SimulatedServer
+
+SLOW_ACK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Script:
+    """How simulated engines behave. Times in seconds.
+
+    With `server` messages go there and are acknowledged by it, else they are by the engine itself.
+    `links_after` is when somebody "scans" (None: nobody does, the codes run out).
+    """
+
+    links_after: float | None = 2.0
+    logs_in_after: float = 0.05
+    ack_after: float = 0.0
+    qr_lives: float = 20.0
+    qr_codes: int = 6
+    receipts: bool = True
+    reconnects_after: float = 0.2
+    server: SimulatedServer | None = None
+
+
+@dataclass
+class _Line:
+    """What the engine sees, in order, and its timers."""
+
+    queue: asyncio.Queue[Seen | None] = field(default_factory=asyncio.Queue)
+    timers: set[asyncio.TimerHandle] = field(default_factory=set)
+
+    def later(self, seconds: float, *seen: Seen) -> None:
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            self.timers.discard(handle)
+            for one in seen:
+                self.queue.put_nowait(one)
+
+        handle = loop.call_later(seconds, tell)
+        self.timers.add(handle)
+
+
+def _as_whatsapp_writes(number: str) -> str:
+    return number[:4] + number[5:] if number.endswith("0006") else number
+
+
+class SimulatedEngine:
+    """One simulated connection."""
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        link: LinkedDevice | None,
+        script: Script,
+        may_act: Callable[[], bool] = lambda: True,
+        media_server: dict[str, bytes] | None = None,
+    ) -> None:
+        """With `link` it logs in, without it shows QR codes and is linked as the script says.
+
+        `may_act` is whether the host's lease covers a send that begins now. `media_server` keeps
+        the media of answers.
+        """
+        self._media_server = media_server if media_server is not None else {}
+        self._may_act = may_act
+        self._session_id = session_id
+        self._script = script
+        self._line = _Line()
+        self._connected = link is not None
+        self._pairing: asyncio.Task[None] | None = None
+        self._numbers = count(1)
+        if link is None:
+            self._pairing = asyncio.create_task(self._pair())
+        else:
+            self._line.later(script.logs_in_after, LoggedIn())
+
+    async def _pair(self) -> None:
+        script = self._script
+        left = script.links_after
+        for number in range(script.qr_codes):
+            until = datetime.now(UTC) + timedelta(seconds=script.qr_lives)
+            self._line.queue.put_nowait(QRShown(f"simulated,{self._session_id},{number}", until))
+            if left is not None and left <= script.qr_lives:
+                await asyncio.sleep(left)
+                self._link()
+                return
+            await asyncio.sleep(script.qr_lives)
+            left = None if left is None else left - script.qr_lives
+        self._line.queue.put_nowait(QRRanOut())
+        self._line.queue.put_nowait(None)
+
+    def _link(self) -> None:
+        number = str(10_000_000_000 + self._session_id.int % 80_000_000_000)
+        self._connected = True
+        self._line.queue.put_nowait(LinkedDevice(f"{number}:1@s.whatsapp.net", number))
+        self._line.later(self._script.logs_in_after, LoggedIn())
+
+    async def seen(self) -> AsyncIterator[Seen]:
+        """See `Engine.seen`."""
+        while (seen := await self._line.queue.get()) is not None:
+            yield seen
+
+    async def send(self, message: Outgoing) -> Acknowledged:
+        """See `Engine.send`."""
+        if not self._connected:
+            raise NotSent("The simulated connection is down.")
+        if not self._may_act():
+            raise NotSent("The host's lease does not cover a send.")
+        await self._act_by_script(message.to.partition("@")[0])
+        if self._script.server is not None:
+            message_id = await self._script.server.accept(self._session_id, message)
+            return Acknowledged(message_id, datetime.now(UTC))
+        acknowledged = self._acknowledge(message)
+        if not message.to.endswith(("@lid", "@g.us")):
+            number = _as_whatsapp_writes(message.to.partition("@")[0])
+            acknowledged = replace(acknowledged, number=number)
+        if message.to.partition("@")[0].endswith("0005"):
+            self._line.later(0.05, await self._answer(message, acknowledged))
+        return acknowledged
+
+    async def _act_by_script(self, number: str) -> None:
+        """Let time pass, or raise, as this recipient wants it."""
+        if self._script.ack_after:
+            await asyncio.sleep(self._script.ack_after)
+        match number[-4:]:
+            case "0000":
+                raise Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+            case "0001":
+                raise Refused("send_failed", "WhatsApp refused the message: simulated.")
+            case "0002":
+                raise OutcomeUnknown("The simulated server did not acknowledge.")
+            case "0003":
+                self._drop()
+                raise NotSent("The simulated connection was lost.")
+            case "0004":
+                await asyncio.sleep(SLOW_ACK_SECONDS)
+
+    async def _answer(self, message: Outgoing, quoted: Acknowledged) -> MessageSeen:
+        """What the recipient sends back: the same, quoting it."""
+        number = message.to.partition("@")[0]
+        lid = f"{int(number) + 1}@lid"
+        return MessageSeen(
+            message_id="3A" + quoted.message_id[4:],
+            chat=lid,
+            sender=lid,
+            sender_number=number,
+            sender_lid=lid,
+            kind=message.type,
+            text=message.text,
+            media=await self._received(message),
+            quoted_message_id=quoted.message_id,
+            is_group=False,
+            at=quoted.at,
+        )
+
+    async def _received(self, message: Outgoing) -> ReceivedMedia | None:
+        if message.media is None:
+            return None
+        data = await asyncio.to_thread(message.media.path.read_bytes)
+        digest = sha256(data).hexdigest()
+        self._media_server[digest] = data
+        return ReceivedMedia(
+            kind=message.type,
+            direct_path=digest,
+            media_key="",
+            sha256=digest,
+            encrypted_sha256=digest,
+            size=len(data),
+            mime_type=message.media.mime_type,
+            file_name=message.media.file_name if message.type == "document" else None,
+        )
+
+    def _acknowledge(self, message: Outgoing) -> Acknowledged:
+        name = f"{self._session_id}/{next(self._numbers)}/{datetime.now(UTC).timestamp()}"
+        message_id = "3EB0" + sha256(name.encode()).hexdigest()[:18].upper()
+        now = datetime.now(UTC)
+        if self._script.receipts:
+            self._line.later(
+                0.05, ReceiptSeen((chat_of(message.to),), (message_id,), read=False, at=now)
+            )
+        return Acknowledged(message_id, now)
+
+    def _drop(self) -> None:
+        self._connected = False
+        self._line.queue.put_nowait(ConnectionLost("connection_lost", "Simulated drop."))
+
+        def back() -> None:
+            self._connected = True
+            self._line.queue.put_nowait(LoggedIn())
+
+        handle = asyncio.get_running_loop().call_later(self._script.reconnects_after, back)
+        self._line.timers.add(handle)
+
+    async def pairing_code(self, phone_number: str) -> PairingCode:
+        """See `Engine.pairing_code`."""
+        if self._pairing is None or self._pairing.done():
+            raise PairingUnavailable("The session is linked already.")
+        code = sha256(phone_number.encode()).hexdigest()[:8].upper()
+        return PairingCode(
+            pairing_code=f"{code[:4]}-{code[4:]}",
+            expires_at=datetime.now(UTC) + timedelta(minutes=3),
+        )
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`."""
+        if not self._connected:
+            raise DownloadFailed("media_unavailable", "The simulated connection is down.")
+        data = self._media_server.get(media.direct_path)
+        if data is None:
+            raise DownloadFailed("media_gone", "WhatsApp does not keep this media any more.")
+        await asyncio.to_thread(path.write_bytes, data)
+
+    async def log_out(self) -> None:
+        """See `Engine.log_out`."""
+        self._connected = False
+
+    async def stop(self) -> None:
+        """See `Engine.stop`."""
+        self._connected = False
+        for timer in self._line.timers:
+            timer.cancel()
+        if self._pairing is not None:
+            self._pairing.cancel()
+        self._line.queue.put_nowait(None)
+
+
+class SimulatedEngines:
+    """Simulated engines, all after one script."""
+
+    def __init__(self, script: Script) -> None:
+        """`script` is the behaviour of every engine."""
+        self._script = script
+        self._deadline = 0.0
+        self.media_server: dict[str, bytes] = {}
+        """What recipients sent back, by its hash."""
+
+    async def prepare(self) -> None:
+        """Nothing to start."""
+
+    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> SimulatedEngine:
+        """See `Engines.start`."""
+        return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """They have no processes of their own."""
+        return []
+
+    def _may_act(self) -> bool:
+        return time.monotonic() < self._deadline
+
+    def extend(self, deadline: float) -> None:
+        """See `Engines.extend`. Simulated engines end with their host."""
+        self._deadline = deadline
+
+    async def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,1 @@
+"""Outgoing media, fetched just before the send."""

@@ -1,0 +1,218 @@
+"""Fetching media just before it is sent: limited in size, time and redirects, from checked addresses.
+
+The address check is made on the connection itself, for every hop: whatever a name resolved to, a
+socket to a private, loopback, link-local or otherwise special address is never opened, unless the
+URL's host is one that the operator named.
+"""
+
+import asyncio
+import re
+import stat
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import NamedTemporaryFile
+from typing import IO
+from urllib.parse import unquote, urljoin, urlsplit
+
+import aiohttp
+
+from wa_contracts.internal.commands import MessageType
+from wa_runtime.public_address import caused_by_refusal, socket_factory
+from wa_runtime.web_address import NotAWebAddress, web_address
+from wa_session_host.domain.message import Content
+from wa_session_host.engine.content_type import mime_type_of
+from wa_session_host.engine.port import MediaFile
+
+REDIRECT_LIMIT = 5
+FETCH_SECONDS = 60
+CONNECT_SECONDS = 10
+CHUNK = 64 * 1024
+
+UNCOMPRESSED = {"Accept-Encoding": "identity"}
+"""Asked for and insisted on: what is small on the way cannot become large here."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+WANTED = {MessageType.IMAGE: "image/", MessageType.VIDEO: "video/"}
+
+
+class MediaError(Exception):
+    """The media cannot be sent. `code` is `media_unavailable`, `_too_large`, `_invalid`, `_refused`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """`code` for programs, `message` for people."""
+        super().__init__(message)
+        self.code = code
+
+
+class MediaFetcher:
+    """Makes media files ready to send, in a spool folder that it empties again."""
+
+    def __init__(
+        self, *, media_root: Path, spool: Path, max_bytes: int, allowed_hosts: Collection[str]
+    ) -> None:
+        """`allowed_hosts` are names or addresses, with a port or without, that may be private."""
+        self._media_root = media_root
+        self._spool = spool
+        self._max_bytes = max_bytes
+        self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
+
+    @asynccontextmanager
+    async def ready(self, kind: MessageType, content: Content) -> AsyncIterator[MediaFile | None]:
+        """The message's media as a file for as long as the block runs; None for text.
+
+        Raises:
+            MediaError: with a code and a sentence.
+        """
+        if content.media_url is None:
+            yield None
+            return
+        if _SCHEME.match(content.media_url):
+            path, name = await self._download(content.media_url)
+            try:
+                yield await self._checked(kind, path, content.file_name or name)
+            finally:
+                path.unlink(missing_ok=True)
+        else:
+            path = await asyncio.to_thread(self._local, content.media_url)
+            yield await self._checked(kind, path, content.file_name or path.name)
+
+    def _local(self, text: str) -> Path:
+        root = self._media_root.resolve()
+        try:
+            path = (root / text).resolve()
+            if not path.is_relative_to(root):
+                raise MediaError("media_refused", "The local path lies outside MEDIA_ROOT.")
+            status = path.stat()
+        except OSError as error:
+            raise MediaError("media_unavailable", "There is no such file in MEDIA_ROOT.") from error
+        except (ValueError, RuntimeError) as error:  # U+0000; links that lead to themselves
+            raise MediaError("media_refused", "The local path is not a valid one.") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise MediaError("media_refused", "The local path is not a regular file.")
+        if status.st_size == 0:
+            raise MediaError("media_invalid", "The local file is empty.")
+        if status.st_size > self._max_bytes:
+            raise self._too_large()
+        return path
+
+    async def _checked(self, kind: MessageType, path: Path, name: str | None) -> MediaFile:
+        try:
+            mime_type = await asyncio.to_thread(mime_type_of, path)
+        except OSError as error:
+            raise MediaError("media_unavailable", "The media cannot be read.") from error
+        wanted = WANTED.get(kind)
+        if wanted is not None and not mime_type.startswith(wanted):
+            raise MediaError(
+                "media_invalid", f"The media is not of type {kind}: its content is {mime_type}."
+            )
+        return MediaFile(path=path, mime_type=mime_type, file_name=name)
+
+    async def _download(self, url: str) -> tuple[Path, str | None]:
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                for _ in range(REDIRECT_LIMIT + 1):
+                    path, further = await self._hop(url)
+                    if path is not None:
+                        return path, _name_in(url)
+                    url = _joined(url, further or "")
+        except TimeoutError as error:
+            raise MediaError("media_unavailable", "The media's server was too slow.") from error
+        raise MediaError("media_unavailable", f"More than {REDIRECT_LIMIT} redirects.")
+
+    async def _hop(self, url: str) -> tuple[Path | None, str | None]:
+        """One request: the downloaded file, or the address that it redirects to."""
+        is_allowed = self._checked_address(url)
+        connector = aiohttp.TCPConnector(
+            socket_factory=socket_factory(private_too=is_allowed), use_dns_cache=False
+        )
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=connector,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                    headers=UNCOMPRESSED,
+                    auto_decompress=False,
+                ) as session,
+                session.get(url, allow_redirects=False) as response,
+            ):
+                if response.status in {301, 302, 303, 307, 308}:
+                    return None, response.headers.get("Location", "")
+                if response.status != 200:
+                    raise MediaError(
+                        "media_unavailable", f"The media's server answered {response.status}."
+                    )
+                return await self._save(response), None
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise MediaError("media_refused", "The media URL is not a valid URL.") from error
+        except aiohttp.ClientError as error:
+            if caused_by_refusal(error):
+                raise MediaError(
+                    "media_refused",
+                    "The media URL leads to a private or special address. "
+                    "Name its host in MEDIA_ALLOWED_HOSTS if that is wanted.",
+                ) from error
+            raise MediaError("media_unavailable", "The media's server is not reachable.") from error
+
+    def _checked_address(self, url: str) -> bool:
+        """Whether the operator allowed the URL's host; where not, its address is still to be checked.
+
+        Raises:
+            MediaError: nothing is fetched from such a URL.
+        """
+        try:
+            address = web_address(url)
+        except NotAWebAddress as error:
+            raise MediaError("media_refused", f"The media URL {error}.") from error
+        is_allowed = address.is_among(self._allowed_hosts)
+        if address.is_port_of_others and not is_allowed:
+            raise MediaError(
+                "media_refused",
+                f"The media URL names port {address.port}, which is not for the web.",
+            )
+        return is_allowed
+
+    async def _save(self, response: aiohttp.ClientResponse) -> Path:
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise MediaError(
+                "media_unavailable", "The media's server compressed it, though asked not to."
+            )
+        if (response.content_length or 0) > self._max_bytes:
+            raise self._too_large()
+        self._spool.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=self._spool, delete=False) as file:
+            path = Path(file.name)
+            try:
+                await self._copy(response, file)
+            except BaseException:
+                path.unlink()
+                raise
+        return path
+
+    async def _copy(self, response: aiohttp.ClientResponse, file: IO[bytes]) -> None:
+        size = 0
+        async for chunk in response.content.iter_chunked(CHUNK):
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            file.write(chunk)
+        if size == 0:
+            raise MediaError("media_invalid", "The media's server sent nothing.")
+
+    def _too_large(self) -> MediaError:
+        return MediaError(
+            "media_too_large", f"The media is larger than MEDIA_MAX_BYTES ({self._max_bytes})."
+        )
+
+
+def _joined(url: str, further: str) -> str:
+    try:
+        return urljoin(url, further)
+    except ValueError as error:
+        raise MediaError("media_refused", "The media URL redirects to no valid URL.") from error
+
+
+def _name_in(url: str) -> str | None:
+    """The last part of the path, as a file's name; without what no name has in it."""
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    return "".join(filter(str.isprintable, name)) or None

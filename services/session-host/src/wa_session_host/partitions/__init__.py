@@ -1,0 +1,1 @@
+"""The partitions that this host holds, and the commands to them."""

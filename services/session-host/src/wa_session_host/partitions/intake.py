@@ -1,0 +1,165 @@
+"""The intake of one partition: commands become durable intents, then they are acknowledged."""
+
+import asyncio
+from contextvars import Context, copy_context
+from uuid import UUID
+
+import structlog
+from opentelemetry.trace import SpanKind
+from structlog.contextvars import bind_contextvars
+
+from wa_contracts.codec import Undecodable, decode_command
+from wa_contracts.internal.commands import (
+    AnyCommand,
+    CancelMessage,
+    FailMessage,
+    FetchMedia,
+    ReplayPartition,
+    ReplaySession,
+    RequestPairingCode,
+    ResendMessage,
+    SendMessage,
+)
+from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_runtime.deliveries import Delivery
+from wa_runtime.fault_points import FaultPoint, are_set, reach
+from wa_runtime.losses import ConnectionLost
+from wa_runtime.postgres import DATABASE_AWAY
+from wa_runtime.traces import step
+from wa_session_host.partitions.media_commands import MediaCommands
+from wa_session_host.partitions.message_commands import MessageCommands
+from wa_session_host.partitions.partition import Partition
+from wa_session_host.partitions.session_commands import SessionCommands
+from wa_session_host.publishing.replay import Replays
+from wa_session_host.store.stored_event import LeaseLost
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 0.2
+
+
+class Intake:
+    """Takes the commands of one partition, in the order of its queue."""
+
+    def __init__(self, partition: Partition) -> None:
+        """Commands act on the partition's sessions."""
+        self._ports = partition.ports
+        self._relay = partition.relay
+        self._messages = MessageCommands(partition)
+        self._sessions = SessionCommands(partition)
+        self._replays = Replays(partition.ports.store, partition.ports.outbox)
+        self._media = MediaCommands(partition)
+        self._deliveries: asyncio.Queue[tuple[Delivery, Context]] = asyncio.Queue()
+        self._unacked: set[Delivery] = set()
+
+    def take(self, delivery: Delivery) -> None:
+        """The consumer's callback: puts the delivery in line, with the trace that it came in."""
+        self._unacked.add(delivery)
+        self._deliveries.put_nowait((delivery, copy_context()))
+
+    async def run(self) -> None:
+        """Handle deliveries until cancelled.
+
+        Each begins in the queue's order; the appends that they lead to keep that order. While events
+        wait to be published, commands wait in the broker.
+        """
+        async with asyncio.TaskGroup() as group:
+            while True:
+                delivery, came_in = await self._deliveries.get()
+                await self._relay.room()
+                group.create_task(self._handle(delivery), context=came_in)
+
+    def give_back(self) -> None:
+        """Return what is not acknowledged to the queue, for the next owner."""
+        for delivery in self._unacked:
+            try:
+                delivery.reject(requeue=True)
+            except ConnectionLost:
+                continue  # the broker gives it to the next owner by itself
+        self._unacked.clear()
+
+    async def _handle(self, delivery: Delivery) -> None:
+        try:
+            command = decode_command(delivery.body)
+        except Undecodable as error:
+            log.warning("command_undecodable", error=str(error))
+            self._settle(delivery, dead=True)
+            return
+        ids = _ids(command)
+        bind_contextvars(**ids)  # the task's own context
+        with step(command.type, ids, SpanKind.CONSUMER):
+            await self._handle_command(delivery, command)
+
+    async def _handle_command(self, delivery: Delivery, command: AnyCommand) -> None:
+        if isinstance(command, FetchMedia):
+            self._settle(delivery)  # takes long, and nobody else may begin it anew
+        try:
+            await self._act_once_the_store_answers(command)
+        except LeaseLost:
+            return  # given back, or given to the next owner by the broker
+        except Exception as error:
+            log.exception("command_failed", command=command.type, error=repr(error))
+            self._settle(delivery, dead=True)
+            return
+        lag = self._ports.clock() - command.issued_at
+        self._ports.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
+        self._settle(delivery)
+        if isinstance(command, SendMessage) and are_set():
+            await delivery.writer.written()
+            reach(FaultPoint.COMMAND_ACKED)
+
+    async def _act_once_the_store_answers(self, command: AnyCommand) -> None:
+        """A command that came to nothing because the database is away is no bad command."""
+        while True:
+            try:
+                await self._act(command)
+            except DATABASE_AWAY as error:
+                log.warning("command_waits_for_database", command=command.type, error=repr(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _settle(self, delivery: Delivery, *, dead: bool = False) -> None:
+        if delivery not in self._unacked:
+            return
+        self._unacked.discard(delivery)
+        try:
+            if dead:
+                delivery.reject(requeue=False)
+            else:
+                delivery.ack()
+        except ConnectionLost as error:
+            log.info("command_comes_again", reason=str(error))  # and is found to be a repeat
+
+    async def _act(self, command: AnyCommand) -> None:
+        if not isinstance(command, SendMessage) and command.expires_at <= self._ports.clock():
+            error = ErrorDetail(code="expired", message="The command came too late.")
+            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+            return
+        match command:
+            case SendMessage():
+                await self._messages.send(command)
+            case CancelMessage():
+                await self._messages.cancel(command)
+            case ResendMessage():
+                await self._messages.resend(command)
+            case FailMessage():
+                await self._messages.fail(command)
+            case ReplaySession():
+                await self._replays.session(command)
+            case ReplayPartition():
+                await self._replays.partition(command)
+            case FetchMedia():
+                await self._media.fetch(command)
+            case RequestPairingCode():
+                await self._sessions.pair(command)
+            case _:
+                await self._sessions.change(command)
+
+
+def _ids(command: AnyCommand) -> dict[str, str]:
+    """What log lines and the trace say of a command."""
+    if isinstance(command, SendMessage):
+        return {"session_id": str(command.session_id), "message_id": str(command.message_id)}
+    named = {name: getattr(command, name, None) for name in ("session_id", "message_id")}
+    return {name: str(value) for name, value in named.items() if isinstance(value, UUID)}

@@ -1,0 +1,60 @@
+"""Commands about media that arrived."""
+
+import structlog
+
+from wa_contracts.ids import message_stream
+from wa_contracts.internal.commands import FetchMedia
+from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.port import DownloadFailed
+from wa_session_host.partitions.partition import Partition
+from wa_session_host.publishing.outbox import NotConfirmed
+
+log = structlog.get_logger()
+
+NO_MEDIA = ErrorDetail(
+    code="media_not_found", message="This message has no media: only incoming media is kept."
+)
+NO_ROOM = ErrorDetail(
+    code="media_unavailable", message="The session-host cannot store the media: see its log."
+)
+NO_SESSION = ErrorDetail(code="session_not_found", message="There is no such session.")
+
+
+class MediaCommands:
+    """Brings the media of one partition's sessions to who asks."""
+
+    def __init__(self, partition: Partition) -> None:
+        """Commands act on the partition's sessions."""
+        self._partition = partition
+        self._ports = partition.ports
+
+    async def fetch(self, command: FetchMedia) -> None:
+        """Answer with what is to come and send it, or say why nothing will."""
+        owner = self._partition.owner(command.session_id)
+        media = await self._media_of(command)
+        if owner is None or media is None:
+            await self._refuse(command, NO_SESSION if owner is None else NO_MEDIA)
+            return
+        delivery = self._ports.media_delivery
+        try:
+            async with delivery.downloaded(media, owner.download) as (offer, path):
+                answer = Reply(command_id=command.id, media=offer)
+                await self._ports.outbox.answer(command, answer)
+                await delivery.send(path, command.queue)
+        except DownloadFailed as error:
+            await self._refuse(command, ErrorDetail(code=error.code, message=str(error)))
+        except OSError as error:
+            log.warning("media_not_stored", error=repr(error))
+            await self._refuse(command, NO_ROOM)
+        except NotConfirmed as error:
+            log.info("media_not_taken", session_id=str(command.session_id), reason=str(error))
+
+    async def _media_of(self, command: FetchMedia) -> ReceivedMedia | None:
+        events = await self._ports.store.stream(message_stream(command.message_id))
+        if not events or events[0].session_id != command.session_id:
+            return None
+        return events[0].media
+
+    async def _refuse(self, command: FetchMedia, error: ErrorDetail) -> None:
+        await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))

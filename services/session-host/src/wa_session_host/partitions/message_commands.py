@@ -1,0 +1,240 @@
+"""Commands about messages: send, cancel, resend, fail. Each ends in an append or an answer."""
+
+from datetime import timedelta
+
+from wa_contracts.ids import message_stream
+from wa_contracts.internal.commands import (
+    CancelMessage,
+    FailMessage,
+    MessageType,
+    ResendMessage,
+    SendMessage,
+)
+from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_contracts.message_events import MessageQueued
+from wa_contracts.session_events import Event
+from wa_runtime.fault_points import FaultPoint, reach
+from wa_session_host.domain import message as domain
+from wa_session_host.domain.message import Content, MessageSendStarted
+from wa_session_host.partitions.partition import Partition
+from wa_session_host.sessions.open_message import OpenMessage
+from wa_session_host.sessions.owner import SessionOwner
+from wa_session_host.store.folding import message_state
+from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict
+
+RESEND_LIFE = timedelta(hours=24)
+ATTEMPTS = 3
+
+NO_MESSAGE = ErrorDetail(code="message_not_found", message="There is no such message.")
+CONFLICT = ErrorDetail(
+    code="idempotency_conflict",
+    message="This Idempotency-Key was used with another body. Use a new key for a new message.",
+)
+
+
+class MessageCommands:
+    """Decides commands about the messages of one partition's sessions."""
+
+    def __init__(self, partition: Partition) -> None:
+        """Commands act on the partition's sessions."""
+        self._partition = partition
+        self._ports = partition.ports
+
+    async def send(self, command: SendMessage) -> None:
+        """Queue a message, refuse it, or answer a repeat."""
+        reach(FaultPoint.COMMAND_RECEIVED)
+        owner = self._partition.owner(command.session_id)
+        if owner is not None and owner.runner.find(command.message_id) is not None:
+            await self._repeat(command, owner)
+            return
+        state: domain.State = domain.Unborn()
+        version = 0
+        for _ in range(ATTEMPTS):
+            try:
+                await self._accept(command, owner, state, version)
+            except VersionConflict:
+                events = await self._ports.store.stream(message_stream(command.message_id))
+                state = message_state(events)
+                version = events[-1].stream_version if events else 0
+            else:
+                return
+        raise VersionConflict(message_stream(command.message_id))
+
+    async def _accept(
+        self, command: SendMessage, owner: SessionOwner | None, state: domain.State, version: int
+    ) -> None:
+        """Store what the command leads to, or answer it.
+
+        Raises:
+            VersionConflict: the stream is not where `version` says: load it and decide again.
+        """
+        decided = domain.decide_send(
+            command,
+            state,
+            owner.status if owner is not None else None,
+            room=owner is not None and len(owner.runner) < self._ports.queue_limit,
+            now=self._ports.clock(),
+        )
+        if isinstance(decided, ErrorDetail):
+            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=decided))
+            return
+        if not decided:
+            await self._repeat(command, owner)
+            return
+        if isinstance(decided[0], MessageQueued) and owner is not None:
+            await self._queue(command, owner, decided, version)
+            return
+        await self._append(command, decided, version, reply_to=command.reply_to)
+
+    async def _queue(
+        self, command: SendMessage, owner: SessionOwner, events: tuple[Event, ...], version: int
+    ) -> None:
+        """Store the intent; begin at once if the session is idle."""
+        waits_for_outcome = command.reply_on == "outcome"
+        content = Content(
+            text=command.text,
+            media_url=command.media_url,
+            file_name=command.file_name,
+            fingerprint=command.fingerprint,
+            reply_to=command.reply_to if waits_for_outcome else None,
+        )
+        with owner.runner.place() as is_idle:
+            if is_idle and command.message_type is MessageType.TEXT:
+                events = (*events, MessageSendStarted(started_at=self._ports.clock()))
+            stored = await self._append(
+                command,
+                events,
+                version,
+                content=content,
+                reply_to=None if waits_for_outcome else command.reply_to,
+            )
+            reach(FaultPoint.INTENT_STORED)
+            owner.runner.enqueue(_open_message(events, content, stored))
+
+    async def _append(
+        self,
+        command: SendMessage | ResendMessage | FailMessage,
+        events: tuple[Event, ...],
+        version: int,
+        *,
+        content: Content | None = None,
+        reply_to: str | None,
+    ) -> list[StoredEvent]:
+        return await self._ports.writer.append(
+            Append(
+                partition=self._partition.number,
+                session_id=command.session_id,
+                stream=message_stream(command.message_id),
+                expected_version=version,
+                events=events,
+                correlation_id=command.correlation_id,
+                causation_id=command.id,
+                content=content,
+                reply_to=reply_to,
+            )
+        )
+
+    async def _repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
+        """A command that came before: answer with the first one's message as it stands.
+
+        While it is open, who sent the repeat hears of its outcome too.
+        """
+        known = owner.runner.find(command.message_id) if owner is not None else None
+        state = known.state if known is not None else await self._stored(command)
+        facts = None if isinstance(state, domain.Unborn | domain.Refused) else state.facts
+        if facts is not None and facts.content.fingerprint != command.fingerprint:
+            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
+            return
+        if known is not None and not await known.joined_by(command.reply_to):
+            state = await self._stored(command)
+        snapshot = domain.snapshot(command.message_id, state)
+        await self._ports.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
+
+    async def _stored(self, command: SendMessage) -> domain.State:
+        stream = message_stream(command.message_id)
+        return message_state(await self._ports.store.stream(stream))
+
+    async def cancel(self, command: CancelMessage) -> None:
+        """Cancel a message that is still queued."""
+        owner = self._partition.owner(command.session_id)
+        if owner is not None and await owner.runner.cancel(
+            command.message_id, command.id, command.reply_to
+        ):
+            return
+        events = await self._ports.store.stream(message_stream(command.message_id))
+        if not events or events[0].session_id != command.session_id:
+            error = NO_MESSAGE
+        else:
+            status = domain.snapshot(command.message_id, message_state(events)).status
+            error = ErrorDetail(
+                code="not_cancellable", message=f"Only a queued message can be cancelled: {status}."
+            )
+        await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+
+    async def resend(self, command: ResendMessage) -> None:
+        """Queue the content of a failed or unknown message as a new one."""
+        events = await self._ports.store.stream(message_stream(command.resend_of))
+        original = message_state(events)
+        owner = self._partition.owner(command.session_id)
+        error = None
+        if owner is None or not events or events[0].session_id != command.session_id:
+            error = NO_MESSAGE
+        elif not isinstance(original, domain.Failed | domain.Unknown):
+            error = ErrorDetail(
+                code="not_resendable", message="Only a failed or unknown message can be sent again."
+            )
+        else:
+            error = domain.refusal(owner.status)
+        if error is not None or owner is None:
+            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+            return
+        assert isinstance(original, domain.Failed | domain.Unknown)
+        content = _without_waiter(original.facts.content)
+        queued = MessageQueued(
+            id=command.message_id,
+            to=original.facts.to,
+            type=original.facts.type,
+            reference=original.facts.reference,
+            expires_at=self._ports.clock() + RESEND_LIFE,
+            resend_of=command.resend_of,
+        )
+        try:
+            stored = await self._append(
+                command, (queued,), 0, content=content, reply_to=command.reply_to
+            )
+        except VersionConflict:
+            await self._ports.outbox.answer(command, Reply(command_id=command.id))
+            return
+        owner.runner.enqueue(_open_message((queued,), content, stored))
+
+    async def fail(self, command: FailMessage) -> None:
+        """End a dead-lettered send that nothing is known of."""
+        state = message_state(await self._ports.store.stream(message_stream(command.message_id)))
+        events = domain.decide_fail(command, state)
+        if events:
+            await self._append(command, events, 0, reply_to=command.reply_to)
+
+
+def _without_waiter(content: Content) -> Content:
+    """The same content for a new message, which nobody waits for yet."""
+    return content.model_copy(update={"reply_to": None})
+
+
+def _open_message(
+    events: tuple[Event, ...], content: Content, stored: list[StoredEvent]
+) -> OpenMessage:
+    state: domain.State = domain.Unborn()
+    for event in events:
+        state = domain.evolve(state, event, content)
+    assert isinstance(state, domain.Queued | domain.Sending)
+    return OpenMessage(
+        state=state,
+        stream=stored[0].stream,
+        version=stored[-1].stream_version,
+        queued_position=stored[0].position,
+        correlation_id=stored[-1].correlation_id,
+        causation_id=stored[-1].id,
+        traceparent=stored[-1].traceparent,
+        queued_at=stored[0].occurred_at,
+        waiters=[content.reply_to] if content.reply_to else [],
+    )

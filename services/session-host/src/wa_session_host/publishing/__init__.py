@@ -1,0 +1,1 @@
+"""Events, replays and media on their way to RabbitMQ."""

@@ -1,0 +1,242 @@
+"""Publishing to RabbitMQ, confirmed; tried again by those who must not lose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from aio_pika.exceptions import DeliveryError, PublishError
+
+from wa_contracts.codec import encode, frame_event
+from wa_contracts.internal.bundle import BUNDLE, frame_bundle
+from wa_contracts.internal.commands import Command
+from wa_contracts.internal.heartbeat import Heartbeat
+from wa_contracts.internal.media_transfer import OFFSET
+from wa_contracts.internal.replay import PARTITION_REPLAYED, PartitionReplayed
+from wa_contracts.internal.replies import Reply
+from wa_contracts.session_events import QRIssued
+from wa_contracts.topology import EVENT_LOG, EVENTS, HEARTBEATS, event_key
+from wa_runtime.broker import BrokerLink
+from wa_runtime.channel_writer import (
+    DEFAULT_EXCHANGE,
+    ChannelWriter,
+    Confirm,
+    Properties,
+    durable,
+)
+from wa_runtime.losses import ConnectionLost
+from wa_session_host.publishing.bundler import Bundler
+from wa_session_host.store.stored_event import StoredEvent
+
+log = structlog.get_logger()
+
+Following = tuple[int, StoredEvent]
+"""An event, and the sequence of the public event before it in the store."""
+
+
+class NotConfirmed(Exception):
+    """The broker did not confirm a message: it is away, it refused, or the confirm was lost."""
+
+
+class NoSuchQueue(NotConfirmed):
+    """There is no queue of that name: publishing again will not help."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """An event on its way to all who get it."""
+
+    confirms: Sequence[Confirm] = ()
+    writer: ChannelWriter | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is known what became of it."""
+        return all(confirm.done() for confirm in self.confirms)
+
+
+class Outbox:
+    """The publishing side of a host. What must not be lost is published again by its owner."""
+
+    def __init__(self, link: BrokerLink) -> None:
+        """`link` is the host's connection for publishing."""
+        self._link = link
+        self._bundler: Bundler | None = None
+
+    async def usable(self) -> None:
+        """Wait until the broker takes messages."""
+        await self._link.usable()
+
+    def publish_event(self, stored: StoredEvent) -> Publication:
+        """Publish a public event to its subscribers, the log, the projector and whoever waits for it.
+
+        Raises:
+            NotConfirmed: the broker is away.
+        """
+        writer = self._now()
+        if self._bundler is None or self._bundler.writer is not writer:
+            self._bundler = Bundler(writer)
+        body = _framed(stored, stored.data_json)
+        assert stored.session_sequence is not None
+        is_code = stored.type == QRIssued.TYPE
+        confirms = [
+            self._bundler.add(stored.session_sequence - 1, body, stored.traceparent),
+            writer.publish(
+                body,
+                _event_properties(stored, stored.reply_to),
+                exchange=EVENTS,
+                key=event_key(stored.session_id, stored.type),
+                mandatory=not is_code,  # the log does not get those, and perhaps nobody
+            ),
+        ]
+        if is_code:
+            confirms.append(self._log_without_code(writer, stored))
+        return Publication(confirms, writer)
+
+    def check(self, publication: Publication) -> None:
+        """Whether the broker has all of it, once it is done.
+
+        Raises:
+            NotConfirmed: publish it again.
+        """
+        for confirm in publication.confirms:
+            error = confirm.exception()
+            if error is not None and publication.writer is not None:
+                raise self._not_confirmed(publication.writer, error) from error
+
+    def _log_without_code(self, writer: ChannelWriter, stored: StoredEvent) -> Confirm:
+        event = stored.event
+        assert isinstance(event, QRIssued)
+        public = QRIssued(qr=None, expires_at=event.expires_at).model_dump_json()
+        return writer.publish(
+            _framed(stored, public),
+            _event_properties(stored, None),
+            exchange=DEFAULT_EXCHANGE,
+            key=EVENT_LOG,
+        )
+
+    async def replay(self, bundle: Sequence[Following], queue: str) -> None:
+        """Publish stored events to one queue in one message; confirmed.
+
+        Raises:
+            NoSuchQueue: nobody wants them any more.
+            NotConfirmed: publish them again.
+        """
+        body = frame_bundle((before, _framed(one, one.data_json), None) for before, one in bundle)
+        await self._hand_to(queue, body, durable(BUNDLE))
+
+    async def say_replayed(self, complete: PartitionReplayed, queue: str) -> None:
+        """Say in a queue that a partition's replay is complete; confirmed.
+
+        Raises:
+            NoSuchQueue, NotConfirmed: as `replay`.
+        """
+        await self._hand_to(queue, encode(complete), durable(PARTITION_REPLAYED))
+
+    async def publish_piece(self, queue: str, piece: bytes, offset: int) -> None:
+        """Put a piece of media into a queue, unless it is full; confirmed.
+
+        Raises:
+            NoSuchQueue: the queue is gone.
+            NotConfirmed: it is full, or the broker is away.
+        """
+        properties = Properties(message_type="media", headers={OFFSET: offset})
+        await self._publish(self._now(), piece, properties, exchange=DEFAULT_EXCHANGE, key=queue)
+
+    async def reply(self, key: str, reply: Reply) -> None:
+        """Answer a command. If its sender is gone, the answer is dropped.
+
+        Raises:
+            NotConfirmed: its sender reads the row instead.
+        """
+        properties = _passing("reply", seconds=60)
+        await self._publish(
+            self._now(), encode(reply), properties, exchange=EVENTS, key=key, mandatory=False
+        )
+
+    async def answer(self, command: Command, reply: Reply) -> None:
+        """`reply` to a command's sender, if one waits; what is not sent is read from the row."""
+        if command.reply_to is None:
+            return
+        try:
+            await self.reply(command.reply_to, reply)
+        except NotConfirmed as error:
+            log.info("reply_not_sent", reason=str(error))
+
+    async def beat(self, heartbeat: Heartbeat) -> None:
+        """Publish a sign of life.
+
+        Raises:
+            NotConfirmed: the broker is away.
+        """
+        properties = _passing("heartbeat", seconds=5)
+        await self._publish(
+            self._now(), encode(heartbeat), properties, exchange=HEARTBEATS, key="", mandatory=False
+        )
+
+    def _now(self) -> ChannelWriter:
+        """The channel, for what must not be published later than what follows it, or not at all."""
+        writer = self._link.writer
+        if writer is None:
+            raise NotConfirmed("The broker is away.")
+        return writer
+
+    async def _hand_to(self, queue: str, body: bytes, properties: Properties) -> None:
+        writer = await self._link.usable()
+        await self._publish(writer, body, properties, exchange=DEFAULT_EXCHANGE, key=queue)
+
+    async def _publish(
+        self,
+        writer: ChannelWriter,
+        body: bytes,
+        properties: Properties,
+        *,
+        exchange: str,
+        key: str,
+        mandatory: bool = True,
+    ) -> None:
+        try:
+            await writer.publish(body, properties, exchange=exchange, key=key, mandatory=mandatory)
+        except PublishError as error:
+            raise NoSuchQueue(key) from error
+        except (ConnectionLost, DeliveryError) as error:
+            raise self._not_confirmed(writer, error) from error
+
+    def _not_confirmed(self, writer: ChannelWriter, error: BaseException) -> NotConfirmed:
+        """What to tell; a new connection declares the topology anew, if that is what is missing."""
+        if isinstance(error, ConnectionLost | PublishError):
+            self._link.renew(writer)
+        return NotConfirmed(str(error) or type(error).__name__)
+
+
+def _framed(stored: StoredEvent, data_json: str) -> bytes:
+    assert stored.session_sequence is not None
+    return frame_event(
+        event_id=stored.id,
+        event_type=stored.type,
+        version=stored.version,
+        session_id=stored.session_id,
+        session_sequence=stored.session_sequence,
+        stream=stored.stream,
+        stream_version=stored.stream_version,
+        occurred_at=stored.occurred_at,
+        correlation_id=stored.correlation_id,
+        causation_id=stored.causation_id,
+        data_json=data_json,
+    )
+
+
+def _event_properties(stored: StoredEvent, reply_to: str | None) -> Properties:
+    return durable(
+        stored.type,
+        message_id=str(stored.id),
+        correlation_id=str(stored.correlation_id),
+        timestamp=stored.occurred_at,
+        headers={"BCC": reply_to.split()} if reply_to else None,
+    )
+
+
+def _passing(kind: str, *, seconds: int) -> Properties:
+    """Of what is worth nothing a little later."""
+    return Properties(
+        message_type=kind, content_type="application/json", expiration=str(seconds * 1000)
+    )

@@ -1,0 +1,158 @@
+"""The relay of one partition: publishes stored events in order, and knows how far it got.
+
+Events are sent one after the other without waiting for the confirm of the one before, so that an
+outcome never waits behind another event. One that a request waits for is sent at once, with all
+before it; others wait a moment for company, so that they are in nobody's way. If one is not
+confirmed, everything from it on is sent again: a consumer may see an event twice, never miss one.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from wa_contracts.message_events import MessageSent
+from wa_runtime.fault_points import FaultPoint, reach
+from wa_runtime.traces import within
+from wa_session_host.publishing.outbox import NotConfirmed, Outbox, Publication
+from wa_session_host.store.stored_event import StoredEvent
+
+log = structlog.get_logger()
+
+WINDOW = 500
+ROOM = 200
+"""Events that may wait for their confirm before it is full: they are in memory, for each partition."""
+RETRY_SECONDS = 0.3
+COMPANY_SECONDS = 0.003
+"""How long an event that nobody waits for may wait."""
+
+
+@dataclass(frozen=True)
+class _InFlight:
+    stored: StoredEvent
+    publication: Publication
+
+
+class Relay:
+    """Publishes what it is offered, in that order."""
+
+    def __init__(self, outbox: Outbox, relayed_position: int) -> None:
+        """`relayed_position` is where the former owner's mark stands."""
+        self._outbox = outbox
+        self._waiting: deque[StoredEvent] = deque()
+        self._in_flight: deque[_InFlight] = deque()
+        self._wake = asyncio.Event()
+        self._is_ready = False
+        self._will_wake: asyncio.TimerHandle | None = None
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self.relayed_position = relayed_position
+
+    def offer(self, stored: list[StoredEvent]) -> None:
+        """Publish these next. Internal events only move the mark."""
+        self._waiting.extend(stored)
+        self._emptied.clear()
+        if self.backlog >= ROOM:
+            self._has_room.clear()
+        if any(one.reply_to for one in stored):
+            if not (self._is_ready and self._publish_waiting()):
+                self._wake.set()
+        elif self._will_wake is None:
+            self._will_wake = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self._wake.set)
+
+    @property
+    def backlog(self) -> int:
+        """How many events are stored but not confirmed as published."""
+        return len(self._waiting) + len(self._in_flight)
+
+    @property
+    def oldest_at(self) -> datetime | None:
+        """When the oldest event was stored that is not confirmed as published."""
+        if self._in_flight:
+            return self._in_flight[0].stored.occurred_at
+        return self._waiting[0].occurred_at if self._waiting else None
+
+    async def room(self) -> None:
+        """Wait while it is full: what leads to more events can wait elsewhere."""
+        await self._has_room.wait()
+
+    async def flushed(self) -> None:
+        """Wait until everything offered is confirmed."""
+        await self._emptied.wait()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        while True:
+            await self._next_wake()
+            if not (self._settle() and self._publish_waiting()):
+                await self._rewind()
+            if self.backlog < ROOM:
+                self._has_room.set()
+            if not self._waiting and not self._in_flight:
+                self._emptied.set()
+
+    async def _next_wake(self) -> None:
+        """Until there is something to do. Meanwhile what is offered can be sent at once."""
+        self._is_ready = True
+        try:
+            await self._wake.wait()
+        finally:
+            self._is_ready = False
+        self._wake.clear()
+        if self._will_wake is not None:
+            self._will_wake.cancel()
+            self._will_wake = None
+
+    def _publish_waiting(self) -> bool:
+        """Send as many as the window lets; False if the broker is away."""
+        while self._waiting and len(self._in_flight) < WINDOW:
+            stored = self._waiting[0]
+            try:
+                publication = self._published(stored)
+            except NotConfirmed as error:
+                log.warning("event_not_confirmed", type=stored.type, reason=str(error))
+                return False
+            self._in_flight.append(_InFlight(self._waiting.popleft(), publication))
+        return True
+
+    def _published(self, stored: StoredEvent) -> Publication:
+        if stored.session_sequence is None:
+            self._wake.set()  # to move the mark
+            return Publication()
+        with within(stored.traceparent):
+            publication = self._outbox.publish_event(stored)
+        for confirm in publication.confirms:
+            confirm.add_done_callback(self._woken)
+        return publication
+
+    def _woken(self, _: object) -> None:
+        self._wake.set()
+
+    def _settle(self) -> bool:
+        """Move the mark over the confirmed prefix; False if one of it is to be sent again."""
+        while self._in_flight and self._in_flight[0].publication.is_done:
+            stored = self._in_flight[0].stored
+            try:
+                self._outbox.check(self._in_flight[0].publication)
+            except NotConfirmed as error:
+                log.warning("event_not_confirmed", type=stored.type, reason=str(error))
+                return False
+            if stored.type == MessageSent.TYPE:
+                reach(FaultPoint.EVENT_PUBLISHED)
+            self._in_flight.popleft()
+            self.relayed_position = stored.position
+        return True
+
+    async def _rewind(self) -> None:
+        """Send all that is not confirmed again, once the broker takes messages."""
+        if confirms := [c for one in self._in_flight for c in one.publication.confirms]:
+            await asyncio.wait(confirms)
+        self._waiting.extendleft(one.stored for one in reversed(self._in_flight))
+        self._in_flight.clear()
+        await asyncio.sleep(RETRY_SECONDS)
+        await self._outbox.usable()
+        self._wake.set()

@@ -1,0 +1,93 @@
+"""Replays: what is stored, published once more to the one queue that somebody asks it for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+
+import structlog
+
+from wa_contracts.ids import SessionId
+from wa_contracts.internal.bundle import BUNDLE_BYTES, BUNDLE_EVENTS
+from wa_contracts.internal.commands import ReplayPartition, ReplaySession
+from wa_contracts.internal.replay import PartitionReplayed
+from wa_runtime.fault_points import ReplayPoint, reach
+from wa_session_host.publishing.outbox import Following, NoSuchQueue, NotConfirmed, Outbox
+from wa_session_host.store.event_store import EventStore
+from wa_session_host.store.stored_event import StoredEvent
+
+log = structlog.get_logger()
+
+RETRY_SECONDS = 0.3
+
+
+class Replays:
+    """Replays of one partition's events. They only read: commands go on beside them."""
+
+    def __init__(self, store: EventStore, outbox: Outbox) -> None:
+        """Reads `store`, publishes by `outbox`."""
+        self._store = store
+        self._outbox = outbox
+
+    async def session(self, command: ReplaySession) -> None:
+        """Publish a session's events from a sequence on; who asked asks again if it breaks off."""
+        session_id, start = command.session_id, command.from_sequence
+        before = await self._store.predecessor(session_id, start)
+        events = self._store.of_session(session_id, start)
+        try:
+            async for bundle in bundles(events, {session_id: before}):
+                await self._outbox.replay(bundle, command.queue)
+        except NotConfirmed as error:
+            log.warning("replay_broken_off", reason=str(error))
+
+    async def partition(self, command: ReplayPartition) -> None:
+        """Publish all events of a partition, and behind them that they are all."""
+        events = self._store.of_partition(command.partition)
+        complete = PartitionReplayed(command_id=command.id, partition=command.partition)
+        try:
+            async for bundle in bundles(events, {}):
+                await _until_confirmed(partial(self._outbox.replay, bundle, command.queue))
+                reach(ReplayPoint.BUNDLE_REPLAYED)
+            await _until_confirmed(partial(self._outbox.say_replayed, complete, command.queue))
+        except NoSuchQueue:
+            log.info("replay_unwanted", partition=command.partition, queue=command.queue)
+        else:
+            log.info("partition_replayed", partition=command.partition, queue=command.queue)
+
+
+async def bundles(
+    events: AsyncIterator[StoredEvent], last: dict[SessionId, int]
+) -> AsyncIterator[list[Following]]:
+    """The events in bundles of a bounded size, each with the sequence that precedes it.
+
+    `last` holds the sequence before the first event of a session; without one that is 0.
+    """
+    bundle: list[Following] = []
+    characters = 0
+    async for stored in events:
+        assert stored.session_sequence is not None
+        bundle.append((last.get(stored.session_id, 0), stored))
+        last[stored.session_id] = stored.session_sequence
+        characters += len(stored.data_json)
+        if len(bundle) == BUNDLE_EVENTS or characters >= BUNDLE_BYTES:
+            yield bundle
+            bundle, characters = [], 0
+    if bundle:
+        yield bundle
+
+
+async def _until_confirmed(publish: Callable[[], Awaitable[None]]) -> None:
+    """Publish until confirmed, however long the broker is away.
+
+    Raises:
+        NoSuchQueue: whoever asked is gone.
+    """
+    while True:
+        try:
+            await publish()
+        except NoSuchQueue:
+            raise
+        except NotConfirmed as error:
+            log.info("replay_not_confirmed", reason=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return

@@ -1,0 +1,1 @@
+"""One session: its owner, its runner, its receipts."""

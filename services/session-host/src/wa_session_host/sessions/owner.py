@@ -1,0 +1,311 @@
+"""One owned session: the single writer of its stream, and the keeper of its engine."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from wa_contracts.ids import SessionId, new_id, session_stream
+from wa_contracts.internal.replies import ErrorDetail, PairingCode
+from wa_contracts.session_events import Event, SessionStatus
+from wa_session_host.domain import session as domain
+from wa_session_host.domain.message import REFUSING
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    LoggedIn,
+    MessageSeen,
+    Observation,
+    ReceiptSeen,
+    Seen,
+)
+from wa_session_host.domain.pacing import Pace
+from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.engine.port import DownloadFailed, Engine, Engines, PairingUnavailable
+from wa_session_host.media.fetching import MediaFetcher
+from wa_session_host.metrics import HostMetrics
+from wa_session_host.sessions.login_watch import LoginWatch
+from wa_session_host.sessions.receipts import Known, Receipts
+from wa_session_host.sessions.recent import Recent
+from wa_session_host.sessions.runner import Runner
+from wa_session_host.store.event_store import EventStore
+from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.stored_event import Append
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.3
+LONGEST_PAUSE_SECONDS = 60.0
+RESTRICTED_PAUSE_SECONDS = 600.0
+REPLACED_PAUSE_SECONDS = 30.0
+UNLINK_SECONDS = 10.0
+SETTLE_SECONDS = 3.0
+"""How long an operator's command waits for the ack of a send in flight."""
+
+LOGGING_IN = {SessionStatus.STARTING, SessionStatus.CONNECTING}
+FAILS_BACKLOG = {SessionStatus.LOGGED_OUT, SessionStatus.BANNED}
+
+_NOT_WORKING = "Media comes through a session that works; this one is {status}. Try again later."
+
+
+class SessionOwner:
+    """A session of a partition that this host holds."""
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        partition: int,
+        *,
+        state: domain.State,
+        version: int,
+        writer: GroupCommitWriter,
+        store: EventStore,
+        engines: Engines,
+        media: MediaFetcher,
+        clock: Callable[[], datetime],
+        metrics: HostMetrics,
+        pace: Pace,
+        login_seconds: float,
+        keep: timedelta,
+        sent: Recent[Known],
+    ) -> None:
+        """`state` and `version` are the fold and the last version of the session's stream.
+
+        `keep` is for how long finished messages stay; `sent` are the latest of them in memory.
+        """
+        self.id = session_id
+        self.state = state
+        self._partition = partition
+        self._version = version
+        self._writer = writer
+        self._engines = engines
+        self._clock = clock
+        self._metrics = metrics
+        self._engine: Engine | None = None
+        self._deciding = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        self._restart_now = asyncio.Event()
+        self._login_watch = LoginWatch(login_seconds)
+        self._crashes = 0
+        self._leaving = False
+        self._receipts = Receipts(
+            session_id, partition, store=store, writer=writer, clock=clock, keep=keep, sent=sent
+        )
+        self.runner = Runner(
+            session_id,
+            partition,
+            writer=writer,
+            media=media,
+            clock=clock,
+            metrics=metrics,
+            pace=pace,
+            on_outcome=self._receipts.ended,
+            on_deaf=self._end_deaf_engine,
+        )
+
+    @property
+    def status(self) -> SessionStatus | None:
+        """The session's state as users see it."""
+        return domain.status_of(self.state)
+
+    async def run(self) -> None:
+        """Keep the engine as the state wants it, and send, until cancelled."""
+        self._apply()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.runner.run())
+            group.create_task(self._keep_engine())
+
+    async def take_over(self) -> None:
+        """Say as a new owner that the session is not connected yet."""
+        async with self._deciding:
+            await self._record(domain.take_over(self.state))
+
+    async def handle(self, command: domain.Command) -> bool:
+        """Decide a command and do what follows; False if it changed nothing."""
+        async with self._deciding:
+            if domain.unlinks(command, self.state):
+                self.runner.waits()  # nothing may begin on a link that is being removed
+                await self.runner.settled(within=SETTLE_SECONDS)
+                await self._unlink()
+            changed = await self._record(
+                domain.decide(command, self.state),
+                correlation_id=command.correlation_id,
+                causation_id=command.id,
+                reply_to=command.reply_to,
+            )
+        if changed:
+            self._crashes = 0
+            self._restart_now.set()
+            await self.runner.settled(within=SETTLE_SECONDS)
+            await self._end_engine()
+        return changed
+
+    async def pairing_code(self, phone_number: str) -> PairingCode:
+        """See `Engine.pairing_code`."""
+        if self._engine is None:
+            raise PairingUnavailable("The session is not being linked now: restart it first.")
+        return await self._engine.pairing_code(phone_number)
+
+    async def download(self, media: ReceivedMedia, path: Path) -> None:
+        """See `Engine.download`; refused while the session does not work."""
+        if self._engine is None or self.status is not SessionStatus.WORKING:
+            status = self.status or "deleted"
+            raise DownloadFailed(f"session_{status}", _NOT_WORKING.format(status=status))
+        await self._engine.download(media, path)
+
+    async def leave(self) -> None:
+        """End the engine and start no other: the session goes to another owner."""
+        self._leaving = True
+        await self._end_engine()
+
+    async def _end_engine(self) -> None:
+        if self._engine is not None:
+            await self._engine.stop()
+
+    async def _unlink(self) -> None:
+        """Remove the link at WhatsApp, for which a session without an engine logs in once more."""
+        if self._engine is not None and self.status is SessionStatus.WORKING:
+            await self._engine.log_out()
+        elif isinstance(self.state, domain.Opened) and not domain.should_run(self.state):
+            engine = await self._engines.start(self.id, self.state.link)
+            try:
+                async with asyncio.timeout(UNLINK_SECONDS):
+                    async for seen in engine.seen():
+                        if isinstance(seen, LoggedIn):
+                            await engine.log_out()
+                            break
+            except TimeoutError:
+                log.warning("not_unlinked", session_id=str(self.id))
+            finally:
+                await engine.stop()
+
+    async def _record(
+        self,
+        events: tuple[Event, ...],
+        *,
+        correlation_id: UUID | None = None,
+        causation_id: UUID | None = None,
+        reply_to: str | None = None,
+    ) -> bool:
+        if not events:
+            return False
+        origin = new_id()
+        stored = await self._writer.append(
+            Append(
+                partition=self._partition,
+                session_id=self.id,
+                stream=session_stream(self.id),
+                expected_version=self._version,
+                events=events,
+                correlation_id=correlation_id or origin,
+                causation_id=causation_id or origin,
+                reply_to=reply_to,
+            )
+        )
+        self._version = stored[-1].stream_version
+        for event in events:
+            self.state = domain.evolve(self.state, event)
+        self._apply()
+        log.info(
+            "session_changed",
+            session_id=str(self.id),
+            status=self.status,
+            events=[event.TYPE for event in events],
+        )
+        return True
+
+    async def _observe(self, observation: Observation) -> None:
+        async with self._deciding:
+            await self._record(domain.observe(observation, self.state, self._clock()))
+
+    def _apply(self) -> None:
+        """Make engine and runner follow the state."""
+        if domain.should_run(self.state):
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+        status = self.status
+        is_linked = domain.link_of(self.state) is not None
+        self._login_watch.tell(under_way=status in LOGGING_IN and is_linked)
+        if status is SessionStatus.WORKING and self._engine is not None:
+            self._crashes = 0
+            self.runner.works_with(self._engine)
+        elif status is None or status in FAILS_BACKLOG:
+            self.runner.refuses(_refusal(status))
+        else:
+            self.runner.waits()
+
+    async def _keep_engine(self) -> None:
+        """Run one engine after the other for as long as the state wants one."""
+        if isinstance(self.state, domain.Opened) and isinstance(
+            self.state.condition, domain.Restricted
+        ):
+            await self._pause()
+        had_one = False
+        while not self._leaving:
+            await self._wanted.wait()
+            self._restart_now.clear()
+            self._engine = await self._engines.start(self.id, domain.link_of(self.state))
+            self._metrics.worker_restarts.inc(int(had_one))
+            had_one = True
+            try:
+                async with asyncio.TaskGroup() as group:
+                    watch = group.create_task(self._watch_login())
+                    async for seen in self._engine.seen():
+                        await self._see(seen)
+                    watch.cancel()
+            finally:
+                engine, self._engine = self._engine, None
+                self._apply()
+                await engine.stop()
+            if domain.should_run(self.state) and not self._leaving:
+                await self._pause()
+
+    async def _watch_login(self) -> None:
+        """End the engine of a linked session whose login neither succeeds nor fails."""
+        await self._login_watch.overdue()
+        await self._observe(ConnectionLost("login_timeout", "WhatsApp did not answer the login."))
+        await self._end_engine()
+
+    async def _pause(self) -> None:
+        """Wait before the next engine: longer after each crash, with jitter."""
+        seconds = min(FIRST_PAUSE_SECONDS * 2**self._crashes, LONGEST_PAUSE_SECONDS)
+        seconds *= random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
+        self._crashes += 1
+        match self.state:
+            case domain.Opened(condition=domain.Restricted(until=None)):
+                seconds = RESTRICTED_PAUSE_SECONDS
+            case domain.Opened(condition=domain.Restricted(until=datetime() as until)):
+                seconds = max((until - self._clock()).total_seconds(), 1)
+            case domain.Opened(condition=domain.Disconnected(reason="stream_replaced")):
+                seconds = REPLACED_PAUSE_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                await self._restart_now.wait()
+        except TimeoutError:
+            return
+
+    async def _see(self, seen: Seen) -> None:
+        match seen:
+            case ReceiptSeen():
+                await self._receipts.take(seen, sending=self.runner.sending)
+            case MessageSeen():
+                await self._receipts.arrived(seen)
+            case _:
+                await self._observe(seen)
+
+    async def _end_deaf_engine(self) -> None:
+        """Sends in a row that nobody acknowledged: the connection is deaf, start another one."""
+        await self._observe(
+            ConnectionLost("deaf", "WhatsApp acknowledged none of the last messages.")
+        )
+        await self._end_engine()
+
+
+def _refusal(status: SessionStatus | None) -> ErrorDetail:
+    if status is None:
+        return ErrorDetail(code="session_deleted", message="The session was deleted.")
+    return ErrorDetail(code=f"session_{status}", message=REFUSING[status])

@@ -1,0 +1,236 @@
+"""What arrives at a session: receipts for its messages, and messages for its number."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID, uuid5
+
+import structlog
+
+from wa_contracts.ids import MessageId, SessionId, message_stream, new_id
+from wa_contracts.message_events import MessageReceived
+from wa_contracts.session_events import Event
+from wa_session_host.domain import message as domain
+from wa_session_host.domain.message import Content, Sent, Unknown
+from wa_session_host.domain.observations import MessageSeen, ReceiptSeen
+from wa_session_host.domain.proof import proven
+from wa_session_host.sessions.open_message import OpenMessage
+from wa_session_host.sessions.recent import Recent
+from wa_session_host.store.event_store import EventStore
+from wa_session_host.store.folding import message_state
+from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict
+
+log = structlog.get_logger()
+
+REMOVAL_MARGIN = timedelta(hours=1)
+"""So long before retention may remove a message, receipts add nothing to it any more."""
+REMEMBERED = 20_000
+"""Sent messages of all of a host's sessions that it keeps in mind; others are looked up in the store."""
+EARLY = 500
+"""Receipts that wait for the end of one session's present send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A message that was sent, perhaps or certainly, and where its stream stands since when."""
+
+    state: Sent | Unknown
+    version: int
+    correlation_id: UUID
+    causation_id: UUID
+    changed_at: datetime
+
+
+class Receipts:
+    """Turns receipts and incoming messages of one session into events."""
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        partition: int,
+        *,
+        store: EventStore,
+        writer: GroupCommitWriter,
+        clock: Callable[[], datetime],
+        keep: timedelta,
+        sent: Recent[Known],
+    ) -> None:
+        """Reads from the store what is not in `sent`, which all sessions of the host share.
+
+        What has not changed for as long as `keep` may be removed from it at any moment.
+        """
+        self._session_id = session_id
+        self._partition = partition
+        self._store = store
+        self._writer = writer
+        self._clock = clock
+        self._keep_for = keep - REMOVAL_MARGIN
+        self._sent = sent
+        self._unknown: dict[MessageId, Known] | None = None
+        self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
+
+    async def ended(self, message: OpenMessage, outcome: Event) -> None:
+        """Hear how a send ended; then what its receipts say that came before its end."""
+        state = domain.evolve(message.state, outcome)
+        if isinstance(state, Sent | Unknown):
+            self._keep(
+                Known(
+                    state,
+                    message.version,
+                    message.correlation_id,
+                    message.causation_id,
+                    self._clock(),
+                )
+            )
+        early, self._early = self._early, OrderedDict()
+        for receipt in early.values():
+            await self.take(receipt, sending=False)
+
+    async def take(self, receipt: ReceiptSeen, *, sending: bool) -> None:
+        """Record what a receipt says of our messages; those of other devices are passed over.
+
+        While a send is under way (`sending`) an unknown id may be that message's: it waits.
+        """
+        strangers = []
+        for whatsapp_id in receipt.message_ids:
+            message = self._sent.get(self, whatsapp_id) or await self._load(whatsapp_id)
+            if message is None:
+                strangers.append(whatsapp_id)
+            else:
+                await self._record(message, receipt)
+        if strangers and sending:
+            self._early[strangers[0]] = replace(receipt, message_ids=tuple(strangers))
+            if len(self._early) > EARLY:
+                self._early.popitem(last=False)
+        elif strangers:
+            await self._prove(receipt, tuple(strangers))
+
+    async def _prove(self, receipt: ReceiptSeen, strangers: tuple[str, ...]) -> None:
+        """A receipt for an id that is nobody's may be of a message with an unknown outcome."""
+        unknown = await self._unknown_outcomes()
+        states = [one.state for one in unknown.values() if isinstance(one.state, Unknown)]
+        found = proven(receipt, strangers, states)
+        if found is None:
+            return
+        state, sent = found
+        if self._is_passing(unknown[state.facts.id]):
+            return
+        log.info("outcome_proven", session_id=str(self._session_id), message_id=str(state.facts.id))
+        known = await self._append(unknown[state.facts.id], (sent,))
+        await self._record(known, receipt)
+
+    async def _record(self, known: Known, receipt: ReceiptSeen) -> None:
+        assert isinstance(known.state, Sent)
+        events = domain.receipt(known.state, read=receipt.read, at=receipt.at)
+        if events and not self._is_passing(known):
+            await self._append(known, events)
+
+    def _is_passing(self, known: Known) -> bool:
+        """Whether retention may be removing the stream now: then nothing may be added to it."""
+        return known.changed_at < self._clock() - self._keep_for
+
+    async def _append(self, known: Known, events: tuple[Event, ...]) -> Known:
+        stored = await self._writer.append(
+            Append(
+                partition=self._partition,
+                session_id=self._session_id,
+                stream=message_stream(known.state.facts.id),
+                expected_version=known.version,
+                events=events,
+                correlation_id=known.correlation_id,
+                causation_id=known.causation_id,
+            )
+        )
+        state: domain.State = known.state
+        for event in events:
+            state = domain.evolve(state, event)
+        assert isinstance(state, Sent)
+        last = stored[-1]
+        now_known = Known(
+            state, last.stream_version, last.correlation_id, last.id, last.occurred_at
+        )
+        self._keep(now_known)
+        return now_known
+
+    async def _load(self, whatsapp_id: str) -> Known | None:
+        message_id = await self._store.message_of(self._session_id, whatsapp_id)
+        if message_id is None:
+            return None
+        known = _known(await self._store.stream(message_stream(message_id)))
+        return known if known is not None and isinstance(known.state, Sent) else None
+
+    async def _unknown_outcomes(self) -> dict[MessageId, Known]:
+        """The session's messages of which nobody knows; read once from the store."""
+        if self._unknown is None:
+            streams: dict[str, list[StoredEvent]] = {}
+            for stored in await self._store.unknown_outcomes(self._session_id):
+                streams.setdefault(stored.stream, []).append(stored)
+            found = [known for events in streams.values() if (known := _known(events)) is not None]
+            self._unknown = {
+                one.state.facts.id: one for one in found if isinstance(one.state, Unknown)
+            }
+        return self._unknown
+
+    def _keep(self, known: Known) -> None:
+        """Remember how a message stands now. What was not read yet will be read as it is stored."""
+        unknown = self._unknown if self._unknown is not None else {}
+        if isinstance(known.state, Unknown):
+            unknown[known.state.facts.id] = known
+            return
+        unknown.pop(known.state.facts.id, None)
+        bare = replace(known.state, facts=known.state.facts._replace(content=_NO_CONTENT))
+        self._sent.keep(self, known.state.message_id, replace(known, state=bare))
+
+    async def arrived(self, seen: MessageSeen) -> None:
+        """Record an incoming message; one that WhatsApp delivers again is passed over."""
+        message_id = MessageId(uuid5(self._session_id, f"{seen.chat}/{seen.message_id}"))
+        cause = new_id()
+        try:
+            await self._writer.append(
+                Append(
+                    partition=self._partition,
+                    session_id=self._session_id,
+                    stream=message_stream(message_id),
+                    expected_version=0,
+                    events=(_received(message_id, seen),),
+                    correlation_id=cause,
+                    causation_id=cause,
+                    content=seen.media,
+                )
+            )
+        except VersionConflict:
+            return
+
+
+_NO_CONTENT = Content()
+"""Receipts ask nothing of it, and it may be long."""
+
+
+def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
+    return MessageReceived(
+        id=message_id,
+        message_id=seen.message_id,
+        chat=seen.chat,
+        sender=seen.sender,
+        sender_number=seen.sender_number,
+        sender_lid=seen.sender_lid,
+        type=seen.kind,
+        text=seen.text,
+        media_mime_type=seen.media.mime_type if seen.media else None,
+        media_size=seen.media.size if seen.media else None,
+        file_name=seen.media.file_name if seen.media else None,
+        quoted_message_id=seen.quoted_message_id,
+        is_group=seen.is_group,
+        received_at=seen.at,
+    )
+
+
+def _known(events: list[StoredEvent]) -> Known | None:
+    """A message from its stream; None if it certainly was not sent."""
+    state = message_state(events)
+    if not isinstance(state, Sent | Unknown):
+        return None
+    last = events[-1]
+    return Known(state, last.stream_version, last.correlation_id, last.id, last.occurred_at)

@@ -1,0 +1,376 @@
+"""The runner of one session: sends its queued messages one after the other, in order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from opentelemetry.trace import SpanKind
+from structlog.contextvars import bind_contextvars
+
+from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.internal.replies import ErrorDetail
+from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown, MessageSent
+from wa_contracts.recipient import mask_number
+from wa_contracts.session_events import Event
+from wa_runtime.fault_points import FaultPoint, reach
+from wa_runtime.traces import step, within
+from wa_session_host.domain import message as domain
+from wa_session_host.domain.message import Facts, Queued, Sending
+from wa_session_host.domain.pacing import Pace
+from wa_session_host.engine.port import (
+    Acknowledged,
+    Engine,
+    NotSent,
+    OutcomeUnknown,
+    Outgoing,
+    Refused,
+)
+from wa_session_host.media.fetching import MediaError, MediaFetcher
+from wa_session_host.metrics import HostMetrics
+from wa_session_host.sessions.message_queue import MessageQueue
+from wa_session_host.sessions.open_message import OpenMessage
+from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.stored_event import Append, StoredEvent
+
+log = structlog.get_logger()
+
+DEAF_AFTER = 2
+"""This many sends in a row without an ack: the connection is deaf, not the message."""
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+class Runner:
+    """One session's queue. Sends while the session works, fails all while it refuses."""
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        partition: int,
+        *,
+        writer: GroupCommitWriter,
+        media: MediaFetcher,
+        clock: Callable[[], datetime],
+        metrics: HostMetrics,
+        pace: Pace,
+        on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
+        on_deaf: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`pace` says when the next send may begin.
+
+        `on_outcome` hears how each send ended, `on_deaf` of a connection that swallows messages.
+        """
+        self.pace = pace
+        self._session_id = session_id
+        self._partition = partition
+        self._writer = writer
+        self._media = media
+        self._clock = clock
+        self._metrics = metrics
+        self._on_outcome = on_outcome
+        self._on_deaf = on_deaf
+        self._queue = MessageQueue()
+        self._current: OpenMessage | None = None
+        self._leaving: list[OpenMessage] = []
+        self._coming = 0
+        self._beginning = False
+        self._changed = asyncio.Event()
+        self._engine: Engine | None = None
+        self._refusal: ErrorDetail | None = None
+        self._draining = False
+        self._unacknowledged = 0
+        self._deferrals = 0
+
+    def __len__(self) -> int:
+        """How many messages have not ended, those included that are being stored."""
+        return len(self._queue) + len(self._leaving) + (self._current is not None) + self._coming
+
+    @property
+    def _is_empty(self) -> bool:
+        return self._current is None and not self._queue and not self._leaving
+
+    @property
+    def _under_way(self) -> Iterator[OpenMessage]:
+        """The messages that have left the queue and whose end is not stored."""
+        if self._current is not None:
+            yield self._current
+        yield from self._leaving
+
+    @property
+    def sending(self) -> bool:
+        """Whether the engine has a message now."""
+        return self._current is not None and isinstance(self._current.state, Sending)
+
+    @property
+    def oldest_position(self) -> int | None:
+        """Where the oldest open message is stored."""
+        if self._is_empty:  # as most are, and all are asked twice a second
+            return None
+        first = self._queue.first
+        oldest = [*self._under_way] if first is None else [*self._under_way, first]
+        return min((one.queued_position for one in oldest), default=None)
+
+    def works_with(self, engine: Engine) -> None:
+        """The session works: send by this engine."""
+        self._engine, self._refusal, self._deferrals = engine, None, 0
+        self._changed.set()
+
+    def waits(self) -> None:
+        """The session does not work now: keep what is queued."""
+        self._engine, self._refusal = None, None
+
+    def refuses(self, error: ErrorDetail) -> None:
+        """The session will not work any more: fail what is queued."""
+        self._engine, self._refusal = None, error
+        self._changed.set()
+
+    @contextmanager
+    def place(self) -> Iterator[bool]:
+        """Keep a place, during the block, for a message that is being stored and enqueued.
+
+        Gives whether the session is idle: then a text may begin in the append that queues it.
+        """
+        is_idle = self._can_begin and not self._draining and len(self) == 0
+        self._coming += 1
+        self._beginning = self._beginning or is_idle
+        try:
+            yield is_idle
+        finally:
+            self._coming -= 1
+            self._beginning = self._beginning and not is_idle
+            self._changed.set()
+
+    @property
+    def _can_begin(self) -> bool:
+        """Whether the session works and its pace lets it send."""
+        return self._engine is not None and self.pace.due_at() is None
+
+    def enqueue(self, message: OpenMessage) -> None:
+        """Send this after all before it."""
+        self._queue.append(message)
+        self._changed.set()
+
+    def find(self, message_id: MessageId) -> OpenMessage | None:
+        """The open message with this id."""
+        found = self._queue.find(message_id)
+        if found is not None:
+            return found
+        return next((one for one in self._under_way if one.facts.id == message_id), None)
+
+    async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
+        """Cancel a message that is still queued; False if there is none such."""
+        message = self._queue.find(message_id)
+        if message is None or isinstance(message.state, Sending):
+            return False
+        message.causation_id = causation_id
+        if reply_to:
+            message.waiters.append(reply_to)
+        await self._end_out_of_turn(message, domain.cancelled(message.facts))
+        return True
+
+    async def expire(self, now: datetime) -> None:
+        """Fail the queued messages that are past their time."""
+        for message in self._queue.late(now):
+            still_waits = self._queue.find(message.facts.id) is message
+            if still_waits and isinstance(message.state, Queued):
+                await self._end_out_of_turn(message, _expired(message.facts))
+
+    async def drain(self) -> None:
+        """Begin no further send, and wait for the end of each that has begun."""
+        self._draining = True
+        self._changed.set()
+        while self._beginning or self._has_begun:
+            self._changed.clear()
+            await self._changed.wait()
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the store says of one of these messages that its send was started."""
+        first = self._queue.first
+        return self._current is not None or (first is not None and isinstance(first.state, Sending))
+
+    async def settled(self, within: float) -> None:
+        """Wait until the engine has no message of ours any more, at most so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while self.sending:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            log.info("send_interrupted", session_id=str(self._session_id))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            while not self._may_deliver:
+                self._changed.clear()
+                await self._change_or_turn()
+            self._current = self._queue.take_first()
+            try:
+                await self._deliver_traced(self._current)
+            finally:
+                self._current = None
+                self._changed.set()
+
+    @property
+    def _may_deliver(self) -> bool:
+        """What has begun is always ended: by its send, or by saying that it did not go out."""
+        if not self._queue or self._has_begun:
+            return self._has_begun
+        return not self._draining and (self._refusal is not None or self._can_begin)
+
+    async def _change_or_turn(self) -> None:
+        """Until something changes, or the pace lets the session send again."""
+        waits_for_its_turn = bool(self._queue) and self._engine is not None
+        seconds = self.pace.seconds_left() if waits_for_its_turn else 0.0
+        try:
+            async with asyncio.timeout(seconds or None):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    async def _deliver_traced(self, message: OpenMessage) -> None:
+        ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
+        bind_contextvars(**ids)  # the runner's task sends one at a time
+        with within(message.traceparent), step("deliver", ids):
+            await self._deliver(message)
+
+    async def _deliver(self, message: OpenMessage) -> None:
+        facts = message.facts
+        if self._refusal is not None and isinstance(message.state, Queued):
+            error = self._refusal
+            await self._end(message, domain.failed(facts, error.code, error.message))
+            return
+        if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
+            await self._end(message, _expired(facts))
+            return
+        try:
+            async with self._media.ready(facts.type, facts.content) as media:
+                await self._send(message, Outgoing(facts.to, facts.type, facts.content.text, media))
+        except MediaError as error:
+            await self._end(message, domain.failed(facts, error.code, str(error)))
+
+    async def _send(self, message: OpenMessage, outgoing: Outgoing) -> None:
+        if self._engine is None and isinstance(message.state, Queued):
+            self._queue.put_back(message)
+            return
+        engine = self._engine
+        if isinstance(message.state, Queued):
+            started_at = self._clock()
+            await self._append(message, domain.MessageSendStarted(started_at=started_at))
+            message.state = Sending(message.facts, started_at)
+        outcome = await self._outcome(message.facts, outgoing, engine or _NO_ENGINE)
+        if isinstance(outcome, domain.MessageSendDeferred):
+            await self._append(message, outcome)
+        else:
+            self.pace.count()
+            await self._end(message, outcome)
+        if isinstance(outcome, MessageSent) and message.queued_at is not None:
+            took = self._clock() - message.queued_at
+            self._metrics.accept_to_ack.observe(took.total_seconds())
+        reach(FaultPoint.OUTCOME_STORED)
+        await self._on_outcome(message, outcome)
+        match outcome:
+            case domain.MessageSendDeferred():
+                await self._defer(message, outcome.reason)
+            case MessageOutcomeUnknown():
+                log.warning("send_ended", outcome=outcome.TYPE)
+                await self._count_unacknowledged()
+            case MessageFailed():
+                log.info("send_ended", outcome=outcome.TYPE, code=outcome.error.code)
+                self._unacknowledged = 0
+            case _:
+                self._unacknowledged = 0
+
+    async def _outcome(
+        self, facts: Facts, outgoing: Outgoing, engine: "Engine | _NoEngine"
+    ) -> Event:
+        reach(FaultPoint.SEND_STARTED)
+        try:
+            with step("WhatsApp send", kind=SpanKind.CLIENT) as span:
+                acknowledged = await engine.send(outgoing)
+                span.set_attribute("wa.whatsapp_id", acknowledged.message_id)
+            reach(FaultPoint.ENGINE_CALLED)
+        except NotSent as error:
+            return domain.MessageSendDeferred(reason=str(error))
+        except Refused as error:
+            return domain.failed(facts, error.code, str(error))
+        except OutcomeUnknown as error:
+            return domain.outcome_unknown(facts, str(error))
+        return domain.sent(
+            facts,
+            acknowledged.message_id,
+            acknowledged.at,
+            number=acknowledged.number,
+        )
+
+    async def _defer(self, message: OpenMessage, reason: str) -> None:
+        message.state = Queued(message.facts)
+        self._queue.put_back(message)
+        pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
+        self._deferrals += 1
+        log.info(
+            "send_deferred",
+            session_id=str(self._session_id),
+            to=mask_number(message.facts.to),
+            reason=reason,
+            pause_seconds=pause,
+        )
+        await asyncio.sleep(pause)
+
+    async def _count_unacknowledged(self) -> None:
+        self._unacknowledged += 1
+        if self._unacknowledged >= DEAF_AFTER:
+            self._unacknowledged = 0
+            await self._on_deaf()
+
+    async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
+        """End a message that waits. It counts as open until that is stored: a crash would leave it so."""
+        self._queue.remove(message)
+        self._leaving.append(message)
+        try:
+            with within(message.traceparent):
+                await self._end(message, event)
+        finally:
+            self._leaving.remove(message)
+
+    async def _end(self, message: OpenMessage, event: Event) -> None:
+        """Store the message's end. Who joins from now on hears of it from the store."""
+        message.ending = asyncio.Event()
+        try:
+            await self._append(message, event)
+        finally:
+            message.ending.set()
+
+    async def _append(self, message: OpenMessage, event: Event) -> list[StoredEvent]:
+        stored = await self._writer.append(
+            Append(
+                partition=self._partition,
+                session_id=self._session_id,
+                stream=message.stream,
+                expected_version=message.version,
+                events=(event,),
+                correlation_id=message.correlation_id,
+                causation_id=message.causation_id,
+                reply_to=" ".join(message.waiters) or None,
+            )
+        )
+        message.version = stored[-1].stream_version
+        message.causation_id = stored[-1].id
+        return stored
+
+
+class _NoEngine:
+    """Stands where the connection was lost between the intent and the send."""
+
+    async def send(self, _message: Outgoing) -> Acknowledged:
+        raise NotSent("The connection was lost before the send.")
+
+
+_NO_ENGINE = _NoEngine()
+
+
+def _expired(facts: Facts) -> Event:
+    return domain.failed(facts, "expired", "The message was not sent within its time.")

@@ -1,0 +1,179 @@
+"""The event store in Postgres: reads by stream, session and partition. `group_commit` writes."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from wa_contracts.ids import MessageId, SessionId
+from wa_session_host.store.stored_event import FencingToken, StoredEvent
+
+COLUMNS = """position, partition, session_id, session_sequence, stream, stream_version, id, type,
+    version, occurred_at, correlation_id, causation_id, data::text AS data_json,
+    private::text AS content_json, reply_to, traceparent"""
+
+STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 ORDER BY stream_version"
+
+SESSIONS_OF_PARTITION = f"""
+SELECT {COLUMNS} FROM events
+WHERE partition = $1 AND stream LIKE 'session-%' ORDER BY position
+"""
+
+OPEN_MESSAGES = f"""
+SELECT {COLUMNS} FROM events
+WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%' AND stream IN (
+    SELECT stream FROM events
+    WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%'
+    GROUP BY stream
+    HAVING max(stream_version) FILTER (WHERE type = 'message.queued')
+         > coalesce(max(stream_version) FILTER (WHERE type = ANY($3)), 0)
+) ORDER BY position
+"""
+
+ENDS = ("message.sent", "message.failed", "message.unknown", "message.cancelled")
+
+SEQUENCES = """
+SELECT session_id, max(session_sequence) AS sequence FROM events
+WHERE partition = $1 GROUP BY session_id
+"""
+
+UNRELAYED = f"""
+SELECT {COLUMNS} FROM events
+WHERE partition = $1 AND position > $2 AND session_sequence IS NOT NULL
+ORDER BY position LIMIT $3
+"""
+
+PREDECESSOR = """
+SELECT max(session_sequence) FROM events WHERE session_id = $1 AND session_sequence < $2
+"""
+
+OF_SESSION = f"""
+SELECT {COLUMNS} FROM events
+WHERE session_id = $1 AND session_sequence >= $2 ORDER BY session_sequence LIMIT $3
+"""
+
+UNKNOWN_OUTCOMES = f"""
+SELECT {COLUMNS} FROM events
+WHERE stream IN (SELECT stream FROM events WHERE session_id = $1 AND type = 'message.unknown')
+ORDER BY position
+"""
+
+STREAM_OF_WHATSAPP_ID = """
+SELECT stream FROM events
+WHERE session_id = $1 AND type = 'message.sent' AND data ->> 'messageId' = $2
+"""
+
+MARK = """
+UPDATE partitions p
+SET relayed_position = greatest(p.relayed_position, m.relayed),
+    open_position = greatest(p.open_position, m.open)
+FROM unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[]) AS m (partition, token, relayed, open)
+WHERE p.partition = m.partition AND p.host = $1 AND p.fencing_token = m.token
+"""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a partition was relayed, and from where on messages may still be open."""
+
+    partition: int
+    token: FencingToken
+    relayed: int
+    open: int
+
+
+def _stored(row: asyncpg.Record) -> StoredEvent:
+    return StoredEvent(**dict(row))
+
+
+SENT_TODAY = """
+SELECT session_id, count(*) FILTER (WHERE occurred_at >= $2) AS today, max(occurred_at) AS last_at
+FROM events
+WHERE partition = $1 AND type IN ('message.sent', 'message.unknown')
+  AND occurred_at >= $2::timestamptz - interval '1 hour'
+GROUP BY session_id
+"""
+
+
+class EventStore:
+    """Reads, and the positions that the owner of a partition keeps."""
+
+    def __init__(self, pool: asyncpg.Pool, host: str) -> None:
+        """`pool` is not closed here; `host` is this host's name in the leases."""
+        self._pool = pool
+        self._host = host
+
+    async def stream(self, name: str) -> list[StoredEvent]:
+        """A stream's events in order; empty if there is no such stream."""
+        return [_stored(row) for row in await self._pool.fetch(STREAM, name)]
+
+    async def session_streams(self, partition: int) -> list[StoredEvent]:
+        """All session streams of a partition, in the order of storing."""
+        return [_stored(row) for row in await self._pool.fetch(SESSIONS_OF_PARTITION, partition)]
+
+    async def open_messages(self, partition: int, open_position: int) -> list[StoredEvent]:
+        """The streams of messages that have not ended, in the order of storing."""
+        rows = await self._pool.fetch(OPEN_MESSAGES, partition, open_position, list(ENDS))
+        return [_stored(row) for row in rows]
+
+    async def sequences(self, partition: int) -> dict[SessionId, int]:
+        """The last session sequence given in each session of a partition."""
+        rows = await self._pool.fetch(SEQUENCES, partition)
+        return {row["session_id"]: row["sequence"] or 0 for row in rows}
+
+    async def unrelayed(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
+        """Public events of a partition after a position, in order."""
+        return [_stored(row) for row in await self._pool.fetch(UNRELAYED, partition, after, limit)]
+
+    async def of_session(
+        self, session_id: SessionId, from_sequence: int, page: int = 500
+    ) -> AsyncIterator[StoredEvent]:
+        """A session's public events from a sequence on, read in pages."""
+        while rows := await self._pool.fetch(OF_SESSION, session_id, from_sequence, page):
+            for row in rows:
+                yield _stored(row)
+            from_sequence = rows[-1]["session_sequence"] + 1
+
+    async def predecessor(self, session_id: SessionId, sequence: int) -> int:
+        """The sequence of the session's last public event before that one; 0 if there is none."""
+        return await self._pool.fetchval(PREDECESSOR, session_id, sequence) or 0
+
+    async def of_partition(self, partition: int, page: int = 500) -> AsyncIterator[StoredEvent]:
+        """A partition's public events in the order of storing, read in pages.
+
+        That is the order of each session's sequence too (docs/adr/0001).
+        """
+        after = 0
+        while events := await self.unrelayed(partition, after, page):
+            for stored in events:
+                yield stored
+            after = events[-1].position
+
+    async def unknown_outcomes(self, session_id: SessionId) -> list[StoredEvent]:
+        """The streams of a session's messages that once ended as unknown, in the order of storing."""
+        return [_stored(row) for row in await self._pool.fetch(UNKNOWN_OUTCOMES, session_id)]
+
+    async def sent_since(
+        self, partition: int, day: datetime
+    ) -> dict[SessionId, tuple[int, datetime]]:
+        """How many messages each session has sent, perhaps or certainly, since the day's begin, and when last."""
+        rows = await self._pool.fetch(SENT_TODAY, partition, day)
+        return {SessionId(row["session_id"]): (row["today"], row["last_at"]) for row in rows}
+
+    async def message_of(self, session_id: SessionId, whatsapp_id: str) -> MessageId | None:
+        """Our id of the message that WhatsApp knows by this id in this session."""
+        stream = await self._pool.fetchval(STREAM_OF_WHATSAPP_ID, session_id, whatsapp_id)
+        return MessageId(UUID(stream.removeprefix("message-"))) if stream else None
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Keep how far partitions were relayed; ignored for those that this host lost."""
+        await self._pool.execute(
+            MARK,
+            self._host,
+            [m.partition for m in marks],
+            [m.token for m in marks],
+            [m.relayed for m in marks],
+            [m.open for m in marks],
+        )

@@ -1,0 +1,267 @@
+"""The one writer of a host: group commit, fenced by the partitions' leases."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import structlog
+from opentelemetry.context import Context, get_current
+
+from wa_contracts.ids import EventId, SessionId, new_id
+from wa_runtime.postgres import DATABASE_AWAY, KeptConnection
+from wa_runtime.traces import shared_step, traceparent
+from wa_session_host.store.stored_event import (
+    INTERNAL_EVENTS,
+    Append,
+    FencingToken,
+    LeaseLost,
+    StoredEvent,
+    VersionConflict,
+)
+
+log = structlog.get_logger()
+
+BATCH = 500
+"""Appends to a statement at most: while it runs, the leases that it checks cannot be renewed."""
+FIRST_RETRY_SECONDS = 0.02
+RETRY_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 0.005
+"""Between two statements while appends come together: more of them then share what one costs."""
+
+APPEND = """
+WITH held AS MATERIALIZED (
+    SELECT partition FROM partitions
+    WHERE host = $1 AND expires_at > clock_timestamp()
+      AND (partition, fencing_token) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
+    FOR SHARE
+)
+INSERT INTO events (partition, session_id, session_sequence, stream, stream_version, id, type,
+                    version, occurred_at, correlation_id, causation_id, data, private, reply_to,
+                    traceparent)
+SELECT e.partition, e.session_id, e.session_sequence, e.stream, e.stream_version, e.id, e.type,
+       e.version, e.occurred_at, e.correlation_id, e.causation_id, e.data::jsonb,
+       e.private::jsonb, e.reply_to, e.traceparent
+FROM unnest($4::smallint[], $5::uuid[], $6::bigint[], $7::text[], $8::int[], $9::uuid[],
+            $10::text[], $11::smallint[], $12::timestamptz[], $13::uuid[], $14::uuid[],
+            $15::text[], $16::text[], $17::text[], $18::text[]) WITH ORDINALITY
+     AS e (partition, session_id, session_sequence, stream, stream_version, id, type, version,
+           occurred_at, correlation_id, causation_id, data, private, reply_to, traceparent,
+           ordinality)
+JOIN held USING (partition)
+ORDER BY e.ordinality
+RETURNING id, position
+"""
+
+POSITIONS = "SELECT id, position FROM events WHERE id = ANY($1) AND stream = ANY($2)"
+
+
+Stored = asyncio.Future[list[StoredEvent]]
+
+
+@dataclass(frozen=True)
+class _Pending:
+    append: Append
+    future: Stored
+    context: Context
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    pending: _Pending
+    rows: list[StoredEvent]
+
+
+class GroupCommitWriter:
+    """Appends to streams; what gathered while the last commit ran becomes one statement.
+
+    An append that comes alone is written at once; after several in one statement the next waits as
+    long as that took, LONGEST_PAUSE_SECONDS at most, unless it is full already. An append belongs to
+    the trace in which it was called for, and so do its events from then on. One that fails among
+    others is tried alone, so that it harms no other. When the database is away the same rows are tried
+    again until they are in or the lease is gone; rows that a commit with a lost answer had stored are
+    found again by their ids.
+    """
+
+    def __init__(
+        self, connection: KeptConnection, host: str, clock: Callable[[], datetime]
+    ) -> None:
+        """`connection` is for this writer alone, and not ended here; `host` is this host's name in the leases."""
+        self._connection = connection
+        self._host = host
+        self._clock = clock
+        self._pending: list[_Pending] = []
+        self._wake = asyncio.Event()
+        self._tokens: dict[int, FencingToken] = {}
+        self._sequences: dict[SessionId, int] = {}
+        self._on_stored: dict[int, Callable[[list[StoredEvent]], None]] = {}
+
+    def open_partition(
+        self,
+        partition: int,
+        token: FencingToken,
+        sequences: Mapping[SessionId, int],
+        on_stored: Callable[[list[StoredEvent]], None],
+    ) -> None:
+        """Begin to write for a partition. `on_stored` gets its events in the order of storing."""
+        self._tokens[partition] = token
+        self._sequences.update(sequences)
+        self._on_stored[partition] = on_stored
+
+    def close_partition(self, partition: int, sessions: Sequence[SessionId]) -> None:
+        """Stop writing for a partition: what is still pending for it fails with `LeaseLost`."""
+        self._tokens.pop(partition, None)
+        self._on_stored.pop(partition, None)
+        for session_id in sessions:
+            self._sequences.pop(session_id, None)
+
+    def append(self, append: Append) -> Stored:
+        """Store events durably.
+
+        The future gives them as stored, or raises VersionConflict or LeaseLost. Appends of one
+        partition are stored in the order of these calls, and their futures end in that order.
+        """
+        future: Stored = asyncio.get_running_loop().create_future()
+        self._pending.append(_Pending(append, future, get_current()))
+        self._wake.set()
+        return future
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+                began = loop.time()
+                await self._write(batch)
+                if len(batch) > 1 and len(self._pending) < BATCH:
+                    await asyncio.sleep(min(loop.time() - began, LONGEST_PAUSE_SECONDS))
+
+    async def _write(self, batch: list[_Pending]) -> None:
+        prepared = [_Prepared(pending, self._prepare(pending)) for pending in batch]
+        try:
+            with shared_step("store", (pending.context for pending in batch)):
+                positions = await self._insert_until_known(prepared)
+        except asyncpg.PostgresError as error:
+            for one in prepared:
+                self._take_back(one)
+            if len(batch) > 1:
+                for pending in batch:
+                    await self._write([pending])
+            else:
+                _reject(batch[0].future, _meaning(error, batch[0].append))
+            return
+        for one in prepared:
+            self._settle(one, positions)
+
+    async def _insert_until_known(self, prepared: list[_Prepared]) -> dict[UUID, int]:
+        """Insert; where the answer was lost, find out. What is not in the result lost its lease."""
+        in_doubt = False
+        pause = FIRST_RETRY_SECONDS
+        while any(one.rows[0].partition in self._tokens for one in prepared):
+            try:
+                return await self._insert_or_find(prepared, in_doubt=in_doubt)
+            except DATABASE_AWAY as error:
+                in_doubt = True
+                log.warning("event_store_unreachable", error=repr(error), appends=len(prepared))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, RETRY_SECONDS)
+        return {}
+
+    async def _insert_or_find(
+        self, prepared: list[_Prepared], *, in_doubt: bool
+    ) -> dict[UUID, int]:
+        """Insert. If an earlier try may have stored the same rows, their positions will do."""
+        try:
+            return await self._insert([row for one in prepared for row in one.rows])
+        except asyncpg.UniqueViolationError:
+            if in_doubt and (known := await self._positions(prepared)):
+                return known
+            raise
+
+    async def _positions(self, prepared: list[_Prepared]) -> dict[UUID, int]:
+        rows = [row for one in prepared for row in one.rows]
+        found = await self._connection.fetch(
+            POSITIONS, [row.id for row in rows], list({row.stream for row in rows})
+        )
+        return {row["id"]: row["position"] for row in found}
+
+    async def _insert(self, rows: list[StoredEvent]) -> dict[UUID, int]:
+        tokens = {row.partition: self._tokens.get(row.partition, -1) for row in rows}
+        found = await self._connection.fetch(
+            APPEND,
+            self._host,
+            list(tokens.keys()),
+            list(tokens.values()),
+            *list(zip(*rows, strict=True))[1:],  # all but the position
+        )
+        return {row["id"]: row["position"] for row in found}
+
+    def _prepare(self, pending: _Pending) -> list[StoredEvent]:
+        append, trace = pending.append, traceparent(pending.context)
+        now = self._clock()
+        rows = []
+        for index, event in enumerate(append.events):
+            content = append.content if index == 0 else None
+            rows.append(
+                StoredEvent(
+                    position=0,
+                    partition=append.partition,
+                    session_id=append.session_id,
+                    session_sequence=self._next_sequence(append.session_id, event.TYPE),
+                    stream=append.stream,
+                    stream_version=append.expected_version + index + 1,
+                    id=EventId(new_id()),
+                    type=event.TYPE,
+                    version=event.VERSION,
+                    occurred_at=now,
+                    correlation_id=append.correlation_id,
+                    causation_id=append.causation_id,
+                    data_json=event.model_dump_json(),
+                    content_json=content.model_dump_json() if content else None,
+                    reply_to=append.reply_to,
+                    traceparent=trace,
+                )
+            )
+        return rows
+
+    def _next_sequence(self, session_id: SessionId, event_type: str) -> int | None:
+        if event_type in INTERNAL_EVENTS:
+            return None
+        sequence = self._sequences.get(session_id, 0) + 1
+        self._sequences[session_id] = sequence
+        return sequence
+
+    def _take_back(self, prepared: _Prepared) -> None:
+        """The sequences given to events that were not stored are free again."""
+        given = sum(row.session_sequence is not None for row in prepared.rows)
+        session_id = prepared.pending.append.session_id
+        if session_id in self._sequences:
+            self._sequences[session_id] -= given
+
+    def _settle(self, prepared: _Prepared, positions: Mapping[UUID, int]) -> None:
+        append, future = prepared.pending.append, prepared.pending.future
+        if any(row.id not in positions for row in prepared.rows):
+            _reject(future, LeaseLost(f"partition {append.partition}"))
+            return
+        stored = [row._replace(position=positions[row.id]) for row in prepared.rows]
+        on_stored = self._on_stored.get(append.partition)
+        if on_stored is not None:
+            on_stored(stored)
+        if not future.done():
+            future.set_result(stored)
+
+
+def _meaning(error: asyncpg.PostgresError, append: Append) -> Exception:
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return VersionConflict(append.stream)
+    return error
+
+
+def _reject(future: Stored, error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,131 @@
+"""Who owns which partition: leases in Postgres, by its clock, with fencing tokens."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from wa_contracts.topology import PARTITIONS
+from wa_session_host.store.database_clock import DatabaseClock
+from wa_session_host.store.stored_event import FencingToken
+
+MARGIN_SECONDS = 0.5
+"""How much earlier than Postgres a host considers its lease over."""
+
+RENEW = """
+UPDATE partitions p SET expires_at = clock_timestamp() + make_interval(secs => $4)
+FROM unnest($2::smallint[], $3::bigint[]) AS mine (partition, token)
+WHERE p.partition = mine.partition AND p.fencing_token = mine.token AND p.host = $1
+  AND p.expires_at > clock_timestamp()
+RETURNING p.partition
+"""
+
+SIGN_IN = """
+INSERT INTO hosts (host, expires_at)
+VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+ON CONFLICT (host) DO UPDATE SET expires_at = excluded.expires_at
+"""
+
+LIVING_HOSTS = """
+SELECT count(*) AS hosts, clock_timestamp() AS now FROM hosts WHERE expires_at > clock_timestamp()
+"""
+
+CLAIM = """
+WITH free AS (
+    SELECT partition FROM partitions
+    WHERE host IS NULL OR expires_at < clock_timestamp()
+    ORDER BY random() LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE partitions p
+SET host = $1, fencing_token = p.fencing_token + 1,
+    expires_at = clock_timestamp() + make_interval(secs => $3)
+FROM free WHERE p.partition = free.partition
+RETURNING p.partition, p.fencing_token, p.relayed_position, p.open_position
+"""
+
+RELEASE = """
+UPDATE partitions SET host = NULL, expires_at = '-infinity'
+WHERE host = $1 AND partition = $2 AND fencing_token = $3
+"""
+
+SIGN_OUT = "DELETE FROM hosts WHERE host = $1"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A partition that this host owns from now on, and where its former owner stood."""
+
+    partition: int
+    token: FencingToken
+    relayed_position: int
+    open_position: int
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What is still held, until when by this host's monotonic clock, and the fair share."""
+
+    held: frozenset[int]
+    deadline: float
+    fair_share: int
+
+
+class Leases:
+    """The leases of one host."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, host: str, lease_seconds: float, clock: DatabaseClock
+    ) -> None:
+        """`lease_seconds` is how long a host may be silent before others take over.
+
+        Each renewal sets `clock`.
+        """
+        self._pool = pool
+        self._clock = clock
+        self._host = host
+        self._lease_seconds = lease_seconds
+
+    async def renew(self, held: Mapping[int, FencingToken], *, staying: bool = True) -> Renewal:
+        """Renew all partitions in one statement; one that is `staying` says that it lives.
+
+        Raises:
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is away.
+        """
+        asked_at = time.monotonic()
+        async with self._pool.acquire() as connection:
+            if staying:
+                await connection.execute(SIGN_IN, self._host, self._lease_seconds)
+            rows = await connection.fetch(
+                RENEW, self._host, list(held.keys()), list(held.values()), self._lease_seconds
+            )
+            read_at = time.monotonic()
+            [living] = await connection.fetch(LIVING_HOSTS)
+        self._clock.set(living["now"], asked_at=read_at, answered_at=time.monotonic())
+        return Renewal(
+            held=frozenset(row["partition"] for row in rows),
+            deadline=asked_at + self._lease_seconds - MARGIN_SECONDS,
+            fair_share=-(-PARTITIONS // max(living["hosts"], 1)),
+        )
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        """Take up to `limit` partitions that nobody owns."""
+        rows = await self._pool.fetch(CLAIM, self._host, limit, self._lease_seconds)
+        return [
+            Claim(
+                row["partition"],
+                FencingToken(row["fencing_token"]),
+                row["relayed_position"],
+                row["open_position"],
+            )
+            for row in rows
+        ]
+
+    async def release(self, partition: int, token: FencingToken) -> None:
+        """Give a partition back at once."""
+        await self._pool.execute(RELEASE, self._host, partition, token)
+
+    async def sign_out(self) -> None:
+        """This host is leaving: others need not leave it a share."""
+        await self._pool.execute(SIGN_OUT, self._host)
