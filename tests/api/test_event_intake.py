@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 from tests.deadlines import eventually
 from wa_api.projecting.event_message import read_message
 from wa_api.projecting.intake import AHEAD, BATCH, EventIntake
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.order import Arrival
 from wa_api.projecting.writer import Written
-from wa_api.serving.metrics import ProjectorMetrics
 from wa_contracts.codec import encode
 from wa_contracts.examples import EXAMPLES
 from wa_contracts.internal.bundle import BUNDLE, frame_bundle

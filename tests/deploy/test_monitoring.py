@@ -11,7 +11,9 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from tests.deploy.manifests import ROOT, one
-from wa_api.serving.metrics import ApiMetrics, ProjectorMetrics, WebhookMetrics
+from wa_api.projecting.metrics import ProjectorMetrics
+from wa_api.serving.metrics import ApiMetrics
+from wa_api.webhooks.delivering.metrics import WebhookMetrics
 from wa_session_host.health import PartitionMetrics, WorkerMetrics
 from wa_session_host.metrics import HostMetrics
 

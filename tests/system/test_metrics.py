@@ -16,7 +16,10 @@ from tests.system.ring import Ring
 from tests.system.rings import NewRing
 from tests.webhooks.receiver import answers, running_receiver
 from tests.whatsapp import StandIn
-from wa_api.serving.metrics import ApiMetrics, FeedMetrics, ProjectorMetrics, WebhookMetrics
+from wa_api.events.metrics import FeedMetrics
+from wa_api.projecting.metrics import ProjectorMetrics
+from wa_api.serving.metrics import ApiMetrics
+from wa_api.webhooks.delivering.metrics import WebhookMetrics
 from wa_contracts.topology import COMMANDS, PARTITIONS
 from wa_session_host.health import PartitionMetrics, WorkerMetrics
 from wa_session_host.metrics import HostMetrics

@@ -21,8 +21,7 @@ from wa_api.access import key_rotation
 from wa_api.access.credentials import Credentials
 from wa_api.access.key_rotation import CannotRotate, KeyRotation, Rotated
 from wa_api.access.keys import derive
-from wa_api.access.secret_box import SecretBox
-from wa_api.access.secret_boxes import TOKENS, WEBHOOKS
+from wa_api.access.secret_box import TOKENS, WEBHOOKS, SecretBox
 from wa_api.database.pool import Database
 from wa_api.processes.rotate_key import run_key_rotation
 from wa_api.settings import Settings

@@ -7,7 +7,7 @@ import pytest
 
 from tests.infrastructure import NewDatabase
 from wa_api.webhooks.delivering import leadership as lead
-from wa_api.webhooks.delivering.leadership import LeadLost, leading
+from wa_api.webhooks.delivering.leadership import LeadershipLost, leading
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ async def test_a_connection_that_broke_ends_the_lead(
         raise broken
 
     monkeypatch.setattr(lead, "LOOK_SECONDS", 0.01)
-    with pytest.RaisesGroup(LeadLost):
+    with pytest.RaisesGroup(LeadershipLost):
         async with leading((await new_database()).api), asyncio.timeout(10):
             monkeypatch.setattr(asyncpg.Connection, "fetchval", breaks)
             await asyncio.Event().wait()

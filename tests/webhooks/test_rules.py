@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from wa_api.webhooks.delivering.attempt import Attempt
-from wa_api.webhooks.delivering.ordered_queues import Lanes
+from wa_api.webhooks.delivering.ordered_queues import OrderedQueues
 from wa_api.webhooks.delivering.retry_rule import (
     JITTER,
     GivenUpReason,
@@ -79,35 +79,35 @@ def test_gone_pauses() -> None:
 
 
 @pytest.fixture
-def lanes() -> Lanes:
+def queues() -> OrderedQueues:
     """None in use."""
-    return Lanes()
+    return OrderedQueues()
 
 
-def test_a_lane_is_taken_by_one_at_a_time(lanes: Lanes) -> None:
-    lanes.add(ONE, 0)
-    assert lanes.take(0) == ONE
-    lanes.add(ONE, 0)
-    assert lanes.take(0) is None
-    lanes.give_back(ONE, None, 1)
-    assert lanes.take(1) == ONE
-    lanes.give_back(ONE, None, 2)
-    assert (lanes.take(2), lanes.taken) == (None, 0)
+def test_a_lane_is_taken_by_one_at_a_time(queues: OrderedQueues) -> None:
+    queues.add(ONE, 0)
+    assert queues.take(0) == ONE
+    queues.add(ONE, 0)
+    assert queues.take(0) is None
+    queues.give_back(ONE, None, 1)
+    assert queues.take(1) == ONE
+    queues.give_back(ONE, None, 2)
+    assert (queues.take(2), queues.taken) == (None, 0)
 
 
-def test_what_comes_does_not_hasten_a_lane_that_waits(lanes: Lanes) -> None:
-    lanes.add(ONE, 0)
-    lanes.take(0)
-    lanes.add(ONE, 0)
-    lanes.give_back(ONE, 30, 1)
-    lanes.add(ONE, 2)
-    assert lanes.next_at == 30
-    assert lanes.take(29) is None
-    lanes.hasten(29)
-    assert lanes.take(29) == ONE
+def test_what_comes_does_not_hasten_a_lane_that_waits(queues: OrderedQueues) -> None:
+    queues.add(ONE, 0)
+    queues.take(0)
+    queues.add(ONE, 0)
+    queues.give_back(ONE, 30, 1)
+    queues.add(ONE, 2)
+    assert queues.next_at == 30
+    assert queues.take(29) is None
+    queues.hasten(29)
+    assert queues.take(29) == ONE
 
 
-def test_the_longest_due_comes_first(lanes: Lanes) -> None:
-    lanes.add(TWO, 2)
-    lanes.add(ONE, 1)
-    assert [lanes.take(5), lanes.take(5), lanes.take(5)] == [ONE, TWO, None]
+def test_the_longest_due_comes_first(queues: OrderedQueues) -> None:
+    queues.add(TWO, 2)
+    queues.add(ONE, 1)
+    assert [queues.take(5), queues.take(5), queues.take(5)] == [ONE, TWO, None]

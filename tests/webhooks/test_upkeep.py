@@ -6,15 +6,15 @@ import pytest
 
 from tests.webhooks.world import World, running_deliverer
 from wa_api.webhooks.deliveries import DeliveryStatus, EventForgotten
-from wa_api.webhooks.delivering.cleanup import Upkeep
+from wa_api.webhooks.delivering.cleanup import Cleanup
 
 KEEP = timedelta(days=30)
 
 
-async def tidy(world: World, *, later: timedelta = timedelta(0)) -> None:
+async def clean_up(world: World, *, later: timedelta = timedelta(0)) -> None:
     """One pass, as it would be so much later."""
     now = datetime.now(UTC) + later
-    await Upkeep(world.database, keep=KEEP, clock=lambda: now).tidy()
+    await Cleanup(world.database, keep=KEEP, clock=lambda: now).clean_up()
 
 
 async def rows(world: World, table: str) -> int:
@@ -34,9 +34,9 @@ async def test_deliveries_that_ended_are_forgotten_and_those_that_wait_are_not(
         await world.endpoints.pause(endpoint.id)
         await world.receive(session, 2)
         await world.waits(endpoint, 2)
-    await tidy(world, later=KEEP - timedelta(minutes=1))
+    await clean_up(world, later=KEEP - timedelta(minutes=1))
     assert len(await world.log(endpoint)) == 5
-    await tidy(world, later=KEEP + timedelta(minutes=1))
+    await clean_up(world, later=KEEP + timedelta(minutes=1))
     assert [d.status for d in await world.log(endpoint)] == [DeliveryStatus.WAITING] * 2
 
 
@@ -53,7 +53,7 @@ async def test_what_waited_for_longer_than_the_feed_keeps_is_listed_as_expired(
         await connection.execute(
             "DELETE FROM feed WHERE position < (SELECT max(position) FROM feed)"
         )
-    await tidy(world)
+    await clean_up(world)
     old, young = await world.log(endpoint)
     assert (old.status, old.reason) == (DeliveryStatus.GIVEN_UP, "expired")
     assert young.status is DeliveryStatus.WAITING
@@ -69,10 +69,10 @@ async def test_deleted_endpoints_and_those_of_sessions_deleted_long_ago_go(world
         await world.ends(ended, 1)
         await world.ends(deleted, 1)
     await world.endpoints.delete(deleted.id)
-    await tidy(world)
+    await clean_up(world)
     assert await rows(world, "webhook_deliveries") == 1
     assert await world.endpoints.one(ended.id)
-    await tidy(world, later=KEEP + timedelta(minutes=1))
+    await clean_up(world, later=KEEP + timedelta(minutes=1))
     assert await world.endpoints.one(ended.id) is None
-    await tidy(world)
+    await clean_up(world)
     assert await rows(world, "webhook_deliveries") == 0

@@ -12,8 +12,7 @@ from tests.deadlines import eventually
 from tests.webhooks.receiver import Received, Receiver
 from wa_api.access.credentials import Credentials
 from wa_api.access.keys import derive
-from wa_api.access.secret_box import SecretBox
-from wa_api.access.secret_boxes import WEBHOOKS
+from wa_api.access.secret_box import WEBHOOKS, SecretBox
 from wa_api.database.pool import Database
 from wa_api.processes.deliver import run_deliverer
 from wa_api.projecting.order import Arrival
