@@ -43,8 +43,8 @@ rules: $(READY)
 	@for member in $(MEMBERS); do (cd $$member && "$(CURDIR)/$(BIN)/deptry" src) || exit 1; done
 	@$(BIN)/python -m deploy.local.licences
 	@$(BIN)/python -m deploy.local.vulnerabilities
-	@$(BIN)/python -m pytest --quiet tests/deploy tests/contracts/test_published_contract.py \
-	  tests/contracts/test_asyncapi_specification.py tests/contracts/test_golden.py
+	@$(BIN)/python -m pytest --quiet tests/unit/deploy tests/unit/contracts/test_published_contract.py \
+	  tests/integration/contracts/test_asyncapi_specification.py tests/unit/contracts/test_golden.py
 
 sbom: $(READY) ## Write what each image carries as CycloneDX into build/sbom
 	@mkdir -p build/sbom
