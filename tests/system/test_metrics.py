@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
+from tests.integration.webhooks.receiver import answers, running_receiver
 from tests.scrape import Scrape, scraped
 from tests.system.linking import link, worker_of
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
-from tests.webhooks.receiver import answers, running_receiver
 from tests.whatsapp import StandIn
 from wa_api.events.metrics import FeedMetrics
 from wa_api.projecting.metrics import ProjectorMetrics
