@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
@@ -15,7 +15,8 @@ from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.logs import configure_logs
 from wa_runtime.memory import tune_collector
 from wa_runtime.migrations import migrate
-from wa_runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
+from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, keep_as_it_is
+from wa_runtime.retries import until_available
 from wa_runtime.traces import configure_traces
 from wa_session_host.domain.pacing import PaceRule
 from wa_session_host.engine.process.workers import WorkerEngines
@@ -40,7 +41,6 @@ from wa_session_host.store.retention import Retention
 log = structlog.get_logger()
 
 PREFETCH = 200
-RETRY_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 USAGE = "usage: python -m wa_session_host run|migrate"
@@ -159,23 +159,25 @@ def _media(settings: Settings) -> MediaFetcher:
 async def _database(
     settings: Settings, stop: asyncio.Event
 ) -> "asyncpg.Pool[asyncpg.Record] | None":
-    """The pool; waits for the database and says so. None if it is to stop before."""
-    while not stop.is_set():
-        try:
-            return await asyncpg.create_pool(
-                settings.session_host_database_url.get_secret_value(),
-                min_size=2,
-                max_size=5,
-                timeout=CONNECT_SECONDS,
-                command_timeout=COMMAND_SECONDS,
-                reset=keep_as_it_is,
-            )
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-            log.warning("waiting_for_database", error=repr(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_SECONDS):
-                    await stop.wait()
-    return None
+    """The pool, as soon as the database is available; None if `stop` is set before."""
+
+    async def open_pool() -> "asyncpg.Pool[asyncpg.Record]":
+        return await asyncpg.create_pool(
+            settings.session_host_database_url.get_secret_value(),
+            min_size=2,
+            max_size=5,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            reset=keep_as_it_is,
+        )
+
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(until_available("open_pool", open_pool, on=DATABASE_ERRORS))
+        stopping = group.create_task(stop.wait())
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        opening.cancel()
+        stopping.cancel()
+    return None if opening.cancelled() else opening.result()
 
 
 def _kept_connection(settings: Settings) -> KeptConnection:

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from wa_runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
+from wa_runtime.postgres import DATABASE_UNAVAILABLE, KeptConnection, keep_as_it_is
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -15,7 +15,7 @@ ACQUIRE_SECONDS = 3.0
 COMMAND_SECONDS = 10.0
 
 AWAY = (
-    *DATABASE_AWAY,
+    *DATABASE_UNAVAILABLE,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,

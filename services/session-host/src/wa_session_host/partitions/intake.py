@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import Context, copy_context
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -24,7 +25,7 @@ from wa_contracts.internal.replies import ErrorDetail, Reply
 from wa_runtime.deliveries import Delivery
 from wa_runtime.fault_points import FaultPoint, are_set, reach
 from wa_runtime.losses import ConnectionLost
-from wa_runtime.postgres import DATABASE_AWAY
+from wa_runtime.retries import until_available
 from wa_runtime.traces import step
 from wa_session_host.partitions.media_commands import MediaCommands
 from wa_session_host.partitions.message_commands import MessageCommands
@@ -34,8 +35,6 @@ from wa_session_host.publishing.replay import Replays
 from wa_session_host.store.stored_event import LeaseLost
 
 log = structlog.get_logger()
-
-RETRY_SECONDS = 0.2
 
 
 class Intake:
@@ -94,7 +93,7 @@ class Intake:
         if isinstance(command, FetchMedia):
             self._settle(delivery)  # takes long, and nobody else may begin it anew
         try:
-            await self._act_once_the_store_answers(command)
+            await until_available("handle_command", partial(self._act, command))
         except LeaseLost:
             return  # given back, or given to the next owner by the broker
         except Exception as error:
@@ -107,17 +106,6 @@ class Intake:
         if isinstance(command, SendMessage) and are_set():
             await delivery.writer.written()
             reach(FaultPoint.COMMAND_ACKED)
-
-    async def _act_once_the_store_answers(self, command: AnyCommand) -> None:
-        """A command that came to nothing because the database is away is no bad command."""
-        while True:
-            try:
-                await self._act(command)
-            except DATABASE_AWAY as error:
-                log.warning("command_waits_for_database", command=command.type, error=repr(error))
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
 
     def _settle(self, delivery: Delivery, *, dead: bool = False) -> None:
         if delivery not in self._unacked:

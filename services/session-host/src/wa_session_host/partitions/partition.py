@@ -7,13 +7,12 @@ from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
 import structlog
 
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.heartbeat import SessionPace
 from wa_contracts.message_events import MessageQueued
-from wa_runtime.postgres import DATABASE_AWAY
+from wa_runtime.postgres import DATABASE_ERRORS
 from wa_runtime.traces import within
 from wa_session_host.domain import message as message_domain
 from wa_session_host.domain import session as session_domain
@@ -157,7 +156,7 @@ class Partition:
                 await self.ports.retention.remove_finished(
                     self.number, self.token, self.ports.clock()
                 )
-            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            except DATABASE_ERRORS as error:
                 log.info("nothing_removed_yet", partition=self.number, error=repr(error))
             await asyncio.sleep(REMOVE_EVERY_SECONDS)
 

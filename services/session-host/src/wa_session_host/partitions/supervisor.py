@@ -4,8 +4,8 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 
-import asyncpg
 import structlog
 
 from wa_contracts.internal.heartbeat import BEATS, SILENT_AFTER, Heartbeat
@@ -15,7 +15,8 @@ from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.deliveries import cancel, consume
 from wa_runtime.fault_points import FaultPoint, reach
 from wa_runtime.losses import ConnectionLost
-from wa_runtime.postgres import DATABASE_AWAY
+from wa_runtime.postgres import DATABASE_ERRORS, DATABASE_UNAVAILABLE
+from wa_runtime.retries import until_available
 from wa_session_host.partitions.intake import Intake
 from wa_session_host.partitions.partition import Partition, Ports
 from wa_session_host.publishing.outbox import NotConfirmed
@@ -97,7 +98,7 @@ class Supervisor:
             try:
                 async with asyncio.timeout(self._lease_seconds / 2):
                     await self._renew_and_claim(group)
-            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            except DATABASE_ERRORS as error:
                 self.reaches_database = False
                 self._ports.metrics.lease_renewals.labels("failed").inc()
                 log.warning("lease_not_renewed", error=repr(error))
@@ -170,7 +171,7 @@ class Supervisor:
                 group.create_task(self._consume(partition))
         except* LeaseLost:
             log.warning("partition_lost", partition=partition.number)
-        except* (*DATABASE_AWAY, asyncpg.PostgresError) as errors:
+        except* DATABASE_ERRORS as errors:
             log.warning("partition_unreachable", partition=partition.number, error=repr(errors))
         except* Exception:
             log.exception("partition_failed", partition=partition.number)
@@ -224,12 +225,12 @@ class Supervisor:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await held.partition.drain()
             await self._ports.store.mark([held.partition.mark()])
-        except (TimeoutError, *DATABASE_AWAY) as error:
+        except (TimeoutError, *DATABASE_UNAVAILABLE) as error:
             log.warning("drain_incomplete", partition=number, error=repr(error))
         await self._drop(number)
         try:
             await self._leases.release(number, held.partition.token)
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("lease_not_released", partition=number, error=repr(error))
         log.debug("partition_handed_over", partition=number)
 
@@ -249,13 +250,14 @@ class Supervisor:
             await asyncio.sleep(MARK_EVERY_SECONDS)
             marks = [held.partition.mark() for held in self._held.values()]
             marks = [mark for mark in marks if kept.get(mark.partition) != mark]
-            try:
-                if marks:
-                    await self._ports.store.mark(marks)
-                    reach(FaultPoint.RELAY_MARKED)
-                    kept.update({mark.partition: mark for mark in marks})
-            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-                log.warning("marks_not_kept", error=repr(error))
+            if marks:
+                await until_available(
+                    "save_relay_checkpoints",
+                    partial(self._ports.store.mark, marks),
+                    on=DATABASE_ERRORS,
+                )
+                reach(FaultPoint.RELAY_MARKED)
+                kept.update({mark.partition: mark for mark in marks})
 
     async def _beat(self) -> None:
         said = False
@@ -302,7 +304,7 @@ class Supervisor:
         """Before the first partition is given back: others take it as soon as it is free."""
         try:
             await self._leases.sign_out()
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        except DATABASE_ERRORS as error:
             log.info("not_signed_out", error=repr(error))
 
     async def _say_goodbye(self) -> None:

@@ -1,6 +1,5 @@
 """Replays: what is stored, published once more to the one queue that somebody asks it for."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
@@ -11,13 +10,12 @@ from wa_contracts.internal.bundle import BUNDLE_BYTES, BUNDLE_EVENTS
 from wa_contracts.internal.commands import ReplayPartition, ReplaySession
 from wa_contracts.internal.replay import PartitionReplayed
 from wa_runtime.fault_points import ReplayPoint, reach
+from wa_runtime.retries import until_available
 from wa_session_host.publishing.outbox import Following, NoSuchQueue, NotConfirmed, Outbox
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.stored_event import StoredEvent
 
 log = structlog.get_logger()
-
-RETRY_SECONDS = 0.3
 
 
 class Replays:
@@ -81,13 +79,8 @@ async def _until_confirmed(publish: Callable[[], Awaitable[None]]) -> None:
     Raises:
         NoSuchQueue: whoever asked is gone.
     """
-    while True:
-        try:
-            await publish()
-        except NoSuchQueue:
-            raise
-        except NotConfirmed as error:
-            log.info("replay_not_confirmed", reason=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
+    await until_available("replay", publish, on=_may_be_confirmed_later, event="waiting_for_broker")
+
+
+def _may_be_confirmed_later(error: Exception) -> bool:
+    return isinstance(error, NotConfirmed) and not isinstance(error, NoSuchQueue)

@@ -11,7 +11,7 @@ import structlog
 from opentelemetry.context import Context, get_current
 
 from wa_contracts.ids import EventId, SessionId, new_id
-from wa_runtime.postgres import DATABASE_AWAY, KeptConnection
+from wa_runtime.postgres import DATABASE_UNAVAILABLE, KeptConnection
 from wa_runtime.traces import shared_step, traceparent
 from wa_session_host.store.stored_event import (
     INTERNAL_EVENTS,
@@ -165,7 +165,7 @@ class GroupCommitWriter:
         while any(one.rows[0].partition in self._tokens for one in prepared):
             try:
                 return await self._insert_or_find(prepared, in_doubt=in_doubt)
-            except DATABASE_AWAY as error:
+            except DATABASE_UNAVAILABLE as error:
                 in_doubt = True
                 log.warning("event_store_unreachable", error=repr(error), appends=len(prepared))
                 await asyncio.sleep(pause)
