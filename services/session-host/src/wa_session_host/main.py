@@ -12,14 +12,14 @@ import uvloop
 
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
+from wa_runtime.garbage_collection import tune_collector
 from wa_runtime.logs import configure_logs
-from wa_runtime.memory import tune_collector
 from wa_runtime.migrations import migrate
-from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, keep_as_it_is
+from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
 from wa_runtime.retries import until_available
 from wa_runtime.traces import configure_traces
 from wa_session_host.domain.pacing import PaceRule
-from wa_session_host.engine.process.workers import WorkerEngines
+from wa_session_host.engine.process.worker_engines import WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.engine.simulated.server import SimulatedServer
 from wa_session_host.health import Health
@@ -27,16 +27,14 @@ from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.partitions.partition import Ports
 from wa_session_host.partitions.supervisor import Supervisor
-from wa_session_host.publishing.media_delivery import MediaDelivery
+from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
-from wa_session_host.sessions.receipts import REMEMBERED
-from wa_session_host.sessions.recent import Recent
+from wa_session_host.sessions.receipts import CACHED_SENT_MESSAGES, BoundedCache
 from wa_session_host.settings import Settings
-from wa_session_host.store.database_clock import DatabaseClock
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.leases import Leases
-from wa_session_host.store.retention import Retention
+from wa_session_host.store.leases import DatabaseClock, Leases
+from wa_session_host.store.retention import StreamRetention
 
 log = structlog.get_logger()
 
@@ -90,7 +88,9 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(engines.close)
         health.watch_workers(lambda: engines.worker_pids)
         await engines.prepare()
-        await publishing.attempted(CONNECT_SECONDS)  # or the first heartbeat misses the broker
+        await publishing.wait_first_attempt(
+            CONNECT_SECONDS
+        )  # or the first heartbeat misses the broker
         clock = DatabaseClock()
         supervisor = Supervisor(
             settings.host_id,
@@ -101,18 +101,18 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                 engines=engines,
                 media=_media(settings),
                 outbox=Outbox(publishing),
-                retention=Retention(
+                retention=StreamRetention(
                     pool, settings.host_id, timedelta(days=settings.retention_days)
                 ),
                 clock=clock,
                 queue_limit=settings.session_queue_limit,
                 pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
                 login_seconds=settings.login_seconds,
-                media_delivery=MediaDelivery(
+                media_transfer=MediaTransfer(
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
                 ),
                 metrics=HostMetrics(health.registry),
-                sent=Recent(REMEMBERED),
+                sent=BoundedCache(CACHED_SENT_MESSAGES),
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
@@ -168,7 +168,7 @@ async def _database(
             max_size=5,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
-            reset=keep_as_it_is,
+            reset=skip_reset,
         )
 
     async with asyncio.TaskGroup() as group:

@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from wa_api.gateway import Gateway, TheGateway
 from wa_contracts.topology import PROJECTOR
-from wa_runtime.losses import ConnectionLost, losses
+from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 
 log = structlog.get_logger()
 router = APIRouter(tags=["health"])
@@ -57,9 +57,9 @@ async def _backlog(gateway: Gateway) -> int | None:
     if writer is None:
         return None
     try:
-        async with losses():
+        async with translate_connection_errors():
             queue = await writer.channel.declare_queue(PROJECTOR, passive=True, timeout=2)
-    except (ConnectionLost, TimeoutError) as error:
+    except (BrokerConnectionLost, TimeoutError) as error:
         log.info("backlog_unknown", reason=str(error))
         return None
     count: int | None = queue.declaration_result.message_count

@@ -5,7 +5,7 @@ import structlog
 from wa_contracts.ids import message_stream
 from wa_contracts.internal.commands import FetchMedia
 from wa_contracts.internal.replies import ErrorDetail, Reply
-from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.publishing.outbox import NotConfirmed
@@ -29,14 +29,14 @@ class MediaCommands:
         self._partition = partition
         self._ports = partition.ports
 
-    async def fetch(self, command: FetchMedia) -> None:
+    async def handle_fetch(self, command: FetchMedia) -> None:
         """Answer with what is to come and send it, or say why nothing will."""
         owner = self._partition.owner(command.session_id)
         media = await self._media_of(command)
         if owner is None or media is None:
             await self._refuse(command, NO_SESSION if owner is None else NO_MEDIA)
             return
-        delivery = self._ports.media_delivery
+        delivery = self._ports.media_transfer
         try:
             async with delivery.downloaded(media, owner.download) as (offer, path):
                 answer = Reply(command_id=command.id, media=offer)

@@ -19,8 +19,7 @@ from wa_session_host.domain.message import Content, MessageSendStarted
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
-from wa_session_host.store.folding import message_state
-from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict
+from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict, message_state
 
 RESEND_LIFE = timedelta(hours=24)
 ATTEMPTS = 3
@@ -40,14 +39,14 @@ class MessageCommands:
         self._partition = partition
         self._ports = partition.ports
 
-    async def send(self, command: SendMessage) -> None:
+    async def handle_send(self, command: SendMessage) -> None:
         """Queue a message, refuse it, or answer a repeat."""
         reach(FaultPoint.COMMAND_RECEIVED)
         owner = self._partition.owner(command.session_id)
-        if owner is not None and owner.runner.find(command.message_id) is not None:
-            await self._repeat(command, owner)
+        if owner is not None and owner.runner.open_message(command.message_id) is not None:
+            await self._answer_repeat(command, owner)
             return
-        state: domain.State = domain.Unborn()
+        state: domain.State = domain.NotQueued()
         version = 0
         for _ in range(ATTEMPTS):
             try:
@@ -79,7 +78,7 @@ class MessageCommands:
             await self._ports.outbox.answer(command, Reply(command_id=command.id, error=decided))
             return
         if not decided:
-            await self._repeat(command, owner)
+            await self._answer_repeat(command, owner)
             return
         if isinstance(decided[0], MessageQueued) and owner is not None:
             await self._queue(command, owner, decided, version)
@@ -98,7 +97,7 @@ class MessageCommands:
             fingerprint=command.fingerprint,
             reply_to=command.reply_to if waits_for_outcome else None,
         )
-        with owner.runner.place() as is_idle:
+        with owner.runner.reserve() as is_idle:
             if is_idle and command.message_type is MessageType.TEXT:
                 events = (*events, MessageSendStarted(started_at=self._ports.clock()))
             stored = await self._append(
@@ -134,18 +133,18 @@ class MessageCommands:
             )
         )
 
-    async def _repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
+    async def _answer_repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
         """A command that came before: answer with the first one's message as it stands.
 
         While it is open, who sent the repeat hears of its outcome too.
         """
-        known = owner.runner.find(command.message_id) if owner is not None else None
+        known = owner.runner.open_message(command.message_id) if owner is not None else None
         state = known.state if known is not None else await self._stored(command)
-        facts = None if isinstance(state, domain.Unborn | domain.Refused) else state.facts
+        facts = None if isinstance(state, domain.NotQueued | domain.Refused) else state.facts
         if facts is not None and facts.content.fingerprint != command.fingerprint:
             await self._ports.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
             return
-        if known is not None and not await known.joined_by(command.reply_to):
+        if known is not None and not await known.add_waiter(command.reply_to):
             state = await self._stored(command)
         snapshot = domain.snapshot(command.message_id, state)
         await self._ports.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
@@ -154,7 +153,7 @@ class MessageCommands:
         stream = message_stream(command.message_id)
         return message_state(await self._ports.store.stream(stream))
 
-    async def cancel(self, command: CancelMessage) -> None:
+    async def handle_cancel(self, command: CancelMessage) -> None:
         """Cancel a message that is still queued."""
         owner = self._partition.owner(command.session_id)
         if owner is not None and await owner.runner.cancel(
@@ -171,7 +170,7 @@ class MessageCommands:
             )
         await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
 
-    async def resend(self, command: ResendMessage) -> None:
+    async def handle_resend(self, command: ResendMessage) -> None:
         """Queue the content of a failed or unknown message as a new one."""
         events = await self._ports.store.stream(message_stream(command.resend_of))
         original = message_state(events)
@@ -207,7 +206,7 @@ class MessageCommands:
             return
         owner.runner.enqueue(_open_message((queued,), content, stored))
 
-    async def fail(self, command: FailMessage) -> None:
+    async def handle_fail(self, command: FailMessage) -> None:
         """End a dead-lettered send that nothing is known of."""
         state = message_state(await self._ports.store.stream(message_stream(command.message_id)))
         events = domain.decide_fail(command, state)
@@ -223,7 +222,7 @@ def _without_waiter(content: Content) -> Content:
 def _open_message(
     events: tuple[Event, ...], content: Content, stored: list[StoredEvent]
 ) -> OpenMessage:
-    state: domain.State = domain.Unborn()
+    state: domain.State = domain.NotQueued()
     for event in events:
         state = domain.evolve(state, event, content)
     assert isinstance(state, domain.Queued | domain.Sending)

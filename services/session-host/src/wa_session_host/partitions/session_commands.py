@@ -17,10 +17,10 @@ class SessionCommands:
         self._partition = partition
         self._ports = partition.ports
 
-    async def change(self, command: Command) -> None:
+    async def handle_lifecycle(self, command: Command) -> None:
         """Create, restart, stop, log out or delete; what changes nothing is answered as done."""
         if isinstance(command, CreateSession):
-            owner = self._partition.open_session(command.session_id)
+            owner = self._partition.get_or_create_owner(command.session_id)
         else:
             known = self._partition.owner(command.session_id)
             if known is None:
@@ -33,7 +33,7 @@ class SessionCommands:
         if not changed:
             await self._ports.outbox.answer(command, Reply(command_id=command.id))
 
-    async def pair(self, command: RequestPairingCode) -> None:
+    async def handle_pairing(self, command: RequestPairingCode) -> None:
         """Answer with a pairing code, or say why there is none."""
         owner = self._partition.owner(command.session_id)
         answer: PairingCode | ErrorDetail = NO_SESSION

@@ -12,21 +12,21 @@ from wa_contracts.internal.heartbeat import BEATS, SILENT_AFTER, Heartbeat
 from wa_contracts.topology import command_queue
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
+from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import cancel, consume
 from wa_runtime.fault_points import FaultPoint, reach
-from wa_runtime.losses import ConnectionLost
 from wa_runtime.postgres import DATABASE_ERRORS, DATABASE_UNAVAILABLE
 from wa_runtime.retries import until_available
 from wa_session_host.partitions.intake import Intake
 from wa_session_host.partitions.partition import Partition, Ports
 from wa_session_host.publishing.outbox import NotConfirmed
-from wa_session_host.store.event_store import Mark
+from wa_session_host.store.event_store import RelayCheckpoint
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Leases
 from wa_session_host.store.stored_event import LeaseLost
 
 log = structlog.get_logger()
 
-MARK_EVERY_SECONDS = 0.5
+CHECKPOINT_EVERY_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 1.0
 """At most so long a free partition is not seen, however long the lease is."""
 HAND_OVER_PAUSE_SECONDS = 0.1
@@ -62,9 +62,9 @@ class Supervisor:
         self._ports = ports
         self._commands = commands
         self._lease_seconds = lease_seconds
-        self._beat_lasts = min(SILENT_AFTER.total_seconds(), lease_seconds - MARGIN_SECONDS)
+        self._heartbeat_lasts = min(SILENT_AFTER.total_seconds(), lease_seconds - MARGIN_SECONDS)
         self._held: dict[int, _Held] = {}
-        self._sharing: asyncio.Task[None] | None = None
+        self._rebalancing: asyncio.Task[None] | None = None
         self._deadline = 0.0
         self._announced = asyncio.Event()
         self.reaches_database = False
@@ -81,17 +81,17 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._ports.writer.run()),
-                group.create_task(self._keep_marks()),
-                group.create_task(self._beat()),
+                group.create_task(self._save_checkpoints()),
+                group.create_task(self._send_heartbeats()),
                 group.create_task(self._keep_leases(group)),
-                group.create_task(self._mind_deadline()),
+                group.create_task(self._watch_deadline()),
             ]
             await self._stopping.wait()
-            await self._sign_out()
+            await self._deregister()
             await self._hand_over_all()
             for task in background:
                 task.cancel()
-        await self._say_goodbye()
+        await self._send_last_heartbeat()
 
     async def _keep_leases(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -119,26 +119,26 @@ class Supervisor:
         self._ports.engines.extend(renewal.deadline)
         if self._stopping.is_set():
             return
-        missing = renewal.fair_share - self._staying()
+        missing = renewal.fair_share - self._remaining()
         if missing > 0:
             claims = await self._leases.claim(missing)
             if claims:
                 log.info("partitions_claimed", partitions=[c.partition for c in claims])
             for claim in claims:
                 self._start(claim, group)
-        elif missing < 0 and (self._sharing is None or self._sharing.done()):
-            self._sharing = group.create_task(self._share(renewal.fair_share))
+        elif missing < 0 and (self._rebalancing is None or self._rebalancing.done()):
+            self._rebalancing = group.create_task(self._rebalance(renewal.fair_share))
 
-    def _staying(self) -> int:
+    def _remaining(self) -> int:
         return sum(not held.leaving for held in self._held.values())
 
-    async def _share(self, fair_share: int) -> None:
+    async def _rebalance(self, fair_share: int) -> None:
         """Hand over what is above the fair share, one partition at a time, the idlest first."""
-        while self._staying() > fair_share:
-            await self._hand_over(self._idlest())
+        while self._remaining() > fair_share:
+            await self._hand_over(self._least_loaded())
             await asyncio.sleep(HAND_OVER_PAUSE_SECONDS)
 
-    async def _mind_deadline(self) -> None:
+    async def _watch_deadline(self) -> None:
         """Past the deadline the engines have ended, and whatever we held may be another's.
 
         A task of its own: a renewal that hangs on a dead connection would notice much too late,
@@ -188,20 +188,20 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             group.create_task(intake.run())
             while True:
-                writer = await self._commands.opened()
+                writer = await self._commands.wait_open()
                 try:
-                    tag = await consume(writer, command_queue(partition.number), intake.take)
-                except ConnectionLost as error:
-                    self._commands.renew(writer)
+                    tag = await consume(writer, command_queue(partition.number), intake.enqueue)
+                except BrokerConnectionLost as error:
+                    self._commands.reconnect(writer)
                     log.debug("commands_not_consumed", reason=str(error))
                     continue
                 try:
-                    await self._commands.until_lost(writer)
+                    await self._commands.wait_lost(writer)
                 except asyncio.CancelledError:
                     await asyncio.shield(_end_consuming(writer, tag, intake))
                     raise
 
-    def _idlest(self) -> int:
+    def _least_loaded(self) -> int:
         """The partition to hand over: one with the fewest open messages.
 
         Among those at random: to begin with the smallest would leave the sessions where they are.
@@ -224,7 +224,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await held.partition.drain()
-            await self._ports.store.mark([held.partition.mark()])
+            await self._ports.store.save_checkpoints([held.partition.relay_checkpoint()])
         except (TimeoutError, *DATABASE_UNAVAILABLE) as error:
             log.warning("drain_incomplete", partition=number, error=repr(error))
         await self._drop(number)
@@ -243,40 +243,40 @@ class Supervisor:
             held.task.cancel()
             await asyncio.wait([held.task])
 
-    async def _keep_marks(self) -> None:
+    async def _save_checkpoints(self) -> None:
         """Keep the marks that moved since the last time."""
-        kept: dict[int, Mark] = {}
+        saved: dict[int, RelayCheckpoint] = {}
         while True:
-            await asyncio.sleep(MARK_EVERY_SECONDS)
-            marks = [held.partition.mark() for held in self._held.values()]
-            marks = [mark for mark in marks if kept.get(mark.partition) != mark]
-            if marks:
+            await asyncio.sleep(CHECKPOINT_EVERY_SECONDS)
+            checkpoints = [held.partition.relay_checkpoint() for held in self._held.values()]
+            checkpoints = [one for one in checkpoints if saved.get(one.partition) != one]
+            if checkpoints:
                 await until_available(
                     "save_relay_checkpoints",
-                    partial(self._ports.store.mark, marks),
+                    partial(self._ports.store.save_checkpoints, checkpoints),
                     on=DATABASE_ERRORS,
                 )
                 reach(FaultPoint.RELAY_MARKED)
-                kept.update({mark.partition: mark for mark in marks})
+                saved.update({one.partition: one for one in checkpoints})
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         said = False
         while True:
             try:
-                await self._ports.outbox.beat(self._heartbeat(leaving=False))
+                await self._ports.outbox.publish_heartbeat(self._heartbeat(leaving=False))
                 said = False
             except NotConfirmed as error:
                 if not said:
                     log.info("heartbeat_not_sent", reason=str(error))
                 said = True
-            await self._next_beat()
+            await self._wait_next_heartbeat()
 
-    async def _next_beat(self) -> None:
+    async def _wait_next_heartbeat(self) -> None:
         """Some time before the last one is no good any more, and soon after a partition was taken
         over: until then it is silent.
         """
         try:
-            async with asyncio.timeout(self._beat_lasts / BEATS):
+            async with asyncio.timeout(self._heartbeat_lasts / BEATS):
                 await self._announced.wait()
         except TimeoutError:
             return
@@ -295,21 +295,21 @@ class Supervisor:
             sent_at=self._ports.clock(),
             partitions=tuple(partition.number for partition in announced),
             sessions=sum(len(partition.sessions) for partition in announced),
-            good_for_seconds=self._beat_lasts,
+            good_for_seconds=self._heartbeat_lasts,
             leaving=leaving,
-            paces=tuple(pace for partition in announced for pace in partition.paces()),
+            paces=tuple(pace for partition in announced for pace in partition.session_paces()),
         )
 
-    async def _sign_out(self) -> None:
+    async def _deregister(self) -> None:
         """Before the first partition is given back: others take it as soon as it is free."""
         try:
-            await self._leases.sign_out()
+            await self._leases.deregister()
         except DATABASE_ERRORS as error:
             log.info("not_signed_out", error=repr(error))
 
-    async def _say_goodbye(self) -> None:
+    async def _send_last_heartbeat(self) -> None:
         try:
-            await self._ports.outbox.beat(self._heartbeat(leaving=True))
+            await self._ports.outbox.publish_heartbeat(self._heartbeat(leaving=True))
         except NotConfirmed as error:
             log.info("left_without_goodbye", reason=str(error))
 
@@ -317,6 +317,6 @@ class Supervisor:
 async def _end_consuming(writer: ChannelWriter, tag: str, intake: Intake) -> None:
     try:
         await cancel(writer, tag)
-    except ConnectionLost as error:
+    except BrokerConnectionLost as error:
         log.info("consumer_not_cancelled", reason=str(error))
-    intake.give_back()
+    intake.requeue_unacked()

@@ -26,26 +26,28 @@ class Replays:
         self._store = store
         self._outbox = outbox
 
-    async def session(self, command: ReplaySession) -> None:
+    async def replay_session(self, command: ReplaySession) -> None:
         """Publish a session's events from a sequence on; who asked asks again if it breaks off."""
         session_id, start = command.session_id, command.from_sequence
         before = await self._store.predecessor(session_id, start)
         events = self._store.of_session(session_id, start)
         try:
             async for bundle in bundles(events, {session_id: before}):
-                await self._outbox.replay(bundle, command.queue)
+                await self._outbox.publish_bundle(bundle, command.queue)
         except NotConfirmed as error:
             log.warning("replay_broken_off", reason=str(error))
 
-    async def partition(self, command: ReplayPartition) -> None:
+    async def replay_partition(self, command: ReplayPartition) -> None:
         """Publish all events of a partition, and behind them that they are all."""
         events = self._store.of_partition(command.partition)
         complete = PartitionReplayed(command_id=command.id, partition=command.partition)
         try:
             async for bundle in bundles(events, {}):
-                await _until_confirmed(partial(self._outbox.replay, bundle, command.queue))
+                await _until_confirmed(partial(self._outbox.publish_bundle, bundle, command.queue))
                 reach(ReplayPoint.BUNDLE_REPLAYED)
-            await _until_confirmed(partial(self._outbox.say_replayed, complete, command.queue))
+            await _until_confirmed(
+                partial(self._outbox.publish_replay_complete, complete, command.queue)
+            )
         except NoSuchQueue:
             log.info("replay_unwanted", partition=command.partition, queue=command.queue)
         else:

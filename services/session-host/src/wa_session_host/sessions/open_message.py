@@ -23,7 +23,7 @@ class OpenMessage:
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
 
-    async def joined_by(self, waiter: str | None) -> bool:
+    async def add_waiter(self, waiter: str | None) -> bool:
         """Let somebody more hear of the outcome; False if it is too late: it is stored by then."""
         if self.ending is not None:
             await self.ending.wait()
