@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from tests.host.owner import HOST, Owner, now, queued
+from tests.host.owner import HOST, Owner, now, queued, session_context
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
@@ -15,7 +15,7 @@ from wa_contracts.session_events import Event, SessionCreated, SessionStopped
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, Facts, MessageSendStarted
 from wa_session_host.domain.observations import ReceiptSeen
-from wa_session_host.sessions.receipts import BoundedCache, Receipts
+from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.store.event_store import EventStore, RelayCheckpoint
 from wa_session_host.store.retention import StreamRetention
 
@@ -213,11 +213,7 @@ async def test_receipts_add_nothing_to_what_may_be_removed_now(
     receipts = Receipts(
         SESSION,
         PARTITION,
-        store=world.store,
-        writer=world.owner.writer,
-        clock=lambda: now() + age,
-        keep=KEEP,
-        sent=BoundedCache(10),
+        session_context(world.owner, world.store, clock=lambda: now() + age, retention=KEEP),
     )
     whatsapp_id = stream.replace("message-", "3EB0")
     seen = ReceiptSeen(chats=("1@lid",), message_ids=(whatsapp_id,), read=True, at=now())

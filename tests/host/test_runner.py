@@ -5,22 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
-from tests.host.owner import Owner, now, queued
+from tests.host.owner import Owner, now, queued, session_context
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Facts, MessageSendStarted, Queued, Sending
 from wa_session_host.domain.observations import LinkedDevice
 from wa_session_host.domain.pacing import Pace, PaceRule, SendHistory
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngine
-from wa_session_host.media.fetching import MediaFetcher
-from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.runner import Runner
 from wa_session_host.store.event_store import EventStore
@@ -40,16 +36,12 @@ async def nothing(*_: object) -> None:
 
 
 @pytest.fixture
-async def runner(owner: Owner, tmp_path: Path) -> AsyncIterator[Runner]:
+async def runner(owner: Owner, store: EventStore) -> AsyncIterator[Runner]:
     """A running queue, whose session does not work yet."""
-    media = MediaFetcher(media_root=tmp_path, spool=tmp_path, max_bytes=1000, allowed_hosts=())
     made = Runner(
         SESSION,
         1,
-        writer=owner.writer,
-        media=media,
-        clock=now,
-        metrics=HostMetrics(CollectorRegistry()),
+        session_context(owner, store),
         pace=Pace(PaceRule(), SendHistory(0, None), clock=now, jitter=even),
         on_outcome=nothing,
         on_deaf=nothing,

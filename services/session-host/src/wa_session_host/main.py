@@ -19,17 +19,19 @@ from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
 from wa_runtime.retries import until_available
 from wa_runtime.traces import configure_traces
 from wa_session_host.domain.pacing import PaceRule
+from wa_session_host.engine.port import Engines
 from wa_session_host.engine.process.worker_engines import WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.engine.simulated.server import SimulatedServer
 from wa_session_host.health import Health
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.metrics import HostMetrics
-from wa_session_host.partitions.partition import Ports
+from wa_session_host.partitions.partition import PartitionContext
 from wa_session_host.partitions.supervisor import Supervisor
 from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
-from wa_session_host.sessions.receipts import CACHED_SENT_MESSAGES, BoundedCache
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.tracked_message import CACHED_SENT_MESSAGES, BoundedCache
 from wa_session_host.settings import Settings
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
@@ -95,24 +97,23 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         supervisor = Supervisor(
             settings.host_id,
             leases=Leases(pool, settings.host_id, settings.lease_seconds, clock),
-            ports=Ports(
-                writer=GroupCommitWriter(writing, settings.host_id, clock),
-                store=EventStore(pool, settings.host_id),
-                engines=engines,
-                media=_media(settings),
+            context=PartitionContext(
+                session=_session_context(
+                    settings,
+                    pool=pool,
+                    writing=writing,
+                    engines=engines,
+                    clock=clock,
+                    metrics=HostMetrics(health.registry),
+                ),
                 outbox=Outbox(publishing),
                 retention=StreamRetention(
                     pool, settings.host_id, timedelta(days=settings.retention_days)
                 ),
-                clock=clock,
-                queue_limit=settings.session_queue_limit,
-                pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
-                login_seconds=settings.login_seconds,
                 media_transfer=MediaTransfer(
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
                 ),
-                metrics=HostMetrics(health.registry),
-                sent=BoundedCache(CACHED_SENT_MESSAGES),
+                queue_limit=settings.session_queue_limit,
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
@@ -126,6 +127,34 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
         await supervisor.run()
     log.info("session_host_stopped", host=settings.host_id)
+
+
+def _session_context(
+    settings: Settings,
+    *,
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    writing: KeptConnection,
+    engines: Engines,
+    clock: DatabaseClock,
+    metrics: HostMetrics,
+) -> SessionContext:
+    return SessionContext(
+        writer=GroupCommitWriter(writing, settings.host_id, clock),
+        store=EventStore(pool, settings.host_id),
+        engines=engines,
+        media=MediaFetcher(
+            media_root=settings.media_folder,
+            spool=settings.spool,
+            max_bytes=settings.media_max_bytes,
+            allowed_hosts=settings.media_allowed_hosts,
+        ),
+        clock=clock,
+        metrics=metrics,
+        sent_messages=BoundedCache(CACHED_SENT_MESSAGES),
+        pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
+        login_seconds=settings.login_seconds,
+        retention=timedelta(days=settings.retention_days),
+    )
 
 
 def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
@@ -144,15 +173,6 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
     return WorkerEngines(
         settings.device_store_url.get_secret_value(),
         starts_per_second=settings.session_starts_per_second,
-    )
-
-
-def _media(settings: Settings) -> MediaFetcher:
-    return MediaFetcher(
-        media_root=settings.media_folder,
-        spool=settings.spool,
-        max_bytes=settings.media_max_bytes,
-        allowed_hosts=settings.media_allowed_hosts,
     )
 
 

@@ -42,11 +42,12 @@ class Intake:
 
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
-        self._ports = partition.ports
+        self._context = partition.context
+        self._session = partition.context.session
         self._relay = partition.relay
         self._messages = MessageCommands(partition)
         self._sessions = SessionCommands(partition)
-        self._replays = Replays(partition.ports.store, partition.ports.outbox)
+        self._replays = Replays(partition.context.session.store, partition.context.outbox)
         self._media = MediaCommands(partition)
         self._deliveries: asyncio.Queue[tuple[Delivery, Context]] = asyncio.Queue()
         self._unacked: set[Delivery] = set()
@@ -100,8 +101,8 @@ class Intake:
             log.exception("command_failed", command=command.type, error=repr(error))
             self._acknowledge(delivery, dead=True)
             return
-        lag = self._ports.clock() - command.issued_at
-        self._ports.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
+        lag = self._session.clock() - command.issued_at
+        self._session.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
         self._acknowledge(delivery)
         if isinstance(command, SendMessage) and are_set():
             await delivery.writer.written()
@@ -120,9 +121,9 @@ class Intake:
             log.info("command_comes_again", reason=str(error))  # and is found to be a repeat
 
     async def _act(self, command: AnyCommand) -> None:
-        if not isinstance(command, SendMessage) and command.expires_at <= self._ports.clock():
+        if not isinstance(command, SendMessage) and command.expires_at <= self._session.clock():
             error = ErrorDetail(code="expired", message="The command came too late.")
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
             return
         match command:
             case SendMessage():

@@ -37,7 +37,8 @@ class MessageCommands:
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
         self._partition = partition
-        self._ports = partition.ports
+        self._context = partition.context
+        self._session = partition.context.session
 
     async def handle_send(self, command: SendMessage) -> None:
         """Queue a message, refuse it, or answer a repeat."""
@@ -52,7 +53,7 @@ class MessageCommands:
             try:
                 await self._accept(command, owner, state, version)
             except VersionConflict:
-                events = await self._ports.store.stream(message_stream(command.message_id))
+                events = await self._session.store.stream(message_stream(command.message_id))
                 state = message_state(events)
                 version = events[-1].stream_version if events else 0
             else:
@@ -71,11 +72,11 @@ class MessageCommands:
             command,
             state,
             owner.status if owner is not None else None,
-            room=owner is not None and len(owner.runner) < self._ports.queue_limit,
-            now=self._ports.clock(),
+            room=owner is not None and len(owner.runner) < self._context.queue_limit,
+            now=self._session.clock(),
         )
         if isinstance(decided, ErrorDetail):
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=decided))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=decided))
             return
         if not decided:
             await self._answer_repeat(command, owner)
@@ -99,7 +100,7 @@ class MessageCommands:
         )
         with owner.runner.reserve() as is_idle:
             if is_idle and command.message_type is MessageType.TEXT:
-                events = (*events, MessageSendStarted(started_at=self._ports.clock()))
+                events = (*events, MessageSendStarted(started_at=self._session.clock()))
             stored = await self._append(
                 command,
                 events,
@@ -119,7 +120,7 @@ class MessageCommands:
         content: Content | None = None,
         reply_to: str | None,
     ) -> list[StoredEvent]:
-        return await self._ports.writer.append(
+        return await self._session.writer.append(
             Append(
                 partition=self._partition.number,
                 session_id=command.session_id,
@@ -142,16 +143,16 @@ class MessageCommands:
         state = known.state if known is not None else await self._stored(command)
         facts = None if isinstance(state, domain.NotQueued | domain.Refused) else state.facts
         if facts is not None and facts.content.fingerprint != command.fingerprint:
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
             return
         if known is not None and not await known.add_waiter(command.reply_to):
             state = await self._stored(command)
         snapshot = domain.snapshot(command.message_id, state)
-        await self._ports.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
+        await self._context.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
 
     async def _stored(self, command: SendMessage) -> domain.State:
         stream = message_stream(command.message_id)
-        return message_state(await self._ports.store.stream(stream))
+        return message_state(await self._session.store.stream(stream))
 
     async def handle_cancel(self, command: CancelMessage) -> None:
         """Cancel a message that is still queued."""
@@ -160,7 +161,7 @@ class MessageCommands:
             command.message_id, command.id, command.reply_to
         ):
             return
-        events = await self._ports.store.stream(message_stream(command.message_id))
+        events = await self._session.store.stream(message_stream(command.message_id))
         if not events or events[0].session_id != command.session_id:
             error = NO_MESSAGE
         else:
@@ -168,11 +169,11 @@ class MessageCommands:
             error = ErrorDetail(
                 code="not_cancellable", message=f"Only a queued message can be cancelled: {status}."
             )
-        await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+        await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
 
     async def handle_resend(self, command: ResendMessage) -> None:
         """Queue the content of a failed or unknown message as a new one."""
-        events = await self._ports.store.stream(message_stream(command.resend_of))
+        events = await self._session.store.stream(message_stream(command.resend_of))
         original = message_state(events)
         owner = self._partition.owner(command.session_id)
         error = None
@@ -185,7 +186,7 @@ class MessageCommands:
         else:
             error = domain.refusal(owner.status)
         if error is not None or owner is None:
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
             return
         assert isinstance(original, domain.Failed | domain.Unknown)
         content = _without_waiter(original.facts.content)
@@ -194,7 +195,7 @@ class MessageCommands:
             to=original.facts.to,
             type=original.facts.type,
             reference=original.facts.reference,
-            expires_at=self._ports.clock() + RESEND_LIFE,
+            expires_at=self._session.clock() + RESEND_LIFE,
             resend_of=command.resend_of,
         )
         try:
@@ -202,13 +203,13 @@ class MessageCommands:
                 command, (queued,), 0, content=content, reply_to=command.reply_to
             )
         except VersionConflict:
-            await self._ports.outbox.answer(command, Reply(command_id=command.id))
+            await self._context.outbox.answer(command, Reply(command_id=command.id))
             return
         owner.runner.enqueue(_open_message((queued,), content, stored))
 
     async def handle_fail(self, command: FailMessage) -> None:
         """End a dead-lettered send that nothing is known of."""
-        state = message_state(await self._ports.store.stream(message_stream(command.message_id)))
+        state = message_state(await self._session.store.stream(message_stream(command.message_id)))
         events = domain.decide_fail(command, state)
         if events:
             await self._append(command, events, 0, reply_to=command.reply_to)

@@ -2,10 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 
@@ -16,21 +15,17 @@ from wa_runtime.postgres import DATABASE_ERRORS
 from wa_runtime.traces import resumed_trace
 from wa_session_host.domain import message as message_domain
 from wa_session_host.domain import session as session_domain
-from wa_session_host.domain.pacing import Pace, PaceRule, SendHistory
-from wa_session_host.engine.port import Engines
-from wa_session_host.media.fetching import MediaFetcher
-from wa_session_host.metrics import HostMetrics
+from wa_session_host.domain.pacing import SendHistory
 from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
 from wa_session_host.publishing.relay import Relay
-from wa_session_host.sessions.open_message import OpenMessage
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
-from wa_session_host.sessions.receipts import BoundedCache, TrackedMessage
-from wa_session_host.store.event_store import ENDS, EventStore, RelayCheckpoint
-from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.event_store import ENDS, RelayCheckpoint
 from wa_session_host.store.leases import Claim
 from wa_session_host.store.retention import StreamRetention
-from wa_session_host.store.stored_event import Append, StoredEvent, message_state, session_state
+from wa_session_host.store.stored_event import StoredEvent, message_state, session_state
 
 log = structlog.get_logger()
 
@@ -42,34 +37,28 @@ FIRST_REMOVAL_WITHIN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Ports:
-    """What the sessions of a partition work with."""
+class PartitionContext:
+    """Ports and settings of every partition of a host."""
 
-    writer: GroupCommitWriter
-    store: EventStore
-    engines: Engines
-    media: MediaFetcher
+    session: SessionContext
     outbox: Outbox
     retention: StreamRetention
-    clock: Callable[[], datetime]
-    queue_limit: int
-    pace: PaceRule
-    login_seconds: float
     media_transfer: MediaTransfer
-    metrics: HostMetrics
-    sent: BoundedCache[TrackedMessage]
+    queue_limit: int
+    """Open messages of one session; more are refused."""
 
 
 class Partition:
     """All sessions of a partition, for as long as this host holds it."""
 
-    def __init__(self, claim: Claim, ports: Ports) -> None:
+    def __init__(self, claim: Claim, context: PartitionContext) -> None:
         """`claim` says where the former owner stood."""
         self.number = claim.partition
         self.token = claim.token
-        self.ports = ports
+        self.context = context
+        self._session = context.session
         self.sessions: dict[SessionId, SessionOwner] = {}
-        self.relay = Relay(ports.outbox, claim.relayed_position)
+        self.relay = Relay(context.outbox, claim.relayed_position)
         self.announced = False
         self._open_position = claim.open_position
         self._send_histories: dict[SessionId, SendHistory] = {}
@@ -78,27 +67,29 @@ class Partition:
 
     async def load(self) -> None:
         """Bring the partition's sessions and open messages into memory, and begin to write."""
-        ports = self.ports
-        sequences = await ports.store.sequences(self.number)
-        ports.writer.open_partition(self.number, self.token, sequences, self._stored)
-        if ports.pace.is_on:
-            day = ports.clock().replace(hour=0, minute=0, second=0, microsecond=0)
-            sent = await ports.store.sent_since(self.number, day)
+        session = self._session
+        sequences = await session.store.sequences(self.number)
+        session.writer.open_partition(self.number, self.token, sequences, self._stored)
+        if session.pace.is_on:
+            day = session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
+            sent = await session.store.sent_since(self.number, day)
             self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
-        for events in _by_stream(await ports.store.session_streams(self.number)):
+        for events in _by_stream(await session.store.session_streams(self.number)):
             self._add(events[0].session_id, session_state(events), events[-1].stream_version)
         after = self.relay.relayed_position
-        while page := await ports.store.unrelayed(self.number, after, RELAY_PAGE):
+        while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
             self.relay.enqueue(page)
             after = page[-1].position
-        for events in _by_stream(await ports.store.open_messages(self.number, self._open_position)):
+        for events in _by_stream(
+            await session.store.open_messages(self.number, self._open_position)
+        ):
             self._restore(events)
 
     def _stored(self, events: list[StoredEvent]) -> None:
         """What the writer stored goes to the relay; outcomes are counted, as facts."""
         for stored in events:
             if stored.type in OUTCOMES:
-                self.ports.metrics.outcomes[stored.type].inc()
+                self._session.metrics.outcomes[stored.type].inc()
         self.relay.enqueue(events)
 
     def _restore(self, events: list[StoredEvent]) -> None:
@@ -142,7 +133,7 @@ class Partition:
         """Fail what is past its time, whatever state its session is in, also without the broker."""
         while True:
             await asyncio.sleep(EXPIRE_EVERY_SECONDS)
-            now = self.ports.clock()
+            now = self._session.clock()
             for owner in list(self.sessions.values()):
                 await owner.runner.expire(now)
 
@@ -151,8 +142,8 @@ class Partition:
         await asyncio.sleep(random.uniform(0, FIRST_REMOVAL_WITHIN_SECONDS))  # noqa: S311 - spreads load
         while True:
             try:
-                await self.ports.retention.remove_finished(
-                    self.number, self.token, self.ports.clock()
+                await self.context.retention.remove_finished(
+                    self.number, self.token, self._session.clock()
                 )
             except DATABASE_ERRORS as error:
                 log.info("nothing_removed_yet", partition=self.number, error=repr(error))
@@ -170,19 +161,9 @@ class Partition:
         unknown = message_domain.outcome_unknown(
             message.facts, "The gateway was interrupted while sending."
         )
+        appender = MessageAppender(session_id, self.number, self._session.writer)
         with resumed_trace(message.traceparent):
-            await self.ports.writer.append(
-                Append(
-                    partition=self.number,
-                    session_id=session_id,
-                    stream=message.stream,
-                    expected_version=message.version,
-                    events=(unknown,),
-                    correlation_id=message.correlation_id,
-                    causation_id=message.causation_id,
-                    reply_to=" ".join(message.waiters) or None,
-                )
-            )
+            await appender.append(message, unknown)
 
     def owner(self, session_id: SessionId) -> SessionOwner | None:
         """The owner of a session that exists and was not deleted."""
@@ -202,34 +183,20 @@ class Partition:
     def _add(
         self, session_id: SessionId, state: session_domain.State, version: int
     ) -> SessionOwner:
-        ports = self.ports
         owner = SessionOwner(
             session_id,
             self.number,
+            self._session,
             state=state,
             version=version,
-            writer=ports.writer,
-            store=ports.store,
-            engines=ports.engines,
-            media=ports.media,
-            clock=ports.clock,
-            metrics=ports.metrics,
-            pace=Pace(
-                ports.pace,
-                self._send_histories.get(session_id, SendHistory(0, None)),
-                clock=ports.clock,
-                jitter=random.uniform,
-            ),
-            login_seconds=ports.login_seconds,
-            keep=ports.retention.keep,
-            sent=ports.sent,
+            history=self._send_histories.get(session_id, SendHistory(0, None)),
         )
         self.sessions[session_id] = owner
         return owner
 
     def session_paces(self) -> Iterable[SessionPace]:
         """How fast its sessions may send, where that is limited."""
-        if not self.ports.pace.is_on:
+        if not self._session.pace.is_on:
             return
         for owner in self.sessions.values():
             if owner.status is not None and (pace := owner.runner.pace.shown(owner.id)) is not None:

@@ -18,7 +18,7 @@ from wa_runtime.fault_points import FaultPoint, reach
 from wa_runtime.postgres import DATABASE_ERRORS, DATABASE_UNAVAILABLE
 from wa_runtime.retries import until_available
 from wa_session_host.partitions.intake import Intake
-from wa_session_host.partitions.partition import Partition, Ports
+from wa_session_host.partitions.partition import Partition, PartitionContext
 from wa_session_host.publishing.outbox import NotConfirmed
 from wa_session_host.store.event_store import RelayCheckpoint
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Leases
@@ -51,7 +51,7 @@ class Supervisor:
         host: str,
         *,
         leases: Leases,
-        ports: Ports,
+        context: PartitionContext,
         commands: BrokerLink,
         lease_seconds: float,
         stop: asyncio.Event,
@@ -59,7 +59,8 @@ class Supervisor:
         """`commands` is the host's connection for consuming; `stop` ends `run`."""
         self._host = host
         self._leases = leases
-        self._ports = ports
+        self._context = context
+        self._session = context.session
         self._commands = commands
         self._lease_seconds = lease_seconds
         self._heartbeat_lasts = min(SILENT_AFTER.total_seconds(), lease_seconds - MARGIN_SECONDS)
@@ -80,7 +81,7 @@ class Supervisor:
         """Hold partitions until `stop` is set, then drain them and give them back."""
         async with asyncio.TaskGroup() as group:
             background = [
-                group.create_task(self._ports.writer.run()),
+                group.create_task(self._session.writer.run()),
                 group.create_task(self._save_checkpoints()),
                 group.create_task(self._send_heartbeats()),
                 group.create_task(self._keep_leases(group)),
@@ -100,7 +101,7 @@ class Supervisor:
                     await self._renew_and_claim(group)
             except DATABASE_ERRORS as error:
                 self.reaches_database = False
-                self._ports.metrics.lease_renewals.labels("failed").inc()
+                self._session.metrics.lease_renewals.labels("failed").inc()
                 log.warning("lease_not_renewed", error=repr(error))
             await asyncio.sleep(min(self._lease_seconds / 4, LOOK_EVERY_SECONDS))
 
@@ -110,13 +111,13 @@ class Supervisor:
             staying=not self._stopping.is_set(),
         )
         self.reaches_database = True
-        self._ports.metrics.lease_renewals.labels("renewed").inc()
+        self._session.metrics.lease_renewals.labels("renewed").inc()
         for number in set(self._held) - renewal.held:
-            self._ports.metrics.leases_lost.inc()
+            self._session.metrics.leases_lost.inc()
             log.warning("lease_lost", partition=number)
             await self._drop(number)
         self._deadline = renewal.deadline
-        self._ports.engines.extend(renewal.deadline)
+        self._session.engines.extend(renewal.deadline)
         if self._stopping.is_set():
             return
         missing = renewal.fair_share - self._remaining()
@@ -148,11 +149,11 @@ class Supervisor:
             await asyncio.sleep(max(self._deadline - time.monotonic(), MARGIN_SECONDS))
             if self._held and time.monotonic() > self._deadline:
                 log.warning("lease_expired", partitions=len(self._held))
-                self._ports.metrics.leases_lost.inc(len(self._held))
+                self._session.metrics.leases_lost.inc(len(self._held))
                 await asyncio.gather(*(self._drop(number) for number in list(self._held)))
 
     def _start(self, claim: Claim, group: asyncio.TaskGroup) -> None:
-        partition = Partition(claim, self._ports)
+        partition = Partition(claim, self._context)
         task = group.create_task(self._run_partition(partition))
         self._held[claim.partition] = _Held(partition, task)
 
@@ -176,7 +177,7 @@ class Supervisor:
         except* Exception:
             log.exception("partition_failed", partition=partition.number)
         finally:
-            self._ports.writer.close_partition(partition.number, list(partition.sessions))
+            self._session.writer.close_partition(partition.number, list(partition.sessions))
             await asyncio.shield(partition.stop_engines())
             held = self._held.get(partition.number)
             if held is not None and held.partition is partition and not held.leaving:
@@ -224,7 +225,7 @@ class Supervisor:
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await held.partition.drain()
-            await self._ports.store.save_checkpoints([held.partition.relay_checkpoint()])
+            await self._session.store.save_checkpoints([held.partition.relay_checkpoint()])
         except (TimeoutError, *DATABASE_UNAVAILABLE) as error:
             log.warning("drain_incomplete", partition=number, error=repr(error))
         await self._drop(number)
@@ -253,7 +254,7 @@ class Supervisor:
             if checkpoints:
                 await until_available(
                     "save_relay_checkpoints",
-                    partial(self._ports.store.save_checkpoints, checkpoints),
+                    partial(self._session.store.save_checkpoints, checkpoints),
                     on=DATABASE_ERRORS,
                 )
                 reach(FaultPoint.RELAY_MARKED)
@@ -263,7 +264,7 @@ class Supervisor:
         said = False
         while True:
             try:
-                await self._ports.outbox.publish_heartbeat(self._heartbeat(leaving=False))
+                await self._context.outbox.publish_heartbeat(self._heartbeat(leaving=False))
                 said = False
             except NotConfirmed as error:
                 if not said:
@@ -292,7 +293,7 @@ class Supervisor:
         ]
         return Heartbeat(
             host=self._host,
-            sent_at=self._ports.clock(),
+            sent_at=self._session.clock(),
             partitions=tuple(partition.number for partition in announced),
             sessions=sum(len(partition.sessions) for partition in announced),
             good_for_seconds=self._heartbeat_lasts,
@@ -309,7 +310,7 @@ class Supervisor:
 
     async def _send_last_heartbeat(self) -> None:
         try:
-            await self._ports.outbox.publish_heartbeat(self._heartbeat(leaving=True))
+            await self._context.outbox.publish_heartbeat(self._heartbeat(leaving=True))
         except NotConfirmed as error:
             log.info("left_without_goodbye", reason=str(error))
 

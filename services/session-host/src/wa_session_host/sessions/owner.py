@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -23,14 +22,11 @@ from wa_session_host.domain.observations import (
     ReceivedMedia,
     Seen,
 )
-from wa_session_host.domain.pacing import Pace
-from wa_session_host.engine.port import DownloadFailed, Engine, Engines, PairingUnavailable
-from wa_session_host.media.fetching import MediaFetcher
-from wa_session_host.metrics import HostMetrics
-from wa_session_host.sessions.receipts import BoundedCache, Receipts, TrackedMessage
+from wa_session_host.domain.pacing import Pace, SendHistory
+from wa_session_host.engine.port import DownloadFailed, Engine, PairingUnavailable
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.sessions.runner import Runner
-from wa_session_host.store.event_store import EventStore
-from wa_session_host.store.group_commit import GroupCommitWriter
 from wa_session_host.store.stored_event import Append
 
 log = structlog.get_logger()
@@ -82,50 +78,34 @@ class SessionOwner:
         self,
         session_id: SessionId,
         partition: int,
+        context: SessionContext,
         *,
         state: domain.State,
         version: int,
-        writer: GroupCommitWriter,
-        store: EventStore,
-        engines: Engines,
-        media: MediaFetcher,
-        clock: Callable[[], datetime],
-        metrics: HostMetrics,
-        pace: Pace,
-        login_seconds: float,
-        keep: timedelta,
-        sent: BoundedCache[TrackedMessage],
+        history: SendHistory,
     ) -> None:
-        """`state` and `version` are the fold and the last version of the session's stream.
-
-        `keep` is for how long finished messages stay; `sent` are the latest of them in memory.
-        """
+        """`state` and `version` are those of the session's stream."""
         self.id = session_id
         self.state = state
         self._partition = partition
         self._version = version
-        self._writer = writer
-        self._engines = engines
-        self._clock = clock
-        self._metrics = metrics
+        self._writer = context.writer
+        self._engines = context.engines
+        self._clock = context.clock
+        self._metrics = context.metrics
         self._engine: Engine | None = None
         self._deciding = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._restart_now = asyncio.Event()
-        self._login_watch = LoginWatch(login_seconds)
+        self._login_watch = LoginWatch(context.login_seconds)
         self._crashes = 0
         self._leaving = False
-        self._receipts = Receipts(
-            session_id, partition, store=store, writer=writer, clock=clock, keep=keep, sent=sent
-        )
+        self._receipts = Receipts(session_id, partition, context)
         self.runner = Runner(
             session_id,
             partition,
-            writer=writer,
-            media=media,
-            clock=clock,
-            metrics=metrics,
-            pace=pace,
+            context,
+            pace=Pace(context.pace, history, clock=context.clock, jitter=random.uniform),
             on_outcome=self._receipts.record_outcome,
             on_deaf=self._end_deaf_engine,
         )

@@ -1,11 +1,9 @@
 """What arrives at a session: receipts for its messages, and messages for its number."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Generic, TypeVar
-from uuid import UUID, uuid5
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid5
 
 import structlog
 
@@ -16,82 +14,31 @@ from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, Sent, Unknown
 from wa_session_host.domain.observations import MessageSeen, ReceiptSeen
 from wa_session_host.domain.proof import proven
+from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage
-from wa_session_host.store.event_store import EventStore
-from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.sessions.tracked_message import TrackedMessage
 from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict, message_state
 
 log = structlog.get_logger()
 
-REMOVAL_MARGIN = timedelta(hours=1)
+RETENTION_MARGIN = timedelta(hours=1)
 """So long before retention may remove a message, receipts add nothing to it any more."""
-CACHED_SENT_MESSAGES = 20_000
-"""Sent messages of all of a host's sessions that it keeps in mind; others are looked up in the store."""
 EARLY = 500
 """Receipts that wait for the end of one session's present send."""
-
-
-Kept = TypeVar("Kept")
-
-
-class BoundedCache(Generic[Kept]):
-    """Keeps at most `limit` values in all, whatever the number of owners; the oldest go first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: OrderedDict[tuple[object, str], Kept] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, owner: object, key: str) -> Kept | None:
-        """What an owner keeps under a key, if it is still there."""
-        return self._kept.get((owner, key))
-
-    def keep(self, owner: object, key: str, value: Kept) -> None:
-        """Keep a value as the newest of all, in place of an earlier one of this key."""
-        self._kept[owner, key] = value
-        self._kept.move_to_end((owner, key))
-        if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedMessage:
-    """A message that was sent, perhaps or certainly, and where its stream stands since when."""
-
-    state: Sent | Unknown
-    version: int
-    correlation_id: UUID
-    causation_id: UUID
-    changed_at: datetime
 
 
 class Receipts:
     """Turns receipts and incoming messages of one session into events."""
 
-    def __init__(
-        self,
-        session_id: SessionId,
-        partition: int,
-        *,
-        store: EventStore,
-        writer: GroupCommitWriter,
-        clock: Callable[[], datetime],
-        keep: timedelta,
-        sent: BoundedCache[TrackedMessage],
-    ) -> None:
-        """Reads from the store what is not in `sent`, which all sessions of the host share.
-
-        What has not changed for as long as `keep` may be removed from it at any moment.
-        """
+    def __init__(self, session_id: SessionId, partition: int, context: SessionContext) -> None:
+        """Sent messages that are not in the host's cache are read from the store."""
         self._session_id = session_id
         self._partition = partition
-        self._store = store
-        self._writer = writer
-        self._clock = clock
-        self._keep_for = keep - REMOVAL_MARGIN
-        self._sent = sent
+        self._store = context.store
+        self._writer = context.writer
+        self._clock = context.clock
+        self._addable_for = context.retention - RETENTION_MARGIN
+        self._sent = context.sent_messages
         self._unknown: dict[MessageId, TrackedMessage] | None = None
         self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
 
@@ -153,7 +100,7 @@ class Receipts:
 
     def _is_near_retention(self, known: TrackedMessage) -> bool:
         """Whether retention may be removing the stream now: then nothing may be added to it."""
-        return known.changed_at < self._clock() - self._keep_for
+        return known.changed_at < self._clock() - self._addable_for
 
     async def _append(self, known: TrackedMessage, events: tuple[Event, ...]) -> TrackedMessage:
         stored = await self._writer.append(

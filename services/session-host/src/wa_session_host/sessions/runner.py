@@ -7,7 +7,6 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from opentelemetry.trace import SpanKind
 from structlog.contextvars import bind_contextvars
 
 from wa_contracts.ids import MessageId, SessionId
@@ -20,20 +19,12 @@ from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Facts, Queued, Sending
 from wa_session_host.domain.pacing import Pace
-from wa_session_host.engine.port import (
-    Acknowledged,
-    Engine,
-    NotSent,
-    OutcomeUnknown,
-    OutgoingMessage,
-    SendRefused,
-)
-from wa_session_host.media.fetching import MediaError, MediaFetcher
-from wa_session_host.metrics import HostMetrics
+from wa_session_host.engine.port import Engine, OutgoingMessage
+from wa_session_host.media.fetching import MediaError
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.engine_send import send_outcome
 from wa_session_host.sessions.message_queue import MessageQueue
-from wa_session_host.sessions.open_message import OpenMessage
-from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.stored_event import Append, StoredEvent
+from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
 
 log = structlog.get_logger()
 
@@ -49,26 +40,19 @@ class Runner:
         self,
         session_id: SessionId,
         partition: int,
+        context: SessionContext,
         *,
-        writer: GroupCommitWriter,
-        media: MediaFetcher,
-        clock: Callable[[], datetime],
-        metrics: HostMetrics,
         pace: Pace,
         on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
         on_deaf: Callable[[], Awaitable[None]],
     ) -> None:
-        """`pace` says when the next send may begin.
-
-        `on_outcome` hears how each send ended, `on_deaf` of a connection that swallows messages.
-        """
+        """`on_outcome` is called after each send, `on_deaf` after DEAF_AFTER sends without an ack."""
         self.pace = pace
         self._session_id = session_id
-        self._partition = partition
-        self._writer = writer
-        self._media = media
-        self._clock = clock
-        self._metrics = metrics
+        self._appender = MessageAppender(session_id, partition, context.writer)
+        self._media = context.media
+        self._clock = context.clock
+        self._metrics = context.metrics
         self._on_outcome = on_outcome
         self._on_deaf = on_deaf
         self._queue = MessageQueue()
@@ -241,10 +225,12 @@ class Runner:
         facts = message.facts
         if self._refusal is not None and isinstance(message.state, Queued):
             error = self._refusal
-            await self._end(message, domain.failed(facts, error.code, error.message))
+            await self._appender.append_end(
+                message, domain.failed(facts, error.code, error.message)
+            )
             return
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
-            await self._end(message, _expired(facts))
+            await self._appender.append_end(message, _expired(facts))
             return
         try:
             async with self._media.ready(facts.type, facts.content) as media:
@@ -252,7 +238,7 @@ class Runner:
                     message, OutgoingMessage(facts.to, facts.type, facts.content.text, media)
                 )
         except MediaError as error:
-            await self._end(message, domain.failed(facts, error.code, str(error)))
+            await self._appender.append_end(message, domain.failed(facts, error.code, str(error)))
 
     async def _send(self, message: OpenMessage, outgoing: OutgoingMessage) -> None:
         if self._engine is None and isinstance(message.state, Queued):
@@ -261,14 +247,14 @@ class Runner:
         engine = self._engine
         if isinstance(message.state, Queued):
             started_at = self._clock()
-            await self._append(message, domain.MessageSendStarted(started_at=started_at))
+            await self._appender.append(message, domain.MessageSendStarted(started_at=started_at))
             message.state = Sending(message.facts, started_at)
-        outcome = await self._outcome(message.facts, outgoing, engine or _NO_ENGINE)
+        outcome = await send_outcome(message.facts, outgoing, engine)
         if isinstance(outcome, domain.MessageSendDeferred):
-            await self._append(message, outcome)
+            await self._appender.append(message, outcome)
         else:
             self.pace.count()
-            await self._end(message, outcome)
+            await self._appender.append_end(message, outcome)
         if isinstance(outcome, MessageSent) and message.queued_at is not None:
             took = self._clock() - message.queued_at
             self._metrics.accept_to_ack.observe(took.total_seconds())
@@ -285,28 +271,6 @@ class Runner:
                 self._unacknowledged = 0
             case _:
                 self._unacknowledged = 0
-
-    async def _outcome(
-        self, facts: Facts, outgoing: OutgoingMessage, engine: "Engine | _NoEngine"
-    ) -> Event:
-        reach(FaultPoint.SEND_STARTED)
-        try:
-            with span("WhatsApp send", kind=SpanKind.CLIENT) as current:
-                acknowledged = await engine.send(outgoing)
-                current.set_attribute("wa.whatsapp_id", acknowledged.message_id)
-            reach(FaultPoint.ENGINE_CALLED)
-        except NotSent as error:
-            return domain.MessageSendDeferred(reason=str(error))
-        except SendRefused as error:
-            return domain.failed(facts, error.code, str(error))
-        except OutcomeUnknown as error:
-            return domain.outcome_unknown(facts, str(error))
-        return domain.sent(
-            facts,
-            acknowledged.message_id,
-            acknowledged.at,
-            number=acknowledged.number,
-        )
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
@@ -334,44 +298,9 @@ class Runner:
         self._ending.append(message)
         try:
             with resumed_trace(message.traceparent):
-                await self._end(message, event)
+                await self._appender.append_end(message, event)
         finally:
             self._ending.remove(message)
-
-    async def _end(self, message: OpenMessage, event: Event) -> None:
-        """Store the message's end. Who joins from now on hears of it from the store."""
-        message.ending = asyncio.Event()
-        try:
-            await self._append(message, event)
-        finally:
-            message.ending.set()
-
-    async def _append(self, message: OpenMessage, event: Event) -> list[StoredEvent]:
-        stored = await self._writer.append(
-            Append(
-                partition=self._partition,
-                session_id=self._session_id,
-                stream=message.stream,
-                expected_version=message.version,
-                events=(event,),
-                correlation_id=message.correlation_id,
-                causation_id=message.causation_id,
-                reply_to=" ".join(message.waiters) or None,
-            )
-        )
-        message.version = stored[-1].stream_version
-        message.causation_id = stored[-1].id
-        return stored
-
-
-class _NoEngine:
-    """Stands where the connection was lost between the intent and the send."""
-
-    async def send(self, _message: OutgoingMessage) -> Acknowledged:
-        raise NotSent("The connection was lost before the send.")
-
-
-_NO_ENGINE = _NoEngine()
 
 
 def _expired(facts: Facts) -> Event:

@@ -1,6 +1,6 @@
 """What a host keeps in mind does not grow with its sessions."""
 
-from wa_session_host.sessions.receipts import BoundedCache
+from wa_session_host.sessions.tracked_message import BoundedCache
 
 
 def test_the_oldest_of_all_owners_are_forgotten() -> None:
