@@ -270,7 +270,7 @@ async def remove_finished(ring: Ring) -> int:
     removed = 0
     async with asyncpg.create_pool(ring.databases.session_host, min_size=1) as pool:
         for row in await pool.fetch("SELECT partition, host, fencing_token FROM partitions"):
-            retention = wa_session_host.store.retention.Retention(pool, row["host"], KEEP)
+            retention = wa_session_host.store.retention.StreamRetention(pool, row["host"], KEEP)
             removed += await retention.remove_finished(
                 row["partition"], row["fencing_token"], datetime.now(UTC)
             )

@@ -19,7 +19,7 @@ from wa_runtime.channel_writer import (
     Properties,
     durable,
 )
-from wa_runtime.losses import ConnectionLost
+from wa_runtime.connection_loss import BrokerConnectionLost
 
 AT_ONCE = 200
 
@@ -31,7 +31,7 @@ async def linked(url: str) -> AsyncIterator[tuple[BrokerLink, ChannelWriter]]:
     running = asyncio.create_task(link.run())
     try:
         async with asyncio.timeout(20):
-            yield link, await link.usable()
+            yield link, await link.wait_writable()
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -128,12 +128,12 @@ async def test_nobody_waits_for_ever_when_the_connection_ends(
         if is_cut:
             proxy.cut()
         else:
-            link.renew(writer)
+            link.reconnect(writer)
         async with asyncio.timeout(10):
             ended = await asyncio.gather(*confirms, return_exceptions=True)
             await writer.written()
-        assert {type(one) for one in ended} == {ConnectionLost}
-        with pytest.raises(ConnectionLost):
+        assert {type(one) for one in ended} == {BrokerConnectionLost}
+        with pytest.raises(BrokerConnectionLost):
             await put(writer, "nowhere", b"x")
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(BrokerConnectionLost):
             writer.ack(1)

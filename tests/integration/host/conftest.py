@@ -8,9 +8,8 @@ import pytest
 from tests.infrastructure import NewDatabase
 from tests.integration.host.owner import HOST, Owner, owning
 from wa_runtime.migrations import migrate
-from wa_session_host.store.database_clock import DatabaseClock
 from wa_session_host.store.event_store import EventStore
-from wa_session_host.store.leases import Leases
+from wa_session_host.store.leases import DatabaseClock, Leases
 
 
 @pytest.fixture

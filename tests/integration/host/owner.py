@@ -1,12 +1,14 @@
 """A writer that holds every partition, and events for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+from prometheus_client import CollectorRegistry
 
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import MessageType
@@ -15,6 +17,13 @@ from wa_contracts.session_events import Event
 from wa_contracts.topology import PARTITIONS
 from wa_runtime.postgres import KeptConnection
 from wa_session_host.domain.message import Content
+from wa_session_host.domain.pacing import PaceRule
+from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
+from wa_session_host.media.fetching import MediaFetcher
+from wa_session_host.metrics import HostMetrics
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.tracked_message import BoundedCache
+from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
 from wa_session_host.store.leases import Claim, Leases
 from wa_session_host.store.stored_event import Append, StoredEvent
@@ -73,6 +82,29 @@ async def owning(database_url: str, leases: Leases) -> AsyncIterator[Owner]:
         with suppress(asyncio.CancelledError):
             await running
         connection.terminate()
+
+
+def session_context(
+    owner: Owner,
+    store: EventStore,
+    *,
+    clock: Callable[[], datetime] = now,
+    retention: timedelta = timedelta(days=30),
+) -> SessionContext:
+    """What sessions share, with simulated engines and no media."""
+    nowhere = Path("/nonexistent")
+    return SessionContext(
+        writer=owner.writer,
+        store=store,
+        engines=SimulatedEngines(Script()),
+        media=MediaFetcher(media_root=nowhere, spool=nowhere, max_bytes=1000, allowed_hosts=()),
+        clock=clock,
+        metrics=HostMetrics(CollectorRegistry()),
+        sent_messages=BoundedCache(10),
+        pace=PaceRule(),
+        login_seconds=30,
+        retention=retention,
+    )
 
 
 def queued(message_id: MessageId) -> MessageQueued:

@@ -11,8 +11,8 @@ from tests.deadlines import eventually
 from tests.integration.host.owner import Owner, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_session_host.publishing.outbox import Publication
-from wa_session_host.publishing.relay import ROOM, Relay
-from wa_session_host.sessions.login_watch import LoginWatch
+from wa_session_host.publishing.relay import BACKLOG_LIMIT, Relay
+from wa_session_host.sessions.owner import LoginWatch
 from wa_session_host.store import group_commit
 from wa_session_host.store.stored_event import StoredEvent
 
@@ -51,7 +51,7 @@ class _SlowOutbox:
     def publish_event(self, _: StoredEvent) -> Publication:
         return Publication([asyncio.ensure_future(self.let.wait())])
 
-    def check(self, _: Publication) -> None:
+    def raise_if_unconfirmed(self, _: Publication) -> None:
         """All of it was confirmed."""
 
 
@@ -60,19 +60,19 @@ async def test_a_relay_is_full_until_events_are_confirmed(owner: Owner) -> None:
     relay = Relay(outbox, 0)
     running = asyncio.create_task(relay.run())
     try:
-        events: Sequence[StoredEvent] = await _stored(owner, ROOM)
-        relay.offer(list(events[:-1]))
+        events: Sequence[StoredEvent] = await _stored(owner, BACKLOG_LIMIT)
+        relay.enqueue(list(events[:-1]))
         async with asyncio.timeout(5):
-            await relay.room()
-        relay.offer([events[-1]])
-        waiting = asyncio.create_task(relay.room())
+            await relay.wait_for_room()
+        relay.enqueue([events[-1]])
+        waiting = asyncio.create_task(relay.wait_for_room())
         for _ in range(10):
             await asyncio.sleep(0)
         assert not waiting.done()
         outbox.let.set()
         async with asyncio.timeout(5):
             await waiting
-            await relay.flushed()
+            await relay.wait_flushed()
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -80,13 +80,13 @@ async def test_a_relay_is_full_until_events_are_confirmed(owner: Owner) -> None:
 
 async def test_only_a_login_that_goes_on_is_overdue() -> None:
     idle, ended, goes_on = LoginWatch(0.05), LoginWatch(0.05), LoginWatch(0.1)
-    watches = {watch: asyncio.create_task(watch.overdue()) for watch in (idle, ended, goes_on)}
+    watches = {watch: asyncio.create_task(watch.wait_overdue()) for watch in (idle, ended, goes_on)}
     for under_way in (True, False):  # before it is looked at: over in time
-        ended.tell(under_way=under_way)
-    goes_on.tell(under_way=True)
+        ended.set_under_way(under_way=under_way)
+    goes_on.set_under_way(under_way=True)
     await eventually(watches[goes_on].done, within=10, what="it is overdue")
     assert not watches[idle].done()
     assert not watches[ended].done()
-    ended.tell(under_way=True)
+    ended.set_under_way(under_way=True)
     await eventually(watches[ended].done, within=10, what="the next login is overdue, too")
     watches[idle].cancel()

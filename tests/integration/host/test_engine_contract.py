@@ -37,12 +37,12 @@ from wa_session_host.engine.port import (
     MediaFile,
     NotSent,
     OutcomeUnknown,
-    Outgoing,
-    Refused,
+    OutgoingMessage,
+    SendRefused,
 )
-from wa_session_host.engine.process import previews, process
-from wa_session_host.engine.process.process import WorkerEngine
-from wa_session_host.engine.process.workers import Pace, WorkerEngines
+from wa_session_host.engine.process import previews, worker_engine
+from wa_session_host.engine.process.worker_engine import WorkerEngine
+from wa_session_host.engine.process.worker_engines import ForkRate, WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 
 NUMBER = "919876543210"
@@ -88,7 +88,7 @@ async def simulated(folder: Path) -> AsyncIterator[Bench]:
         path = folder / "sent.pdf"
         path.write_bytes(data)
         media = MediaFile(path, "application/pdf", FILE_NAME)
-        await engine.send(Outgoing("15550000005", MessageType.DOCUMENT, CAPTION, media))
+        await engine.send(OutgoingMessage("15550000005", MessageType.DOCUMENT, CAPTION, media))
 
     forget = engines.media_server.clear
     yield Bench(
@@ -160,7 +160,7 @@ class Watched:
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        async for seen in self.engine.seen():
+        async for seen in self.engine.observations():
             self.all.append(seen)
         self.ended = True
 
@@ -194,9 +194,9 @@ async def link(bench: Bench) -> tuple[SessionId, Watched, LinkedDevice]:
     return session_id, watched, device
 
 
-def text(to: str = RECIPIENT, words: str = "hello") -> Outgoing:
+def text(to: str = RECIPIENT, words: str = "hello") -> OutgoingMessage:
     """A text message."""
-    return Outgoing(to, MessageType.TEXT, words, None)
+    return OutgoingMessage(to, MessageType.TEXT, words, None)
 
 
 async def test_link_send_receipt_and_return_without_a_qr(bench: Bench) -> None:
@@ -226,7 +226,7 @@ async def test_observations_come_in_order(bench: Bench) -> None:
 
 async def test_a_number_that_is_not_on_whatsapp_is_refused(bench: Bench) -> None:
     _, watched, _ = await link(bench)
-    with pytest.raises(Refused) as raised:
+    with pytest.raises(SendRefused) as raised:
         await watched.engine.send(text(bench.nobody))
     assert raised.value.code == "not_on_whatsapp"
     await watched.stop()
@@ -249,7 +249,7 @@ async def test_whatsapp_is_asked_once_about_a_number_before_the_first_message(
     _, watched, _ = await link(real_bench)
     for _ in range(3):
         await watched.engine.send(text())
-        with pytest.raises(Refused):
+        with pytest.raises(SendRefused):
             await watched.engine.send(text(real_bench.nobody))
     assert real_bench.asked() == [RECIPIENT, real_bench.nobody]
     await watched.stop()
@@ -385,7 +385,7 @@ async def test_a_worker_ends_by_itself_at_its_deadline(real_bench: Bench) -> Non
 async def test_a_worker_that_does_not_answer_is_a_crash(
     real_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(worker_engine, "SILENT_SECONDS", 0.5)
     _, watched, _ = await link(real_bench)
     pid = worker(watched).pid or 0
     os.kill(pid, signal.SIGSTOP)
@@ -404,7 +404,7 @@ async def test_a_worker_that_does_not_answer_is_a_crash(
 async def test_a_worker_that_answers_is_left_alone(
     real_bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(worker_engine, "SILENT_SECONDS", 0.5)
     _, watched, _ = await link(real_bench)
     loop = asyncio.get_running_loop()
     until = loop.time() + 1.5
@@ -421,11 +421,11 @@ async def test_a_worker_that_answers_is_left_alone(
 
 async def test_starts_are_paced_and_the_first_waits_for_nobody() -> None:
     async with asyncio.timeout(1):
-        await Pace(per_second=0.1).turn()
-    pace = Pace(per_second=50)
+        await ForkRate(per_second=0.1).wait_turn()
+    pace = ForkRate(per_second=50)
     clock = asyncio.get_running_loop().time
     began = clock()
-    await asyncio.gather(*(pace.turn() for _ in range(11)))
+    await asyncio.gather(*(pace.wait_turn() for _ in range(11)))
     assert clock() - began >= 0.19
 
 
@@ -454,11 +454,11 @@ def running(pid: int) -> bool:
     return state != "Z"
 
 
-def picture(folder: Path, data: bytes) -> Outgoing:
+def picture(folder: Path, data: bytes) -> OutgoingMessage:
     """An image message."""
     path = folder / "picture.png"
     path.write_bytes(data)
-    return Outgoing(RECIPIENT, MessageType.IMAGE, None, MediaFile(path, "image/png", None))
+    return OutgoingMessage(RECIPIENT, MessageType.IMAGE, None, MediaFile(path, "image/png", None))
 
 
 async def test_a_picture_that_costs_too_much_is_refused_and_costs_its_decoder_alone(
@@ -474,7 +474,7 @@ async def test_a_picture_that_costs_too_much_is_refused_and_costs_its_decoder_al
     ):
         with monkeypatch.context() as strict:
             strict.setattr(previews, limit, value)
-            with pytest.raises(Refused, match=says) as raised:
+            with pytest.raises(SendRefused, match=says) as raised:
                 await watched.engine.send(message)
         assert raised.value.code == "media_too_large"
     assert (await watched.engine.send(message)).message_id
@@ -489,7 +489,7 @@ async def test_previews_show_pictures_and_nothing_else(tmp_path: Path) -> None:
     try:
         for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP"):
             Image.new("RGB", (400, 300), "red").save(path, name)
-            preview = await engines.previews.of(path)
+            preview = await engines.previews.render(path)
             assert preview is not None
             assert (preview.width, preview.height) == (400, 300)
             with Image.open(io.BytesIO(b64decode(preview.thumbnail))) as thumbnail:
@@ -497,6 +497,6 @@ async def test_previews_show_pictures_and_nothing_else(tmp_path: Path) -> None:
         postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n"
         for data in (png()[:40], b"\x89PNG\r\n\x1a\n", postscript, os.urandom(999)):
             path.write_bytes(data)
-            assert await engines.previews.of(path) is None
+            assert await engines.previews.render(path) is None
     finally:
         await engines.close()

@@ -23,10 +23,14 @@ from wa_runtime.postgres import KeptConnection
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendStarted
 from wa_session_host.store import group_commit
-from wa_session_host.store.event_store import EventStore, Mark
-from wa_session_host.store.folding import message_state, session_state
+from wa_session_host.store.event_store import EventStore, RelayCheckpoint
 from wa_session_host.store.group_commit import Stored
-from wa_session_host.store.stored_event import LeaseLost, VersionConflict
+from wa_session_host.store.stored_event import (
+    LeaseLost,
+    VersionConflict,
+    message_state,
+    session_state,
+)
 
 
 async def test_what_was_appended_is_read_again(owner: Owner, store: EventStore) -> None:
@@ -228,10 +232,10 @@ async def test_marks_only_move_forward_and_only_for_the_owner(
     owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]", store: EventStore
 ) -> None:
     token = owner.claims[1].token
-    await store.mark([Mark(1, token, relayed=10, open=7)])
-    await store.mark([Mark(1, token, relayed=4, open=3)])
+    await store.save_checkpoints([RelayCheckpoint(1, token, relayed=10, open=7)])
+    await store.save_checkpoints([RelayCheckpoint(1, token, relayed=4, open=3)])
     other = EventStore(pool, "host-b")
-    await other.mark([Mark(1, token, relayed=99, open=99)])
+    await other.save_checkpoints([RelayCheckpoint(1, token, relayed=99, open=99)])
     row = await pool.fetchrow("SELECT * FROM partitions WHERE partition = 1")
     assert row is not None
     assert (row["relayed_position"], row["open_position"]) == (10, 7)

@@ -6,8 +6,7 @@ from datetime import timedelta
 import asyncpg
 
 from wa_contracts.topology import PARTITIONS
-from wa_session_host.store.database_clock import DatabaseClock
-from wa_session_host.store.leases import Leases
+from wa_session_host.store.leases import DatabaseClock, Leases
 
 
 async def test_a_single_host_claims_everything(leases: Leases) -> None:

@@ -37,13 +37,13 @@ class _Broker:
         self.confirms.append((loop.create_future(), loop.create_future()))
         return Publication(self.confirms[-1])
 
-    def check(self, publication: Publication) -> None:
+    def raise_if_unconfirmed(self, publication: Publication) -> None:
         self.checked += 1
         for confirm in publication.confirms:
             if confirm.exception() is not None:
                 raise NotConfirmed("lost")
 
-    async def usable(self) -> None:
+    async def wait_writable(self) -> None:
         """It is back."""
         self.is_away = False
 
@@ -76,7 +76,7 @@ async def test_an_event_is_published_when_both_have_it(
     first, second, third = (one.position for one in events)
     async with running(relay):
         broker.is_away = True
-        relay.offer(list(events))
+        relay.enqueue(list(events))
         await eventually(lambda: broker.sent == [first, second, third], within=5, what="sent")
         for confirm in broker.confirms[0]:
             confirm.set_result(None)
@@ -93,7 +93,7 @@ async def test_an_event_is_published_when_both_have_it(
             for confirm in confirms:
                 confirm.set_result(None)
         async with asyncio.timeout(5):
-            await relay.flushed()
+            await relay.wait_flushed()
         assert relay.relayed_position == third
 
 
@@ -104,14 +104,14 @@ async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
     broker: Any = _Broker()
     relay = Relay(broker, 0)
     first, second, third = events
-    relay.offer([first._replace(reply_to="before it runs")])
+    relay.enqueue([first._replace(reply_to="before it runs")])
     assert broker.sent == []
     async with running(relay):
         await eventually(lambda: broker.sent == [first.position], within=5, what="sent")
-        relay.offer([second])
+        relay.enqueue([second])
         await asyncio.sleep(0.05)  # nothing is sent: that cannot be awaited
         assert broker.sent == [first.position]
-        relay.offer([third._replace(reply_to="somebody")])
+        relay.enqueue([third._replace(reply_to="somebody")])
         assert broker.sent == [one.position for one in events]
         for confirm in broker.confirms[0]:
             confirm.set_result(None)
@@ -119,7 +119,7 @@ async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
             lambda: relay.relayed_position == first.position, within=5, what="woken, timer and all"
         )
         monkeypatch.setattr(relay_module, "COMPANY_SECONDS", 0)
-        relay.offer([first])
+        relay.enqueue([first])
         await eventually(lambda: len(broker.sent) == 4, within=5, what="sent without a request")
 
 
@@ -131,12 +131,12 @@ async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
     relay = Relay(broker, 0)
     first, second, third = events
     async with running(relay):
-        relay.offer([first, second])
+        relay.enqueue([first, second])
         await eventually(lambda: len(broker.sent) == 2, within=5, what="sent")
         for confirm in broker.confirms[0]:
             confirm.set_exception(ConnectionError())
         await eventually(lambda: broker.checked == 1, within=5, what="it knows of the first one")
-        relay.offer([third._replace(reply_to="somebody")])
+        relay.enqueue([third._replace(reply_to="somebody")])
         assert len(broker.sent) == 2
         for confirm in broker.confirms[1]:
             confirm.set_result(None)

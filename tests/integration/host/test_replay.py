@@ -106,7 +106,7 @@ async def test_a_partition_is_replayed_in_order_and_then_said_to_be_complete(
     replays: Replays, queue: Queue
 ) -> None:
     command = partition_command()
-    await replays.partition(command)
+    await replays.replay_partition(command)
     await eventually(
         lambda: queue.messages[-1:] and queue.messages[-1].type == PARTITION_REPLAYED,
         within=10,
@@ -124,7 +124,7 @@ async def test_a_partition_is_replayed_in_order_and_then_said_to_be_complete(
 async def test_a_partition_without_events_is_complete_at_once(
     store: EventStore, link: BrokerLink, queue: Queue
 ) -> None:
-    await Replays(store, Outbox(link)).partition(partition_command())
+    await Replays(store, Outbox(link)).replay_partition(partition_command())
     await eventually(lambda: len(queue.messages) == 1, within=10, what="it says so")
     assert queue.messages[0].type == PARTITION_REPLAYED
 
@@ -136,7 +136,7 @@ async def test_a_session_is_replayed_from_a_sequence_over_what_was_removed(
         "DELETE FROM events WHERE session_id = $1 AND session_sequence BETWEEN 5 AND 447", ONE
     )
     id_ = CommandId(uuid4())
-    await replays.session(
+    await replays.replay_session(
         ReplaySession(
             id=id_,
             session_id=ONE,
@@ -153,4 +153,4 @@ async def test_a_session_is_replayed_from_a_sequence_over_what_was_removed(
 
 async def test_a_replay_that_nobody_wants_any_more_ends(replays: Replays) -> None:
     async with asyncio.timeout(10):
-        await replays.partition(partition_command())
+        await replays.replay_partition(partition_command())

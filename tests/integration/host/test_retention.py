@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from tests.integration.host.owner import HOST, Owner, now, queued
+from tests.integration.host.owner import HOST, Owner, now, queued, session_context
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
@@ -16,9 +16,8 @@ from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, Facts, MessageSendStarted
 from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.sessions.receipts import Receipts
-from wa_session_host.sessions.recent import Recent
-from wa_session_host.store.event_store import EventStore, Mark
-from wa_session_host.store.retention import Retention
+from wa_session_host.store.event_store import EventStore, RelayCheckpoint
+from wa_session_host.store.retention import StreamRetention
 
 SESSION = SessionId(UUID(int=7))
 PARTITION = 1
@@ -57,12 +56,14 @@ class World:
         """Mark everything as relayed."""
         relayed = self.owner.relayed[-1].position
         token = self.owner.claims[PARTITION].token
-        await self.store.mark([Mark(PARTITION, token, relayed=relayed, open=0)])
+        await self.store.save_checkpoints(
+            [RelayCheckpoint(PARTITION, token, relayed=relayed, open=0)]
+        )
 
     async def remove(self, at: datetime, *, host: str = HOST, keep: timedelta = KEEP) -> int:
         """One pass of retention."""
         token = self.owner.claims[PARTITION].token
-        return await Retention(self.pool, host, keep).remove_finished(PARTITION, token, at)
+        return await StreamRetention(self.pool, host, keep).remove_finished(PARTITION, token, at)
 
     async def streams(self) -> set[str]:
         """What is stored."""
@@ -212,14 +213,10 @@ async def test_receipts_add_nothing_to_what_may_be_removed_now(
     receipts = Receipts(
         SESSION,
         PARTITION,
-        store=world.store,
-        writer=world.owner.writer,
-        clock=lambda: now() + age,
-        keep=KEEP,
-        sent=Recent(10),
+        session_context(world.owner, world.store, clock=lambda: now() + age, retention=KEEP),
     )
     whatsapp_id = stream.replace("message-", "3EB0")
     seen = ReceiptSeen(chats=("1@lid",), message_ids=(whatsapp_id,), read=True, at=now())
-    await receipts.take(seen, sending=False)
+    await receipts.record_receipt(seen, sending=False)
     types = [stored.type for stored in await world.store.stream(stream)]
     assert (types[-1] == "message.read") is recorded

@@ -5,26 +5,22 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
-from tests.integration.host.owner import Owner, now, queued
+from tests.integration.host.owner import Owner, now, queued, session_context
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Facts, MessageSendStarted, Queued, Sending
 from wa_session_host.domain.observations import LinkedDevice
-from wa_session_host.domain.pacing import Pace, PaceRule, SentBefore
+from wa_session_host.domain.pacing import Pace, PaceRule, SendHistory
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngine
-from wa_session_host.media.fetching import MediaFetcher
-from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.runner import Runner
 from wa_session_host.store.event_store import EventStore
-from wa_session_host.store.folding import message_state
+from wa_session_host.store.stored_event import message_state
 
 SESSION = SessionId(UUID(int=1))
 LINK = LinkedDevice("15550001111:1@s.whatsapp.net", "15550001111")
@@ -40,17 +36,13 @@ async def nothing(*_: object) -> None:
 
 
 @pytest.fixture
-async def runner(owner: Owner, tmp_path: Path) -> AsyncIterator[Runner]:
+async def runner(owner: Owner, store: EventStore) -> AsyncIterator[Runner]:
     """A running queue, whose session does not work yet."""
-    media = MediaFetcher(media_root=tmp_path, spool=tmp_path, max_bytes=1000, allowed_hosts=())
     made = Runner(
         SESSION,
         1,
-        writer=owner.writer,
-        media=media,
-        clock=now,
-        metrics=HostMetrics(CollectorRegistry()),
-        pace=Pace(PaceRule(), SentBefore(0, None), clock=now, jitter=even),
+        session_context(owner, store),
+        pace=Pace(PaceRule(), SendHistory(0, None), clock=now, jitter=even),
         on_outcome=nothing,
         on_deaf=nothing,
     )
@@ -97,8 +89,8 @@ async def state_of(store: EventStore, facts: Facts) -> domain.State:
 async def test_a_text_begun_while_the_drain_starts_is_sent_before_it_ends(
     owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
 ) -> None:
-    runner.works_with(engine)
-    with runner.place() as is_idle:
+    runner.resume(engine)
+    with runner.reserve() as is_idle:
         assert is_idle
         drain = asyncio.create_task(runner.drain())
         message = await begun(owner)  # its append ends after the drain has started
@@ -111,9 +103,9 @@ async def test_a_text_begun_while_the_drain_starts_is_sent_before_it_ends(
 async def test_a_draining_queue_begins_nothing_new(
     owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
 ) -> None:
-    runner.works_with(engine)
+    runner.resume(engine)
     await runner.drain()
-    with runner.place() as is_idle:
+    with runner.reserve() as is_idle:
         assert not is_idle
         message = await waiting(owner)
         runner.enqueue(message)
@@ -147,7 +139,7 @@ async def test_a_message_that_expires_or_is_cancelled_counts_as_open_until_its_e
         if unstored:
             assert runner.oldest_position is not None
             assert runner.oldest_position <= min(one.queued_position for one in unstored)
-            assert all(runner.find(one.facts.id) is one for one in unstored)
+            assert all(runner.open_message(one.facts.id) is one for one in unstored)
         await asyncio.sleep(0)
     assert (len(runner), runner.oldest_position) == (0, None)
 
@@ -155,12 +147,12 @@ async def test_a_message_that_expires_or_is_cancelled_counts_as_open_until_its_e
 async def test_a_paced_session_waits_its_turn_and_keeps_the_order(
     owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
 ) -> None:
-    runner.pace = Pace(PaceRule(per_minute=150), SentBefore(0, None), clock=now, jitter=even)
-    runner.works_with(engine)
+    runner.pace = Pace(PaceRule(per_minute=150), SendHistory(0, None), clock=now, jitter=even)
+    runner.resume(engine)
     messages = [await waiting(owner) for _ in range(3)]
     for message in messages:
         runner.enqueue(message)
-    with runner.place() as is_idle:
+    with runner.reserve() as is_idle:
         assert not is_idle
 
     async def all_sent() -> bool:
@@ -175,15 +167,15 @@ async def test_a_paced_session_waits_its_turn_and_keeps_the_order(
         if event.type == "message.send_started"
     ]
     assert all(later - earlier >= timedelta(seconds=0.39) for earlier, later in pairwise(times))
-    with runner.place() as is_idle:
+    with runner.reserve() as is_idle:
         assert not is_idle  # a text that comes now must not begin at once
 
 
 async def test_what_waits_for_its_turn_can_be_cancelled_and_expires(
     owner: Owner, store: EventStore, runner: Runner, engine: SimulatedEngine
 ) -> None:
-    runner.pace = Pace(PaceRule(per_day=1), SentBefore(1, None), clock=now, jitter=even)
-    runner.works_with(engine)
+    runner.pace = Pace(PaceRule(per_day=1), SendHistory(1, None), clock=now, jitter=even)
+    runner.resume(engine)
     first, second = await waiting(owner), await waiting(owner)
     for message in (first, second):
         runner.enqueue(message)
@@ -206,7 +198,7 @@ async def test_each_message_expires_in_its_own_time(
     assert len(runner) == 2
     await runner.expire(now() + timedelta(seconds=6))
     assert isinstance(await state_of(store, soon.facts), domain.Failed)
-    assert runner.find(late.facts.id) is late
+    assert runner.open_message(late.facts.id) is late
     await runner.expire(late.facts.expires_at)
     assert isinstance(await state_of(store, late.facts), domain.Failed)
     assert (len(runner), runner.oldest_position) == (0, None)

@@ -42,7 +42,7 @@ def send(expires_at: datetime = LATER) -> SendMessage:
 
 def given(*events: Event) -> domain.State:
     """The state after these events."""
-    state: domain.State = domain.Unborn()
+    state: domain.State = domain.NotQueued()
     for event in events:
         state = domain.evolve(state, event, CONTENT)
     return state

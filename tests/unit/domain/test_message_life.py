@@ -26,7 +26,7 @@ class MessageLife(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[Event] = []
-        self.state: domain.State = domain.Unborn()
+        self.state: domain.State = domain.NotQueued()
         self.model: MessageStatus | None = None
         self.sending = False
         self.acks = 0
@@ -40,7 +40,7 @@ class MessageLife(RuleBasedStateMachine):
     @property
     def facts(self) -> domain.Facts:
         """The queued message's."""
-        assert not isinstance(self.state, domain.Unborn | domain.Refused)
+        assert not isinstance(self.state, domain.NotQueued | domain.Refused)
         return self.state.facts
 
     @rule(status=st.sampled_from(list(SessionStatus)), room=st.booleans(), late=st.booleans())
@@ -137,7 +137,7 @@ class MessageLife(RuleBasedStateMachine):
     @invariant()
     def the_fold_is_of_the_events_alone(self) -> None:
         """Folding again gives the same state."""
-        state: domain.State = domain.Unborn()
+        state: domain.State = domain.NotQueued()
         for event in self.events:
             state = domain.evolve(state, event, Content(text="hello"))
         assert state == self.state

@@ -65,7 +65,7 @@ LOST = SessionDisconnected(reason="connection_lost", message="gone")
 
 def given(*events: Event) -> domain.State:
     """The state after these events."""
-    state: domain.State = domain.Unborn()
+    state: domain.State = domain.NotCreated()
     for event in events:
         state = domain.evolve(state, event)
     return state

@@ -10,7 +10,7 @@ from wa_contracts.codec import decode_bundle
 from wa_contracts.internal.bundle import BUNDLE
 from wa_contracts.topology import BUNDLES
 from wa_runtime.channel_writer import Confirm, Properties
-from wa_runtime.losses import ConnectionLost
+from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_session_host.publishing import bundler
 from wa_session_host.publishing.bundler import Bundler
 
@@ -61,8 +61,8 @@ async def test_what_comes_in_one_turn_or_soon_after_a_bundle_is_one_bundle(
     writer.confirms[0].set_result(None)
     await asyncio.gather(*first)
     assert not second.done()
-    writer.confirms[1].set_exception(ConnectionLost())
-    with pytest.raises(ConnectionLost):
+    writer.confirms[1].set_exception(BrokerConnectionLost())
+    with pytest.raises(BrokerConnectionLost):
         await second
 
 

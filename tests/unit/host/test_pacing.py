@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from wa_contracts.ids import SessionId
-from wa_session_host.domain.pacing import LONGEST, SHORTEST, Pace, PaceRule, SentBefore
+from wa_session_host.domain.pacing import LONGEST, SHORTEST, Pace, PaceRule, SendHistory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -23,7 +23,7 @@ class Clock:
         return self.now
 
 
-def pace(clock: Clock, rule: PaceRule, before: SentBefore, drawn: float = 1.0) -> Pace:
+def pace(clock: Clock, rule: PaceRule, before: SendHistory, drawn: float = 1.0) -> Pace:
     """With a jitter that always draws the same."""
 
     def jitter(shortest: float, longest: float) -> float:
@@ -33,11 +33,11 @@ def pace(clock: Clock, rule: PaceRule, before: SentBefore, drawn: float = 1.0) -
     return Pace(rule, before, clock=clock, jitter=jitter)
 
 
-NOTHING = SentBefore(0, None)
+NOTHING = SendHistory(0, None)
 
 
 def test_without_limits_nothing_waits_and_nothing_is_shown() -> None:
-    free = pace(Clock(), PaceRule(), SentBefore(10_000, NOON))
+    free = pace(Clock(), PaceRule(), SendHistory(10_000, NOON))
     for _ in range(100):
         free.count()
         assert free.due_at() is None
@@ -59,7 +59,7 @@ def test_a_rate_keeps_sends_apart_by_a_time_that_varies(drawn: float) -> None:
 
 def test_a_daily_cap_waits_for_midnight_by_utc() -> None:
     clock = Clock()
-    paced = pace(clock, PaceRule(per_day=2), SentBefore(1, NOON))
+    paced = pace(clock, PaceRule(per_day=2), SendHistory(1, NOON))
     assert paced.due_at() is None
     paced.count()
     assert paced.due_at() == MIDNIGHT
@@ -71,7 +71,7 @@ def test_a_daily_cap_waits_for_midnight_by_utc() -> None:
 
 
 def test_a_new_owner_goes_on_where_the_former_was() -> None:
-    paced = pace(Clock(), PaceRule(per_minute=6, per_day=5), SentBefore(4, NOON))
+    paced = pace(Clock(), PaceRule(per_minute=6, per_day=5), SendHistory(4, NOON))
     assert paced.due_at() == NOON + timedelta(seconds=10)
     shown = paced.shown(SESSION)
     assert shown is not None

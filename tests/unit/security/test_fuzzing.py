@@ -27,7 +27,7 @@ from wa_contracts.examples import EXAMPLES
 from wa_contracts.internal.commands import AnyCommand
 from wa_contracts.recipient import RECIPIENT_PATTERN, parse_recipient
 from wa_runtime.web_address import NotAWebAddress, web_address
-from wa_session_host.engine.process.process import WorkerEngine
+from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import (
     _ADAPTERS,
     FRAME_LIMIT,
@@ -246,7 +246,7 @@ async def test_a_host_bears_any_worker(frames: list[bytes]) -> None:
     with patch("os.kill") as kill:
         engine = WorkerEngine(Begin("s", "sqlite://", None, 0.0), reader, Mock(), OWN_PID, Mock())
         async with asyncio.timeout(2):
-            _ = [seen async for seen in engine.seen()]
+            _ = [seen async for seen in engine.observations()]
     assert engine.ended
     assert {call.args[0] for call in kill.call_args_list} <= {OWN_PID}
 

@@ -11,7 +11,7 @@ import structlog
 from aio_pika.abc import AbstractConnection
 
 from wa_runtime.channel_writer import ChannelWriter
-from wa_runtime.losses import ConnectionLost, losses
+from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 from wa_runtime.topology_declaration import HEARTBEAT_SECONDS, declare_topology
 
 log = structlog.get_logger()
@@ -55,18 +55,18 @@ class BrokerLink:
         announced = False
         while True:
             try:
-                async with losses():
+                async with translate_connection_errors():
                     await self._connected()
                 announced = False
                 log.warning("broker_connection_lost", link=self._name)
-            except (ConnectionLost, TimeoutError) as error:
+            except (BrokerConnectionLost, TimeoutError) as error:
                 if not announced:
                     log.warning("waiting_for_broker", link=self._name, reason=str(error))
                 announced = True
             self._attempted.set()
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def attempted(self, seconds: float) -> None:
+    async def wait_first_attempt(self, seconds: float) -> None:
         """Wait until the first attempt to connect has come to an end, at most so long."""
         try:
             async with asyncio.timeout(seconds):
@@ -85,27 +85,27 @@ class BrokerLink:
         now = self._now
         return None if now is None or _is_blocked(now.connection) else now.writer
 
-    async def usable(self) -> ChannelWriter:
+    async def wait_writable(self) -> ChannelWriter:
         """The way to write, as soon as there is one."""
         while (writer := self.writer) is None:
             await self._opened.wait()
             await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
         return writer
 
-    async def opened(self) -> ChannelWriter:
+    async def wait_open(self) -> ChannelWriter:
         """The channel, blocked or not, as soon as there is one."""
         while (now := self._now) is None:
             await self._opened.wait()
             await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
         return now.writer
 
-    async def until_lost(self, writer: ChannelWriter) -> None:
+    async def wait_lost(self, writer: ChannelWriter) -> None:
         """Return when that channel is not the present one any more."""
         now = self._open
         if now is not None and now.writer is writer:
             await now.lost.wait()
 
-    def renew(self, writer: ChannelWriter) -> None:
+    def reconnect(self, writer: ChannelWriter) -> None:
         """Give the connection of this channel up, if it is still the present one, for a new one."""
         if self._open is not None and self._open.writer is writer:
             self._open.lost.set()
@@ -151,9 +151,9 @@ class BrokerLink:
 
 async def _close(connection: AbstractConnection) -> None:
     try:
-        async with asyncio.timeout(CLOSE_SECONDS), losses():
+        async with asyncio.timeout(CLOSE_SECONDS), translate_connection_errors():
             await connection.close()
-    except (ConnectionLost, TimeoutError) as error:
+    except (BrokerConnectionLost, TimeoutError) as error:
         log.debug("broker_close_unclean", reason=str(error))
 
 

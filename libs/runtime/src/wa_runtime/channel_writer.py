@@ -15,8 +15,8 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from wa_runtime.losses import ConnectionLost
-from wa_runtime.traces import in_trace, spanning
+from wa_runtime.connection_loss import BrokerConnectionLost
+from wa_runtime.traces import future_span, is_traced
 
 DEFAULT_EXCHANGE = ""
 """Its routing keys are the names of queues."""
@@ -68,7 +68,7 @@ class ChannelWriter:
         aio_pika.exceptions.DeliveryError if the broker did not take it.
         """
         method = _publish_frame(self.underlay.number, exchange, key, mandatory)
-        if not in_trace():
+        if not is_traced():
             return self._publish(body, properties, method)
 
         def publish() -> Confirm:
@@ -76,7 +76,7 @@ class ChannelWriter:
             propagate.inject(properties.headers)
             return self._publish(body, properties, method)
 
-        return spanning(f"{exchange},{key} send", SpanKind.PRODUCER, publish)
+        return future_span(f"{exchange},{key} send", SpanKind.PRODUCER, publish)
 
     def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
         """Acknowledge a delivery of this channel, or all up to it.
@@ -112,12 +112,12 @@ class ChannelWriter:
         self._ended = True
         for confirm in list(self._open):
             if not confirm.done():
-                confirm.set_exception(ConnectionLost("channel closed"))
+                confirm.set_exception(BrokerConnectionLost("channel closed"))
 
     def _publish(self, body: bytes, properties: Properties, method: bytes) -> Confirm:
         confirm: Confirm = asyncio.get_running_loop().create_future()
         if self._ended:
-            confirm.set_exception(ConnectionLost("channel closed"))
+            confirm.set_exception(BrokerConnectionLost("channel closed"))
             return confirm
         underlay = self.underlay
         number, most = underlay.number, underlay.max_content_size
@@ -149,7 +149,7 @@ class ChannelWriter:
 
     def _answer(self, method: Basic.Ack | Basic.Reject) -> None:
         if self._ended:
-            raise ConnectionLost("channel closed")
+            raise BrokerConnectionLost("channel closed")
         self._write(frame.marshal(method, self.underlay.number))
 
     def _write(self, piece: bytes) -> None:

@@ -7,8 +7,8 @@ from aiormq.abc import DeliveredMessage
 from opentelemetry.trace import SpanKind
 
 from wa_runtime.channel_writer import ChannelWriter, Properties
-from wa_runtime.losses import losses
-from wa_runtime.traces import received
+from wa_runtime.connection_loss import translate_connection_errors
+from wa_runtime.traces import consumer_span
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,10 +63,10 @@ async def consume(
             message.body, message.header.properties, method.delivery_tag or 0, writer
         )
         name = f"{method.exchange or method.routing_key} receive"
-        with received(delivery.traceparent, name, SpanKind.CONSUMER):
+        with consumer_span(delivery.traceparent, name, SpanKind.CONSUMER):
             take(delivery)
 
-    async with losses():
+    async with translate_connection_errors():
         consuming = await writer.underlay.basic_consume(queue, on_message, no_ack=no_ack)
     return str(consuming.consumer_tag)
 
@@ -77,5 +77,5 @@ async def cancel(writer: ChannelWriter, consumer_tag: str) -> None:
     Raises:
         ConnectionLost: nothing is delivered any more anyway.
     """
-    async with losses():
+    async with translate_connection_errors():
         await writer.underlay.basic_cancel(consumer_tag)

@@ -6,6 +6,8 @@ from importlib.resources import files
 import asyncpg
 import structlog
 
+from wa_runtime.retries import until_available
+
 log = structlog.get_logger()
 
 WAIT_SECONDS = 60.0
@@ -14,6 +16,8 @@ _LEDGER = """
     CREATE TABLE IF NOT EXISTS applied_migrations (
         name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 """
+_STARTING = (OSError, asyncpg.CannotConnectNowError)
+"""A URL that asyncpg cannot read is not retried."""
 _APPLIED = "SELECT name FROM applied_migrations"
 _RECORD = "INSERT INTO applied_migrations (name) VALUES ($1)"
 
@@ -51,15 +55,7 @@ def _migrations(package: str) -> list[tuple[str, str]]:
 
 
 async def _connect(url: str, wait_seconds: float) -> asyncpg.Connection:
-    waiting = False
     async with asyncio.timeout(wait_seconds):
-        while True:
-            try:
-                return await asyncpg.connect(url, timeout=5)
-            except (OSError, asyncpg.CannotConnectNowError) as error:
-                if not waiting:
-                    log.warning(
-                        "waiting_for_database", seconds=wait_seconds, reason=type(error).__name__
-                    )
-                waiting = True
-                await asyncio.sleep(0.5)
+        return await until_available(
+            "migrate", lambda: asyncpg.connect(url, timeout=5), on=_STARTING
+        )

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-DATABASE_AWAY = (
+DATABASE_UNAVAILABLE = (
     OSError,  # includes TimeoutError
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a connection that breaks while it is used anew
@@ -14,9 +14,11 @@ DATABASE_AWAY = (
     asyncpg.TooManyConnectionsError,
 )
 """What asyncpg raises while the database is away, going away or coming back."""
+DATABASE_ERRORS = (*DATABASE_UNAVAILABLE, asyncpg.PostgresError)
+"""Everything that asyncpg raises."""
 
 
-async def keep_as_it_is(_: object) -> None:
+async def skip_reset(_: object) -> None:
     """A pool's `reset` without a round trip, for services that change nothing of a connection.
 
     No settings, listeners or session locks, that is; an open transaction is ended by asyncpg itself.

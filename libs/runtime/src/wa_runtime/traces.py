@@ -68,27 +68,27 @@ def configure_traces(service: str, endpoint: str | None) -> bool:
     return True
 
 
-def in_trace(of: Context | None = None) -> bool:
+def is_traced(of: Context | None = None) -> bool:
     """Whether a trace is kept of what is done now (or in another context)."""
     return _are_on and trace.get_current_span(of).get_span_context().trace_flags.sampled
 
 
 def traceparent(of: Context | None = None) -> str | None:
     """The present trace (or that of another context) as it is stored; None where none is kept."""
-    if not in_trace(of):
+    if not is_traced(of):
         return None
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, of)
     return carrier.get(_TRACEPARENT)
 
 
-def within(stored: str | None) -> AbstractContextManager[None]:
+def resumed_trace(stored: str | None) -> AbstractContextManager[None]:
     """Go on with a stored trace during the block; None goes on with what there is."""
-    return nullcontext() if stored is None else _within(stored)
+    return nullcontext() if stored is None else _resumed_trace(stored)
 
 
 @contextmanager
-def _within(stored: str) -> Iterator[None]:
+def _resumed_trace(stored: str) -> Iterator[None]:
     token = context.attach(_W3C.extract({_TRACEPARENT: stored}, Context()))
     try:
         yield
@@ -96,63 +96,65 @@ def _within(stored: str) -> Iterator[None]:
         context.detach(token)
 
 
-def received(traceparent: str | None, name: str, kind: SpanKind) -> AbstractContextManager[None]:
+def consumer_span(
+    traceparent: str | None, name: str, kind: SpanKind
+) -> AbstractContextManager[None]:
     """The step of what came in that trace, if there is one."""
-    return nullcontext() if traceparent is None else _received(traceparent, name, kind)
+    return nullcontext() if traceparent is None else _consumer_span(traceparent, name, kind)
 
 
 @contextmanager
-def _received(stored: str, name: str, kind: SpanKind) -> Iterator[None]:
-    with _within(stored), step(name, kind=kind):
+def _consumer_span(stored: str, name: str, kind: SpanKind) -> Iterator[None]:
+    with _resumed_trace(stored), span(name, kind=kind):
         yield
 
 
-def contexts_of(stored: Iterable[str | None]) -> list[Context]:
+def stored_contexts(stored: Iterable[str | None]) -> list[Context]:
     """The contexts of stored traces; none, at no cost, in a process that keeps no traces."""
     if not _are_on:
         return []
     return [_W3C.extract({_TRACEPARENT: one}, Context()) for one in stored if one is not None]
 
 
-def step(
+def span(
     name: str, ids: Mapping[str, str] = MappingProxyType({}), kind: SpanKind = SpanKind.INTERNAL
 ) -> AbstractContextManager[Span]:
     """A step of the present trace, which what is done in the block belongs to; nothing without one.
 
     `ids` become attributes: `message_id` that of the name `wa.message_id`.
     """
-    if not in_trace():
+    if not is_traced():
         return nullcontext(trace.INVALID_SPAN)
     attributes = {f"wa.{key}": value for key, value in ids.items()}
     return _tracer.start_as_current_span(name, kind=kind, attributes=attributes)
 
 
-def spanning(
+def future_span(
     name: str, kind: SpanKind, begin: "Callable[[], asyncio.Future[T]]"
 ) -> "asyncio.Future[T]":
     """A step of the present trace, from what is begun to the end of the future that it gives."""
-    span = _tracer.start_span(name, kind=kind)
-    with trace.use_span(span):
+    started = _tracer.start_span(name, kind=kind)
+    with trace.use_span(started):
         future = begin()
 
     def end(ended: "asyncio.Future[T]") -> None:
         if not ended.cancelled() and (error := ended.exception()) is not None:
-            _mark_failed([span], error)
-        span.end()
+            _mark_failed([started], error)
+        started.end()
 
     future.add_done_callback(end)
     return future
 
 
 @contextmanager
-def shared_step(name: str, contexts: Iterable[Context]) -> Iterator[None]:
+def shared_span(name: str, contexts: Iterable[Context]) -> Iterator[None]:
     """One piece of work that is a step of several traces, such as the commit of a batch.
 
     Each gets a span. What the block does in turn belongs to the first; the others link to it.
     """
     spans: list[Span] = []
     for one in contexts:
-        if in_trace(one):
+        if is_traced(one):
             links = [Link(spans[0].get_span_context())] if spans else []
             spans.append(_tracer.start_span(name, one, links=links))
     if not spans:
@@ -165,11 +167,11 @@ def shared_step(name: str, contexts: Iterable[Context]) -> Iterator[None]:
         _mark_failed(spans[1:], error)
         raise
     finally:
-        for span in spans:
-            span.end()
+        for started in spans:
+            started.end()
 
 
 def _mark_failed(spans: Sequence[Span], error: BaseException) -> None:
-    for span in spans:
-        span.record_exception(error)
-        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+    for one in spans:
+        one.record_exception(error)
+        one.set_status(Status(StatusCode.ERROR, type(error).__name__))

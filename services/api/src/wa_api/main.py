@@ -16,8 +16,8 @@ import uvloop
 from wa_api.access.keys import load_encryption_key, load_keys
 from wa_api.refusal import Refusal
 from wa_api.settings import Settings, load_settings
+from wa_runtime.garbage_collection import tune_collector
 from wa_runtime.logs import configure_logs
-from wa_runtime.memory import tune_collector
 from wa_runtime.migrations import migrate
 from wa_runtime.traces import configure_traces
 

@@ -60,7 +60,7 @@ class PartitionMetrics(Collector):
 
 def _lag_seconds(partition: Partition) -> float:
     oldest = partition.relay.oldest_at
-    return 0.0 if oldest is None else (partition.ports.clock() - oldest).total_seconds()
+    return 0.0 if oldest is None else (partition.context.session.clock() - oldest).total_seconds()
 
 
 class WorkerMetrics(Collector):

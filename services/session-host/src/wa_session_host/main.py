@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
@@ -12,35 +12,35 @@ import uvloop
 
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
+from wa_runtime.garbage_collection import tune_collector
 from wa_runtime.logs import configure_logs
-from wa_runtime.memory import tune_collector
 from wa_runtime.migrations import migrate
-from wa_runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
+from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
+from wa_runtime.retries import until_available
 from wa_runtime.traces import configure_traces
 from wa_session_host.domain.pacing import PaceRule
-from wa_session_host.engine.process.workers import WorkerEngines
+from wa_session_host.engine.port import Engines
+from wa_session_host.engine.process.worker_engines import WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.engine.simulated.server import SimulatedServer
 from wa_session_host.health import Health
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.metrics import HostMetrics
-from wa_session_host.partitions.partition import Ports
+from wa_session_host.partitions.partition import PartitionContext
 from wa_session_host.partitions.supervisor import Supervisor
-from wa_session_host.publishing.media_delivery import MediaDelivery
+from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
-from wa_session_host.sessions.receipts import REMEMBERED
-from wa_session_host.sessions.recent import Recent
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.tracked_message import CACHED_SENT_MESSAGES, BoundedCache
 from wa_session_host.settings import Settings
-from wa_session_host.store.database_clock import DatabaseClock
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.leases import Leases
-from wa_session_host.store.retention import Retention
+from wa_session_host.store.leases import DatabaseClock, Leases
+from wa_session_host.store.retention import StreamRetention
 
 log = structlog.get_logger()
 
 PREFETCH = 200
-RETRY_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 USAGE = "usage: python -m wa_session_host run|migrate"
@@ -90,29 +90,30 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(engines.close)
         health.watch_workers(lambda: engines.worker_pids)
         await engines.prepare()
-        await publishing.attempted(CONNECT_SECONDS)  # or the first heartbeat misses the broker
+        await publishing.wait_first_attempt(
+            CONNECT_SECONDS
+        )  # or the first heartbeat misses the broker
         clock = DatabaseClock()
         supervisor = Supervisor(
             settings.host_id,
             leases=Leases(pool, settings.host_id, settings.lease_seconds, clock),
-            ports=Ports(
-                writer=GroupCommitWriter(writing, settings.host_id, clock),
-                store=EventStore(pool, settings.host_id),
-                engines=engines,
-                media=_media(settings),
+            context=PartitionContext(
+                session=_session_context(
+                    settings,
+                    pool=pool,
+                    writing=writing,
+                    engines=engines,
+                    clock=clock,
+                    metrics=HostMetrics(health.registry),
+                ),
                 outbox=Outbox(publishing),
-                retention=Retention(
+                retention=StreamRetention(
                     pool, settings.host_id, timedelta(days=settings.retention_days)
                 ),
-                clock=clock,
-                queue_limit=settings.session_queue_limit,
-                pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
-                login_seconds=settings.login_seconds,
-                media_delivery=MediaDelivery(
+                media_transfer=MediaTransfer(
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
                 ),
-                metrics=HostMetrics(health.registry),
-                sent=Recent(REMEMBERED),
+                queue_limit=settings.session_queue_limit,
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
@@ -126,6 +127,34 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
         await supervisor.run()
     log.info("session_host_stopped", host=settings.host_id)
+
+
+def _session_context(
+    settings: Settings,
+    *,
+    pool: "asyncpg.Pool[asyncpg.Record]",
+    writing: KeptConnection,
+    engines: Engines,
+    clock: DatabaseClock,
+    metrics: HostMetrics,
+) -> SessionContext:
+    return SessionContext(
+        writer=GroupCommitWriter(writing, settings.host_id, clock),
+        store=EventStore(pool, settings.host_id),
+        engines=engines,
+        media=MediaFetcher(
+            media_root=settings.media_folder,
+            spool=settings.spool,
+            max_bytes=settings.media_max_bytes,
+            allowed_hosts=settings.media_allowed_hosts,
+        ),
+        clock=clock,
+        metrics=metrics,
+        sent_messages=BoundedCache(CACHED_SENT_MESSAGES),
+        pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
+        login_seconds=settings.login_seconds,
+        retention=timedelta(days=settings.retention_days),
+    )
 
 
 def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
@@ -147,35 +176,28 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
     )
 
 
-def _media(settings: Settings) -> MediaFetcher:
-    return MediaFetcher(
-        media_root=settings.media_folder,
-        spool=settings.spool,
-        max_bytes=settings.media_max_bytes,
-        allowed_hosts=settings.media_allowed_hosts,
-    )
-
-
 async def _database(
     settings: Settings, stop: asyncio.Event
 ) -> "asyncpg.Pool[asyncpg.Record] | None":
-    """The pool; waits for the database and says so. None if it is to stop before."""
-    while not stop.is_set():
-        try:
-            return await asyncpg.create_pool(
-                settings.session_host_database_url.get_secret_value(),
-                min_size=2,
-                max_size=5,
-                timeout=CONNECT_SECONDS,
-                command_timeout=COMMAND_SECONDS,
-                reset=keep_as_it_is,
-            )
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-            log.warning("waiting_for_database", error=repr(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_SECONDS):
-                    await stop.wait()
-    return None
+    """The pool, as soon as the database is available; None if `stop` is set before."""
+
+    async def open_pool() -> "asyncpg.Pool[asyncpg.Record]":
+        return await asyncpg.create_pool(
+            settings.session_host_database_url.get_secret_value(),
+            min_size=2,
+            max_size=5,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            reset=skip_reset,
+        )
+
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(until_available("open_pool", open_pool, on=DATABASE_ERRORS))
+        stopping = group.create_task(stop.wait())
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        opening.cancel()
+        stopping.cancel()
+    return None if opening.cancelled() else opening.result()
 
 
 def _kept_connection(settings: Settings) -> KeptConnection:

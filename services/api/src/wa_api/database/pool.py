@@ -7,7 +7,7 @@ from typing import Any, Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from wa_runtime.postgres import DATABASE_AWAY, KeptConnection, keep_as_it_is
+from wa_runtime.postgres import DATABASE_UNAVAILABLE, KeptConnection, skip_reset
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
@@ -15,7 +15,7 @@ ACQUIRE_SECONDS = 3.0
 COMMAND_SECONDS = 10.0
 
 AWAY = (
-    *DATABASE_AWAY,
+    *DATABASE_UNAVAILABLE,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -50,7 +50,7 @@ class Database:
         """At most `size` connections, and one more for each `in_turn`."""
         self._url = url
         self._pool = asyncpg.create_pool(
-            url, min_size=0, max_size=size, reset=keep_as_it_is, **_OPTIONS
+            url, min_size=0, max_size=size, reset=skip_reset, **_OPTIONS
         )
         self._kept: list[KeptConnection] = []
 

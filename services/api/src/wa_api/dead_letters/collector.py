@@ -16,7 +16,7 @@ from wa_contracts.ids import CommandId, new_id
 from wa_contracts.internal.commands import FailMessage, SendMessage
 from wa_contracts.topology import DEAD_LETTERS
 from wa_runtime.channel_writer import ChannelWriter
-from wa_runtime.losses import ConnectionLost, losses
+from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 
 log = structlog.get_logger()
 
@@ -46,9 +46,9 @@ class DeadLetterCollector:
             message = await self._arrived.get()
             await self._until_collected(message)
             try:
-                async with losses():
+                async with translate_connection_errors():
                     await message.ack()
-            except ConnectionLost as error:
+            except BrokerConnectionLost as error:
                 log.info("ack_lost", reason=str(error), note="the letter is kept twice")
 
     async def _until_collected(self, message: AbstractIncomingMessage) -> None:

@@ -24,7 +24,7 @@ from wa_contracts.internal.bundle import BUNDLE
 from wa_contracts.topology import COMMANDS, PROJECTOR
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import DEFAULT_EXCHANGE, durable
-from wa_runtime.losses import ConnectionLost
+from wa_runtime.connection_loss import BrokerConnectionLost
 
 LONGEST_CAUSE = 500
 
@@ -169,8 +169,8 @@ class DeadLetters:
             await writer.publish(
                 row["body"], durable(row["type"]), exchange=DEFAULT_EXCHANGE, key=row["queue"]
             )
-        except ConnectionLost as error:
-            self._link.renew(writer)
+        except BrokerConnectionLost as error:
+            self._link.reconnect(writer)
             raise BrokerUnavailable from error
 
 

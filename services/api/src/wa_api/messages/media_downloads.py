@@ -21,7 +21,7 @@ from wa_contracts.internal.media_transfer import CHUNKS_UNACKED, OFFSET, QUEUE_A
 from wa_contracts.internal.replies import MediaOffer, Reply
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
-from wa_runtime.losses import ConnectionLost, losses
+from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 
 log = structlog.get_logger()
 
@@ -64,15 +64,15 @@ class Download:
             offset += len(piece.body)
             yield piece.body
             try:
-                async with losses():
+                async with translate_connection_errors():
                     await piece.ack()
-            except ConnectionLost as error:
+            except BrokerConnectionLost as error:
                 raise _broken(str(error)) from error
 
     async def _next(self) -> AbstractIncomingMessage:
         """The next piece, unless the connection ends before it."""
         coming = asyncio.ensure_future(self.pieces.get())
-        lost = asyncio.ensure_future(self.link.until_lost(self.writer))
+        lost = asyncio.ensure_future(self.link.wait_lost(self.writer))
         try:
             await asyncio.wait(
                 (coming, lost), timeout=PIECE_SECONDS, return_when=asyncio.FIRST_COMPLETED
@@ -123,7 +123,7 @@ class MediaDownloads:
     async def _opened(self) -> ChannelWriter:
         try:
             async with asyncio.timeout(BROKER_SECONDS):
-                return await self._link.opened()
+                return await self._link.wait_open()
         except TimeoutError as error:
             raise BrokerUnavailable from error
 
@@ -132,12 +132,12 @@ class MediaDownloads:
     ) -> "tuple[AbstractQueue, asyncio.Queue[AbstractIncomingMessage]]":
         pieces: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         try:
-            async with losses():
+            async with translate_connection_errors():
                 queue = await channel.declare_queue(
                     exclusive=True, auto_delete=True, arguments=dict(QUEUE_ARGUMENTS)
                 )
                 resources.push_async_callback(_give_up, queue, await queue.consume(pieces.put))
-        except ConnectionLost as error:
+        except BrokerConnectionLost as error:
             raise BrokerUnavailable from error
         return queue, pieces
 
@@ -150,7 +150,7 @@ async def limit_pieces(writer: ChannelWriter) -> None:
 async def _give_up(queue: AbstractQueue, tag: str) -> None:
     """Stop consuming; the queue goes then. Deleted under its consumer, the link would seem lost."""
     try:
-        async with losses():
+        async with translate_connection_errors():
             await queue.cancel(tag)
-    except ConnectionLost as error:
+    except BrokerConnectionLost as error:
         log.debug("download_queue_gone", reason=str(error))

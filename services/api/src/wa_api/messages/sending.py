@@ -22,7 +22,7 @@ from wa_contracts.message_events import (
     MessageQueued,
     MessageSent,
 )
-from wa_runtime.traces import step
+from wa_runtime.traces import span
 
 CONFLICT_WAIT_SECONDS = 2.0
 """How long an asynchronous send with a key waits to hear of a conflict or an earlier answer."""
@@ -105,7 +105,7 @@ class Sending:
         ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
         bind_contextvars(**ids)  # the request's own context
         with (
-            step("send", ids),
+            span("send", ids),
             self._pending.expect(command.message_id, command.id) as wait,
         ):
             try:

@@ -10,7 +10,7 @@ from wa_contracts.internal.commands import Command, ReplayPartition, SessionComm
 from wa_contracts.topology import COMMANDS, command_key, partition_of
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import Properties, durable
-from wa_runtime.losses import ConnectionLost
+from wa_runtime.connection_loss import BrokerConnectionLost
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ class CommandBus:
                     if writer is None:
                         if not written:
                             raise BrokerUnavailable
-                        writer = await self._link.usable()
+                        writer = await self._link.wait_writable()
                     written += 1
                     try:
                         await writer.publish(body, properties, exchange=COMMANDS, key=key)
@@ -69,10 +69,10 @@ class CommandBus:
                         written -= 1
                         refused += 1
                         if isinstance(error, PublishError):
-                            self._link.renew(writer)  # unroutable: declare the topology anew
+                            self._link.reconnect(writer)  # unroutable: declare the topology anew
                         await self._after_refusal(error, refused, written)
-                    except ConnectionLost as error:
-                        self._link.renew(writer)
+                    except BrokerConnectionLost as error:
+                        self._link.reconnect(writer)
                         log.warning("confirm_lost", command_id=str(command.id), reason=str(error))
                     else:
                         return written
@@ -87,7 +87,7 @@ class CommandBus:
         if refused >= REFUSED_ATTEMPTS:
             raise ConfirmLost if written else BrokerUnavailable
         await asyncio.sleep(REFUSED_PAUSE_SECONDS)
-        await self._link.usable()
+        await self._link.wait_writable()
 
 
 def _partition(command: Command) -> int:

@@ -85,7 +85,7 @@ async def run_api(
         server = Server(app, lambda: on_ready(port), trusted_proxies=settings.trusted_proxies)
         async with running(*(link.run() for link in links), notifications.run()):
             for link in links:
-                await link.attempted(FIRST_ATTEMPT_SECONDS)
+                await link.wait_first_attempt(FIRST_ATTEMPT_SECONDS)
             await notifications.attempted(FIRST_ATTEMPT_SECONDS)
             async with running(_drain_when(stop, parts, server)):
                 await server.serve(sockets=list(sockets))

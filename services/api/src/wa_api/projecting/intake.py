@@ -15,10 +15,10 @@ from wa_api.projecting.event_message import EventMessage, read_message
 from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.order import Arrival
 from wa_api.projecting.writer import ProjectionWriter, Written
+from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import Delivery
 from wa_runtime.fault_points import FaultPoint, are_set, reach
-from wa_runtime.losses import ConnectionLost
-from wa_runtime.traces import contexts_of, shared_step
+from wa_runtime.traces import shared_span, stored_contexts
 
 log = structlog.get_logger()
 
@@ -161,14 +161,14 @@ class EventIntake:
                 if are_set():
                     await good[-1].writer.written()
             reach(FaultPoint.PROJECTION_ACKED)
-        except ConnectionLost as error:
+        except BrokerConnectionLost as error:
             log.info("ack_lost", reason=str(error), note="the events come again and are known then")
 
     async def _written(self, batch: list[EventMessage]) -> list[EventMessage]:
         """Write the batch; one that cannot be stored is found by writing one by one."""
         try:
-            with shared_step(
-                "project", contexts_of(trace for one in batch for trace in one.traces)
+            with shared_span(
+                "project", stored_contexts(trace for one in batch for trace in one.traces)
             ):
                 await self._write([arrival for delivery in batch for arrival in delivery.arrivals])
         except asyncpg.PostgresError as error:

@@ -35,8 +35,8 @@ from wa_contracts.internal.commands import ReplayPartition
 from wa_contracts.topology import BUNDLES, PARTITIONS, partition_of
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, durable
+from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 from wa_runtime.deliveries import Delivery, consume
-from wa_runtime.losses import ConnectionLost, losses
 
 log = structlog.get_logger()
 
@@ -53,7 +53,13 @@ CATCH_UP_SECONDS = 3.0
 """How long the projector is held at most while the shadow catches up."""
 PROGRESS_SECONDS = 5.0
 
-_NOT_NOW = (BrokerUnavailable, ConfirmLost, DatabaseUnavailable, ConnectionLost, DeliveryError)
+_NOT_NOW = (
+    BrokerUnavailable,
+    ConfirmLost,
+    DatabaseUnavailable,
+    BrokerConnectionLost,
+    DeliveryError,
+)
 
 QUEUE_LOST = "The broker lost the rebuild's queue. Nothing is changed: start it again."
 
@@ -153,9 +159,9 @@ class Rebuild:
         if writer is None:
             return
         try:
-            async with losses():
+            async with translate_connection_errors():
                 await writer.channel.queue_delete(self.queue)
-        except ConnectionLost as error:
+        except BrokerConnectionLost as error:
             log.info("queue_not_deleted", reason=str(error))
 
     async def _replay(self, partitions: Iterable[int]) -> None:

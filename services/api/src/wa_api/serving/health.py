@@ -13,7 +13,7 @@ from wa_api.owners.command_bus import CommandBus
 from wa_api.owners.liveness import HostLiveness
 from wa_contracts.topology import PROJECTOR
 from wa_runtime.broker import BrokerLink
-from wa_runtime.losses import ConnectionLost, losses
+from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 
 log = structlog.get_logger()
 router = APIRouter(tags=["health"])
@@ -47,9 +47,9 @@ class ProjectorBacklog:
         if writer is None:
             return None
         try:
-            async with losses():
+            async with translate_connection_errors():
                 queue = await writer.channel.declare_queue(PROJECTOR, passive=True, timeout=2)
-        except (ConnectionLost, TimeoutError) as error:
+        except (BrokerConnectionLost, TimeoutError) as error:
             log.info("backlog_unknown", reason=str(error))
             return None
         count: int | None = queue.declaration_result.message_count

@@ -59,7 +59,7 @@ class Facts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unborn:
+class NotQueued:
     """No event yet."""
 
 
@@ -118,7 +118,7 @@ class Cancelled:
     facts: Facts
 
 
-State = Unborn | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
+State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
 
 REFUSING = {
     SessionStatus.SCAN_QR: "The session is not linked yet: scan its QR code first.",
@@ -151,7 +151,7 @@ def decide_send(
 
     `room` is whether the session's queue takes one more.
     """
-    if not isinstance(state, Unborn | Refused):
+    if not isinstance(state, NotQueued | Refused):
         return ()
     if command.expires_at <= now:
         return _failed(
@@ -178,7 +178,7 @@ def decide_send(
 
 def decide_fail(command: FailMessage, state: State) -> tuple[Event, ...]:
     """End a dead-lettered send that nothing is known of; () for one that is known."""
-    if not isinstance(state, Unborn):
+    if not isinstance(state, NotQueued):
         return ()
     return _failed(command, DEAD_LETTERED)
 
@@ -281,9 +281,9 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
                     content or Content(),
                 )
             )
-        case MessageFailed(), Unborn() | Refused():
+        case MessageFailed(), NotQueued() | Refused():
             return Refused(event.error)
-        case _, Unborn() | Refused():
+        case _, NotQueued() | Refused():
             return state
         case MessageSendStarted(), _:
             return Sending(state.facts, event.started_at)
@@ -312,7 +312,7 @@ def snapshot(message_id: MessageId, state: State) -> MessageSnapshot:
         ValueError: there is no such message.
     """
     match state:
-        case Unborn():
+        case NotQueued():
             raise ValueError("an unborn message has no snapshot")
         case Refused():
             return _snapshot(message_id, MessageStatus.FAILED, error=state.error)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from wa_session_host.domain.received_media import ReceivedMedia
+from wa_contracts.wire import Wire
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,22 @@ EngineEnding = (
     | NumberBanned
 )
 """Observations that an engine ends after, by itself."""
+
+
+class ReceivedMedia(Wire):
+    """Where WhatsApp keeps the encrypted media, and what opens it. Keys and hashes are base64.
+
+    `size` is in bytes. It, the MIME type and the file name are the sender's word.
+    """
+
+    kind: str
+    direct_path: str
+    media_key: str
+    sha256: str
+    encrypted_sha256: str
+    size: int
+    mime_type: str
+    file_name: str | None = None
 
 
 @dataclass(frozen=True)

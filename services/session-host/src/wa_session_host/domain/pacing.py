@@ -29,7 +29,7 @@ class PaceRule:
 
 
 @dataclass(frozen=True)
-class SentBefore:
+class SendHistory:
     """What the store knows of a session's sends today, and of its last one."""
 
     today: int
@@ -42,7 +42,7 @@ class Pace:
     def __init__(
         self,
         rule: PaceRule,
-        before: SentBefore,
+        before: SendHistory,
         *,
         clock: Callable[[], datetime],
         jitter: Callable[[float, float], float],

@@ -53,7 +53,7 @@ class SessionLinked(Event):
 
 
 @dataclass(frozen=True)
-class Unborn:
+class NotCreated:
     """No event yet."""
 
 
@@ -145,7 +145,7 @@ class Opened:
     link: LinkedDevice | None = None
 
 
-State = Unborn | Opened | Deleted
+State = NotCreated | Opened | Deleted
 
 Command = CreateSession | RestartSession | StopSessionCommand | LogOutSession | DeleteSession
 
@@ -153,9 +153,9 @@ Command = CreateSession | RestartSession | StopSessionCommand | LogOutSession | 
 def decide(command: Command, state: State) -> tuple[Event, ...]:
     """The events that a command leads to; none if it changes nothing (a repeat)."""
     match command, state:
-        case CreateSession(), Unborn():
+        case CreateSession(), NotCreated():
             return (SessionCreated(name=command.name), SessionStarting(reason="created"))
-        case _, Unborn() | Deleted():
+        case _, NotCreated() | Deleted():
             return ()
         case RestartSession(), Opened():
             return (SessionStarting(reason="operator"),)

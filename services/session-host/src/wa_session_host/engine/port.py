@@ -13,8 +13,7 @@ from typing import Protocol
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import PairingCode
-from wa_session_host.domain.observations import LinkedDevice, Seen
-from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.domain.observations import LinkedDevice, ReceivedMedia, Seen
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class MediaFile:
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class OutgoingMessage:
     """One message for the engine. `media` is None for text."""
 
     to: str
@@ -63,7 +62,7 @@ class NotSent(Exception):
     """The message certainly did not go out; it may be sent later."""
 
 
-class Refused(Exception):
+class SendRefused(Exception):
     """The message certainly did not go out and never will. `code` says why."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -92,10 +91,10 @@ class DownloadFailed(Exception):
 class Engine(Protocol):
     """One session's connection, for one attempt."""
 
-    def seen(self) -> AsyncIterator[Seen]:
+    def observations(self) -> AsyncIterator[Seen]:
         """What the engine sees, in order; ends when the engine has ended. One reader."""
 
-    async def send(self, message: Outgoing) -> Acknowledged:
+    async def send(self, message: OutgoingMessage) -> Acknowledged:
         """Send one message and wait for the server's ack, at most 75 s.
 
         Before the first message to a number WhatsApp is asked whose it is, and the message goes to

@@ -25,10 +25,10 @@ from wa_session_host.domain.observations import (
     QRRanOut,
     QRShown,
     ReceiptSeen,
+    ReceivedMedia,
     StreamReplaced,
 )
-from wa_session_host.domain.received_media import ReceivedMedia
-from wa_session_host.engine.port import Acknowledged, Outgoing
+from wa_session_host.engine.port import Acknowledged, OutgoingMessage
 
 FRAME_LIMIT = 8 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
@@ -56,7 +56,7 @@ class SendCall:
     """Host to worker: send this."""
 
     call: int
-    message: Outgoing
+    message: OutgoingMessage
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Alive:
+class DeadlineAck:
     """Worker to host: I heard of my new deadline."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class CallResult:
     """Worker to host: a call's end. `error` is the name of the port's exception."""
 
     call: int
@@ -119,8 +119,8 @@ Frame = (
     | LogOutCall
     | Hello
     | Loaded
-    | Alive
-    | Answer
+    | DeadlineAck
+    | CallResult
     | QRShown
     | QRRanOut
     | EngineRefused

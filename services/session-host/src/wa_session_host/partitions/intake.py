@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import Context, copy_context
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -21,11 +22,11 @@ from wa_contracts.internal.commands import (
     SendMessage,
 )
 from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import Delivery
 from wa_runtime.fault_points import FaultPoint, are_set, reach
-from wa_runtime.losses import ConnectionLost
-from wa_runtime.postgres import DATABASE_AWAY
-from wa_runtime.traces import step
+from wa_runtime.retries import until_available
+from wa_runtime.traces import span
 from wa_session_host.partitions.media_commands import MediaCommands
 from wa_session_host.partitions.message_commands import MessageCommands
 from wa_session_host.partitions.partition import Partition
@@ -35,24 +36,23 @@ from wa_session_host.store.stored_event import LeaseLost
 
 log = structlog.get_logger()
 
-RETRY_SECONDS = 0.2
-
 
 class Intake:
     """Takes the commands of one partition, in the order of its queue."""
 
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
-        self._ports = partition.ports
+        self._context = partition.context
+        self._session = partition.context.session
         self._relay = partition.relay
         self._messages = MessageCommands(partition)
         self._sessions = SessionCommands(partition)
-        self._replays = Replays(partition.ports.store, partition.ports.outbox)
+        self._replays = Replays(partition.context.session.store, partition.context.outbox)
         self._media = MediaCommands(partition)
         self._deliveries: asyncio.Queue[tuple[Delivery, Context]] = asyncio.Queue()
         self._unacked: set[Delivery] = set()
 
-    def take(self, delivery: Delivery) -> None:
+    def enqueue(self, delivery: Delivery) -> None:
         """The consumer's callback: puts the delivery in line, with the trace that it came in."""
         self._unacked.add(delivery)
         self._deliveries.put_nowait((delivery, copy_context()))
@@ -66,15 +66,15 @@ class Intake:
         async with asyncio.TaskGroup() as group:
             while True:
                 delivery, came_in = await self._deliveries.get()
-                await self._relay.room()
+                await self._relay.wait_for_room()
                 group.create_task(self._handle(delivery), context=came_in)
 
-    def give_back(self) -> None:
+    def requeue_unacked(self) -> None:
         """Return what is not acknowledged to the queue, for the next owner."""
         for delivery in self._unacked:
             try:
                 delivery.reject(requeue=True)
-            except ConnectionLost:
+            except BrokerConnectionLost:
                 continue  # the broker gives it to the next owner by itself
         self._unacked.clear()
 
@@ -83,43 +83,32 @@ class Intake:
             command = decode_command(delivery.body)
         except Undecodable as error:
             log.warning("command_undecodable", error=str(error))
-            self._settle(delivery, dead=True)
+            self._acknowledge(delivery, dead=True)
             return
         ids = _ids(command)
         bind_contextvars(**ids)  # the task's own context
-        with step(command.type, ids, SpanKind.CONSUMER):
+        with span(command.type, ids, SpanKind.CONSUMER):
             await self._handle_command(delivery, command)
 
     async def _handle_command(self, delivery: Delivery, command: AnyCommand) -> None:
         if isinstance(command, FetchMedia):
-            self._settle(delivery)  # takes long, and nobody else may begin it anew
+            self._acknowledge(delivery)  # takes long, and nobody else may begin it anew
         try:
-            await self._act_once_the_store_answers(command)
+            await until_available("handle_command", partial(self._act, command))
         except LeaseLost:
             return  # given back, or given to the next owner by the broker
         except Exception as error:
             log.exception("command_failed", command=command.type, error=repr(error))
-            self._settle(delivery, dead=True)
+            self._acknowledge(delivery, dead=True)
             return
-        lag = self._ports.clock() - command.issued_at
-        self._ports.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
-        self._settle(delivery)
+        lag = self._session.clock() - command.issued_at
+        self._session.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
+        self._acknowledge(delivery)
         if isinstance(command, SendMessage) and are_set():
             await delivery.writer.written()
             reach(FaultPoint.COMMAND_ACKED)
 
-    async def _act_once_the_store_answers(self, command: AnyCommand) -> None:
-        """A command that came to nothing because the database is away is no bad command."""
-        while True:
-            try:
-                await self._act(command)
-            except DATABASE_AWAY as error:
-                log.warning("command_waits_for_database", command=command.type, error=repr(error))
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return
-
-    def _settle(self, delivery: Delivery, *, dead: bool = False) -> None:
+    def _acknowledge(self, delivery: Delivery, *, dead: bool = False) -> None:
         if delivery not in self._unacked:
             return
         self._unacked.discard(delivery)
@@ -128,33 +117,33 @@ class Intake:
                 delivery.reject(requeue=False)
             else:
                 delivery.ack()
-        except ConnectionLost as error:
+        except BrokerConnectionLost as error:
             log.info("command_comes_again", reason=str(error))  # and is found to be a repeat
 
     async def _act(self, command: AnyCommand) -> None:
-        if not isinstance(command, SendMessage) and command.expires_at <= self._ports.clock():
+        if not isinstance(command, SendMessage) and command.expires_at <= self._session.clock():
             error = ErrorDetail(code="expired", message="The command came too late.")
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
             return
         match command:
             case SendMessage():
-                await self._messages.send(command)
+                await self._messages.handle_send(command)
             case CancelMessage():
-                await self._messages.cancel(command)
+                await self._messages.handle_cancel(command)
             case ResendMessage():
-                await self._messages.resend(command)
+                await self._messages.handle_resend(command)
             case FailMessage():
-                await self._messages.fail(command)
+                await self._messages.handle_fail(command)
             case ReplaySession():
-                await self._replays.session(command)
+                await self._replays.replay_session(command)
             case ReplayPartition():
-                await self._replays.partition(command)
+                await self._replays.replay_partition(command)
             case FetchMedia():
-                await self._media.fetch(command)
+                await self._media.handle_fetch(command)
             case RequestPairingCode():
-                await self._sessions.pair(command)
+                await self._sessions.handle_pairing(command)
             case _:
-                await self._sessions.change(command)
+                await self._sessions.handle_lifecycle(command)
 
 
 def _ids(command: AnyCommand) -> dict[str, str]:

@@ -5,7 +5,7 @@ import structlog
 from wa_contracts.ids import message_stream
 from wa_contracts.internal.commands import FetchMedia
 from wa_contracts.internal.replies import ErrorDetail, Reply
-from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.publishing.outbox import NotConfirmed
@@ -27,20 +27,21 @@ class MediaCommands:
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
         self._partition = partition
-        self._ports = partition.ports
+        self._context = partition.context
+        self._session = partition.context.session
 
-    async def fetch(self, command: FetchMedia) -> None:
+    async def handle_fetch(self, command: FetchMedia) -> None:
         """Answer with what is to come and send it, or say why nothing will."""
         owner = self._partition.owner(command.session_id)
         media = await self._media_of(command)
         if owner is None or media is None:
             await self._refuse(command, NO_SESSION if owner is None else NO_MEDIA)
             return
-        delivery = self._ports.media_delivery
+        delivery = self._context.media_transfer
         try:
             async with delivery.downloaded(media, owner.download) as (offer, path):
                 answer = Reply(command_id=command.id, media=offer)
-                await self._ports.outbox.answer(command, answer)
+                await self._context.outbox.answer(command, answer)
                 await delivery.send(path, command.queue)
         except DownloadFailed as error:
             await self._refuse(command, ErrorDetail(code=error.code, message=str(error)))
@@ -51,10 +52,10 @@ class MediaCommands:
             log.info("media_not_taken", session_id=str(command.session_id), reason=str(error))
 
     async def _media_of(self, command: FetchMedia) -> ReceivedMedia | None:
-        events = await self._ports.store.stream(message_stream(command.message_id))
+        events = await self._session.store.stream(message_stream(command.message_id))
         if not events or events[0].session_id != command.session_id:
             return None
         return events[0].media
 
     async def _refuse(self, command: FetchMedia, error: ErrorDetail) -> None:
-        await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+        await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))

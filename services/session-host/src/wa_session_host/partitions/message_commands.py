@@ -19,8 +19,7 @@ from wa_session_host.domain.message import Content, MessageSendStarted
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
-from wa_session_host.store.folding import message_state
-from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict
+from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict, message_state
 
 RESEND_LIFE = timedelta(hours=24)
 ATTEMPTS = 3
@@ -38,22 +37,23 @@ class MessageCommands:
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
         self._partition = partition
-        self._ports = partition.ports
+        self._context = partition.context
+        self._session = partition.context.session
 
-    async def send(self, command: SendMessage) -> None:
+    async def handle_send(self, command: SendMessage) -> None:
         """Queue a message, refuse it, or answer a repeat."""
         reach(FaultPoint.COMMAND_RECEIVED)
         owner = self._partition.owner(command.session_id)
-        if owner is not None and owner.runner.find(command.message_id) is not None:
-            await self._repeat(command, owner)
+        if owner is not None and owner.runner.open_message(command.message_id) is not None:
+            await self._answer_repeat(command, owner)
             return
-        state: domain.State = domain.Unborn()
+        state: domain.State = domain.NotQueued()
         version = 0
         for _ in range(ATTEMPTS):
             try:
                 await self._accept(command, owner, state, version)
             except VersionConflict:
-                events = await self._ports.store.stream(message_stream(command.message_id))
+                events = await self._session.store.stream(message_stream(command.message_id))
                 state = message_state(events)
                 version = events[-1].stream_version if events else 0
             else:
@@ -72,14 +72,14 @@ class MessageCommands:
             command,
             state,
             owner.status if owner is not None else None,
-            room=owner is not None and len(owner.runner) < self._ports.queue_limit,
-            now=self._ports.clock(),
+            room=owner is not None and len(owner.runner) < self._context.queue_limit,
+            now=self._session.clock(),
         )
         if isinstance(decided, ErrorDetail):
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=decided))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=decided))
             return
         if not decided:
-            await self._repeat(command, owner)
+            await self._answer_repeat(command, owner)
             return
         if isinstance(decided[0], MessageQueued) and owner is not None:
             await self._queue(command, owner, decided, version)
@@ -98,9 +98,9 @@ class MessageCommands:
             fingerprint=command.fingerprint,
             reply_to=command.reply_to if waits_for_outcome else None,
         )
-        with owner.runner.place() as is_idle:
+        with owner.runner.reserve() as is_idle:
             if is_idle and command.message_type is MessageType.TEXT:
-                events = (*events, MessageSendStarted(started_at=self._ports.clock()))
+                events = (*events, MessageSendStarted(started_at=self._session.clock()))
             stored = await self._append(
                 command,
                 events,
@@ -120,7 +120,7 @@ class MessageCommands:
         content: Content | None = None,
         reply_to: str | None,
     ) -> list[StoredEvent]:
-        return await self._ports.writer.append(
+        return await self._session.writer.append(
             Append(
                 partition=self._partition.number,
                 session_id=command.session_id,
@@ -134,34 +134,34 @@ class MessageCommands:
             )
         )
 
-    async def _repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
+    async def _answer_repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
         """A command that came before: answer with the first one's message as it stands.
 
         While it is open, who sent the repeat hears of its outcome too.
         """
-        known = owner.runner.find(command.message_id) if owner is not None else None
+        known = owner.runner.open_message(command.message_id) if owner is not None else None
         state = known.state if known is not None else await self._stored(command)
-        facts = None if isinstance(state, domain.Unborn | domain.Refused) else state.facts
+        facts = None if isinstance(state, domain.NotQueued | domain.Refused) else state.facts
         if facts is not None and facts.content.fingerprint != command.fingerprint:
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
             return
-        if known is not None and not await known.joined_by(command.reply_to):
+        if known is not None and not await known.add_waiter(command.reply_to):
             state = await self._stored(command)
         snapshot = domain.snapshot(command.message_id, state)
-        await self._ports.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
+        await self._context.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
 
     async def _stored(self, command: SendMessage) -> domain.State:
         stream = message_stream(command.message_id)
-        return message_state(await self._ports.store.stream(stream))
+        return message_state(await self._session.store.stream(stream))
 
-    async def cancel(self, command: CancelMessage) -> None:
+    async def handle_cancel(self, command: CancelMessage) -> None:
         """Cancel a message that is still queued."""
         owner = self._partition.owner(command.session_id)
         if owner is not None and await owner.runner.cancel(
             command.message_id, command.id, command.reply_to
         ):
             return
-        events = await self._ports.store.stream(message_stream(command.message_id))
+        events = await self._session.store.stream(message_stream(command.message_id))
         if not events or events[0].session_id != command.session_id:
             error = NO_MESSAGE
         else:
@@ -169,11 +169,11 @@ class MessageCommands:
             error = ErrorDetail(
                 code="not_cancellable", message=f"Only a queued message can be cancelled: {status}."
             )
-        await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+        await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
 
-    async def resend(self, command: ResendMessage) -> None:
+    async def handle_resend(self, command: ResendMessage) -> None:
         """Queue the content of a failed or unknown message as a new one."""
-        events = await self._ports.store.stream(message_stream(command.resend_of))
+        events = await self._session.store.stream(message_stream(command.resend_of))
         original = message_state(events)
         owner = self._partition.owner(command.session_id)
         error = None
@@ -186,7 +186,7 @@ class MessageCommands:
         else:
             error = domain.refusal(owner.status)
         if error is not None or owner is None:
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
             return
         assert isinstance(original, domain.Failed | domain.Unknown)
         content = _without_waiter(original.facts.content)
@@ -195,7 +195,7 @@ class MessageCommands:
             to=original.facts.to,
             type=original.facts.type,
             reference=original.facts.reference,
-            expires_at=self._ports.clock() + RESEND_LIFE,
+            expires_at=self._session.clock() + RESEND_LIFE,
             resend_of=command.resend_of,
         )
         try:
@@ -203,13 +203,13 @@ class MessageCommands:
                 command, (queued,), 0, content=content, reply_to=command.reply_to
             )
         except VersionConflict:
-            await self._ports.outbox.answer(command, Reply(command_id=command.id))
+            await self._context.outbox.answer(command, Reply(command_id=command.id))
             return
         owner.runner.enqueue(_open_message((queued,), content, stored))
 
-    async def fail(self, command: FailMessage) -> None:
+    async def handle_fail(self, command: FailMessage) -> None:
         """End a dead-lettered send that nothing is known of."""
-        state = message_state(await self._ports.store.stream(message_stream(command.message_id)))
+        state = message_state(await self._session.store.stream(message_stream(command.message_id)))
         events = domain.decide_fail(command, state)
         if events:
             await self._append(command, events, 0, reply_to=command.reply_to)
@@ -223,7 +223,7 @@ def _without_waiter(content: Content) -> Content:
 def _open_message(
     events: tuple[Event, ...], content: Content, stored: list[StoredEvent]
 ) -> OpenMessage:
-    state: domain.State = domain.Unborn()
+    state: domain.State = domain.NotQueued()
     for event in events:
         state = domain.evolve(state, event, content)
     assert isinstance(state, domain.Queued | domain.Sending)

@@ -2,38 +2,30 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
-from datetime import datetime
 
-import asyncpg
 import structlog
 
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.heartbeat import SessionPace
 from wa_contracts.message_events import MessageQueued
-from wa_runtime.postgres import DATABASE_AWAY
-from wa_runtime.traces import within
+from wa_runtime.postgres import DATABASE_ERRORS
+from wa_runtime.traces import resumed_trace
 from wa_session_host.domain import message as message_domain
 from wa_session_host.domain import session as session_domain
-from wa_session_host.domain.pacing import Pace, PaceRule, SentBefore
-from wa_session_host.engine.port import Engines
-from wa_session_host.media.fetching import MediaFetcher
-from wa_session_host.metrics import HostMetrics
-from wa_session_host.publishing.media_delivery import MediaDelivery
+from wa_session_host.domain.pacing import SendHistory
+from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
 from wa_session_host.publishing.relay import Relay
-from wa_session_host.sessions.open_message import OpenMessage
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
-from wa_session_host.sessions.receipts import Known
-from wa_session_host.sessions.recent import Recent
-from wa_session_host.store.event_store import ENDS, EventStore, Mark
-from wa_session_host.store.folding import message_state, session_state
-from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.event_store import ENDS, RelayCheckpoint
 from wa_session_host.store.leases import Claim
-from wa_session_host.store.retention import Retention
-from wa_session_host.store.stored_event import Append, StoredEvent
+from wa_session_host.store.retention import StreamRetention
+from wa_session_host.store.stored_event import StoredEvent, message_state, session_state
 
 log = structlog.get_logger()
 
@@ -45,64 +37,60 @@ FIRST_REMOVAL_WITHIN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Ports:
-    """What the sessions of a partition work with."""
+class PartitionContext:
+    """Ports and settings of every partition of a host."""
 
-    writer: GroupCommitWriter
-    store: EventStore
-    engines: Engines
-    media: MediaFetcher
+    session: SessionContext
     outbox: Outbox
-    retention: Retention
-    clock: Callable[[], datetime]
+    retention: StreamRetention
+    media_transfer: MediaTransfer
     queue_limit: int
-    pace: PaceRule
-    login_seconds: float
-    media_delivery: MediaDelivery
-    metrics: HostMetrics
-    sent: Recent[Known]
+    """Open messages of one session; more are refused."""
 
 
 class Partition:
     """All sessions of a partition, for as long as this host holds it."""
 
-    def __init__(self, claim: Claim, ports: Ports) -> None:
+    def __init__(self, claim: Claim, context: PartitionContext) -> None:
         """`claim` says where the former owner stood."""
         self.number = claim.partition
         self.token = claim.token
-        self.ports = ports
+        self.context = context
+        self._session = context.session
         self.sessions: dict[SessionId, SessionOwner] = {}
-        self.relay = Relay(ports.outbox, claim.relayed_position)
+        self.relay = Relay(context.outbox, claim.relayed_position)
         self.announced = False
         self._open_position = claim.open_position
-        self._sent_before: dict[SessionId, SentBefore] = {}
-        self._lost_sends: list[tuple[SessionId, OpenMessage]] = []
+        self._send_histories: dict[SessionId, SendHistory] = {}
+        self._interrupted_sends: list[tuple[SessionId, OpenMessage]] = []
         self._tasks: asyncio.TaskGroup | None = None
 
     async def load(self) -> None:
         """Bring the partition's sessions and open messages into memory, and begin to write."""
-        ports = self.ports
-        sequences = await ports.store.sequences(self.number)
-        ports.writer.open_partition(self.number, self.token, sequences, self._stored)
-        if ports.pace.is_on:
-            day = ports.clock().replace(hour=0, minute=0, second=0, microsecond=0)
-            sent = await ports.store.sent_since(self.number, day)
-            self._sent_before = {one: SentBefore(*facts) for one, facts in sent.items()}
-        for events in _by_stream(await ports.store.session_streams(self.number)):
+        session = self._session
+        sequences = await session.store.sequences(self.number)
+        session.writer.open_partition(self.number, self.token, sequences, self._stored)
+        if session.pace.is_on:
+            day = session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
+            sent = await session.store.sent_since(self.number, day)
+            self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
+        for events in _by_stream(await session.store.session_streams(self.number)):
             self._add(events[0].session_id, session_state(events), events[-1].stream_version)
         after = self.relay.relayed_position
-        while page := await ports.store.unrelayed(self.number, after, RELAY_PAGE):
-            self.relay.offer(page)
+        while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
+            self.relay.enqueue(page)
             after = page[-1].position
-        for events in _by_stream(await ports.store.open_messages(self.number, self._open_position)):
+        for events in _by_stream(
+            await session.store.open_messages(self.number, self._open_position)
+        ):
             self._restore(events)
 
     def _stored(self, events: list[StoredEvent]) -> None:
         """What the writer stored goes to the relay; outcomes are counted, as facts."""
         for stored in events:
             if stored.type in OUTCOMES:
-                self.ports.metrics.outcomes[stored.type].inc()
-        self.relay.offer(events)
+                self._session.metrics.outcomes[stored.type].inc()
+        self.relay.enqueue(events)
 
     def _restore(self, events: list[StoredEvent]) -> None:
         """Queue an open message again; one that was with an engine is to be ended."""
@@ -123,7 +111,7 @@ class Partition:
             waiters=[state.facts.content.reply_to] if state.facts.content.reply_to else [],
         )
         if isinstance(state, message_domain.Sending):
-            self._lost_sends.append((session_id, message))
+            self._interrupted_sends.append((session_id, message))
         else:
             self.sessions[session_id].runner.enqueue(message)
 
@@ -133,19 +121,19 @@ class Partition:
             self._tasks = group
             group.create_task(self.relay.run())
             group.create_task(self._remove_finished())
-            await self._take_over()
-            group.create_task(self._expire())
+            await self._announce_takeover()
+            group.create_task(self._expire_messages())
             for owner in self.sessions.values():
                 group.create_task(owner.run())
-            await self.relay.flushed()
+            await self.relay.wait_flushed()
             self.announced = True
             ready.set()
 
-    async def _expire(self) -> None:
+    async def _expire_messages(self) -> None:
         """Fail what is past its time, whatever state its session is in, also without the broker."""
         while True:
             await asyncio.sleep(EXPIRE_EVERY_SECONDS)
-            now = self.ports.clock()
+            now = self._session.clock()
             for owner in list(self.sessions.values()):
                 await owner.runner.expire(now)
 
@@ -154,49 +142,39 @@ class Partition:
         await asyncio.sleep(random.uniform(0, FIRST_REMOVAL_WITHIN_SECONDS))  # noqa: S311 - spreads load
         while True:
             try:
-                await self.ports.retention.remove_finished(
-                    self.number, self.token, self.ports.clock()
+                await self.context.retention.remove_finished(
+                    self.number, self.token, self._session.clock()
                 )
-            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            except DATABASE_ERRORS as error:
                 log.info("nothing_removed_yet", partition=self.number, error=repr(error))
             await asyncio.sleep(REMOVE_EVERY_SECONDS)
 
-    async def _take_over(self) -> None:
+    async def _announce_takeover(self) -> None:
         await asyncio.gather(
-            *(owner.take_over() for owner in self.sessions.values()),
-            *(self._end_unknown(*lost) for lost in self._lost_sends),
+            *(owner.announce_takeover() for owner in self.sessions.values()),
+            *(self._end_interrupted_send(*lost) for lost in self._interrupted_sends),
         )
-        self._lost_sends = []
+        self._interrupted_sends = []
 
-    async def _end_unknown(self, session_id: SessionId, message: OpenMessage) -> None:
+    async def _end_interrupted_send(self, session_id: SessionId, message: OpenMessage) -> None:
         """The former owner ended within this send: nobody can know what became of it."""
         unknown = message_domain.outcome_unknown(
             message.facts, "The gateway was interrupted while sending."
         )
-        with within(message.traceparent):
-            await self.ports.writer.append(
-                Append(
-                    partition=self.number,
-                    session_id=session_id,
-                    stream=message.stream,
-                    expected_version=message.version,
-                    events=(unknown,),
-                    correlation_id=message.correlation_id,
-                    causation_id=message.causation_id,
-                    reply_to=" ".join(message.waiters) or None,
-                )
-            )
+        appender = MessageAppender(session_id, self.number, self._session.writer)
+        with resumed_trace(message.traceparent):
+            await appender.append(message, unknown)
 
     def owner(self, session_id: SessionId) -> SessionOwner | None:
         """The owner of a session that exists and was not deleted."""
         owner = self.sessions.get(session_id)
         return owner if owner is not None and owner.status is not None else None
 
-    def open_session(self, session_id: SessionId) -> SessionOwner:
+    def get_or_create_owner(self, session_id: SessionId) -> SessionOwner:
         """The owner of a session; a new one if it was unknown."""
         owner = self.sessions.get(session_id)
         if owner is None:
-            owner = self._add(session_id, session_domain.Unborn(), 0)
+            owner = self._add(session_id, session_domain.NotCreated(), 0)
             assert self._tasks is not None
             # Not in the context of the command that opened it: its life is no part of that trace.
             self._tasks.create_task(owner.run(), context=Context())
@@ -205,47 +183,33 @@ class Partition:
     def _add(
         self, session_id: SessionId, state: session_domain.State, version: int
     ) -> SessionOwner:
-        ports = self.ports
         owner = SessionOwner(
             session_id,
             self.number,
+            self._session,
             state=state,
             version=version,
-            writer=ports.writer,
-            store=ports.store,
-            engines=ports.engines,
-            media=ports.media,
-            clock=ports.clock,
-            metrics=ports.metrics,
-            pace=Pace(
-                ports.pace,
-                self._sent_before.get(session_id, SentBefore(0, None)),
-                clock=ports.clock,
-                jitter=random.uniform,
-            ),
-            login_seconds=ports.login_seconds,
-            keep=ports.retention.keep,
-            sent=ports.sent,
+            history=self._send_histories.get(session_id, SendHistory(0, None)),
         )
         self.sessions[session_id] = owner
         return owner
 
-    def paces(self) -> Iterable[SessionPace]:
+    def session_paces(self) -> Iterable[SessionPace]:
         """How fast its sessions may send, where that is limited."""
-        if not self.ports.pace.is_on:
+        if not self._session.pace.is_on:
             return
         for owner in self.sessions.values():
             if owner.status is not None and (pace := owner.runner.pace.shown(owner.id)) is not None:
                 yield pace
 
-    def mark(self) -> Mark:
+    def relay_checkpoint(self) -> RelayCheckpoint:
         """How far this partition was relayed, and from where on its messages may be open."""
         oldest = [
             position
             for owner in self.sessions.values()
             if (position := owner.runner.oldest_position) is not None
         ]
-        return Mark(
+        return RelayCheckpoint(
             partition=self.number,
             token=self.token,
             relayed=self.relay.relayed_position,
@@ -258,7 +222,7 @@ class Partition:
         await asyncio.gather(*(owner.runner.drain() for owner in owners))
         self.announced = False  # its sessions work until here, however long a send takes
         await asyncio.gather(*(owner.leave() for owner in owners))
-        await self.relay.flushed()
+        await self.relay.wait_flushed()
 
     async def stop_engines(self) -> None:
         """End the engines at once."""

@@ -15,25 +15,25 @@ class SessionCommands:
     def __init__(self, partition: Partition) -> None:
         """Commands act on the partition's sessions."""
         self._partition = partition
-        self._ports = partition.ports
+        self._context = partition.context
 
-    async def change(self, command: Command) -> None:
+    async def handle_lifecycle(self, command: Command) -> None:
         """Create, restart, stop, log out or delete; what changes nothing is answered as done."""
         if isinstance(command, CreateSession):
-            owner = self._partition.open_session(command.session_id)
+            owner = self._partition.get_or_create_owner(command.session_id)
         else:
             known = self._partition.owner(command.session_id)
             if known is None:
-                await self._ports.outbox.answer(
+                await self._context.outbox.answer(
                     command, Reply(command_id=command.id, error=NO_SESSION)
                 )
                 return
             owner = known
         changed = await owner.handle(command)
         if not changed:
-            await self._ports.outbox.answer(command, Reply(command_id=command.id))
+            await self._context.outbox.answer(command, Reply(command_id=command.id))
 
-    async def pair(self, command: RequestPairingCode) -> None:
+    async def handle_pairing(self, command: RequestPairingCode) -> None:
         """Answer with a pairing code, or say why there is none."""
         owner = self._partition.owner(command.session_id)
         answer: PairingCode | ErrorDetail = NO_SESSION
@@ -43,8 +43,8 @@ class SessionCommands:
             except PairingUnavailable as error:
                 answer = ErrorDetail(code="pairing_unavailable", message=str(error))
         if isinstance(answer, ErrorDetail):
-            await self._ports.outbox.answer(command, Reply(command_id=command.id, error=answer))
+            await self._context.outbox.answer(command, Reply(command_id=command.id, error=answer))
         else:
-            await self._ports.outbox.answer(
+            await self._context.outbox.answer(
                 command, Reply(command_id=command.id, pairing_code=answer)
             )

@@ -4,28 +4,29 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 
-import asyncpg
 import structlog
 
 from wa_contracts.internal.heartbeat import BEATS, SILENT_AFTER, Heartbeat
 from wa_contracts.topology import command_queue
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
+from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import cancel, consume
 from wa_runtime.fault_points import FaultPoint, reach
-from wa_runtime.losses import ConnectionLost
-from wa_runtime.postgres import DATABASE_AWAY
+from wa_runtime.postgres import DATABASE_ERRORS, DATABASE_UNAVAILABLE
+from wa_runtime.retries import until_available
 from wa_session_host.partitions.intake import Intake
-from wa_session_host.partitions.partition import Partition, Ports
+from wa_session_host.partitions.partition import Partition, PartitionContext
 from wa_session_host.publishing.outbox import NotConfirmed
-from wa_session_host.store.event_store import Mark
+from wa_session_host.store.event_store import RelayCheckpoint
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Leases
 from wa_session_host.store.stored_event import LeaseLost
 
 log = structlog.get_logger()
 
-MARK_EVERY_SECONDS = 0.5
+CHECKPOINT_EVERY_SECONDS = 0.5
 LOOK_EVERY_SECONDS = 1.0
 """At most so long a free partition is not seen, however long the lease is."""
 HAND_OVER_PAUSE_SECONDS = 0.1
@@ -50,7 +51,7 @@ class Supervisor:
         host: str,
         *,
         leases: Leases,
-        ports: Ports,
+        context: PartitionContext,
         commands: BrokerLink,
         lease_seconds: float,
         stop: asyncio.Event,
@@ -58,12 +59,13 @@ class Supervisor:
         """`commands` is the host's connection for consuming; `stop` ends `run`."""
         self._host = host
         self._leases = leases
-        self._ports = ports
+        self._context = context
+        self._session = context.session
         self._commands = commands
         self._lease_seconds = lease_seconds
-        self._beat_lasts = min(SILENT_AFTER.total_seconds(), lease_seconds - MARGIN_SECONDS)
+        self._heartbeat_lasts = min(SILENT_AFTER.total_seconds(), lease_seconds - MARGIN_SECONDS)
         self._held: dict[int, _Held] = {}
-        self._sharing: asyncio.Task[None] | None = None
+        self._rebalancing: asyncio.Task[None] | None = None
         self._deadline = 0.0
         self._announced = asyncio.Event()
         self.reaches_database = False
@@ -79,27 +81,27 @@ class Supervisor:
         """Hold partitions until `stop` is set, then drain them and give them back."""
         async with asyncio.TaskGroup() as group:
             background = [
-                group.create_task(self._ports.writer.run()),
-                group.create_task(self._keep_marks()),
-                group.create_task(self._beat()),
+                group.create_task(self._session.writer.run()),
+                group.create_task(self._save_checkpoints()),
+                group.create_task(self._send_heartbeats()),
                 group.create_task(self._keep_leases(group)),
-                group.create_task(self._mind_deadline()),
+                group.create_task(self._watch_deadline()),
             ]
             await self._stopping.wait()
-            await self._sign_out()
+            await self._deregister()
             await self._hand_over_all()
             for task in background:
                 task.cancel()
-        await self._say_goodbye()
+        await self._send_last_heartbeat()
 
     async def _keep_leases(self, group: asyncio.TaskGroup) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._lease_seconds / 2):
                     await self._renew_and_claim(group)
-            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            except DATABASE_ERRORS as error:
                 self.reaches_database = False
-                self._ports.metrics.lease_renewals.labels("failed").inc()
+                self._session.metrics.lease_renewals.labels("failed").inc()
                 log.warning("lease_not_renewed", error=repr(error))
             await asyncio.sleep(min(self._lease_seconds / 4, LOOK_EVERY_SECONDS))
 
@@ -109,35 +111,35 @@ class Supervisor:
             staying=not self._stopping.is_set(),
         )
         self.reaches_database = True
-        self._ports.metrics.lease_renewals.labels("renewed").inc()
+        self._session.metrics.lease_renewals.labels("renewed").inc()
         for number in set(self._held) - renewal.held:
-            self._ports.metrics.leases_lost.inc()
+            self._session.metrics.leases_lost.inc()
             log.warning("lease_lost", partition=number)
             await self._drop(number)
         self._deadline = renewal.deadline
-        self._ports.engines.extend(renewal.deadline)
+        self._session.engines.extend(renewal.deadline)
         if self._stopping.is_set():
             return
-        missing = renewal.fair_share - self._staying()
+        missing = renewal.fair_share - self._remaining()
         if missing > 0:
             claims = await self._leases.claim(missing)
             if claims:
                 log.info("partitions_claimed", partitions=[c.partition for c in claims])
             for claim in claims:
                 self._start(claim, group)
-        elif missing < 0 and (self._sharing is None or self._sharing.done()):
-            self._sharing = group.create_task(self._share(renewal.fair_share))
+        elif missing < 0 and (self._rebalancing is None or self._rebalancing.done()):
+            self._rebalancing = group.create_task(self._rebalance(renewal.fair_share))
 
-    def _staying(self) -> int:
+    def _remaining(self) -> int:
         return sum(not held.leaving for held in self._held.values())
 
-    async def _share(self, fair_share: int) -> None:
+    async def _rebalance(self, fair_share: int) -> None:
         """Hand over what is above the fair share, one partition at a time, the idlest first."""
-        while self._staying() > fair_share:
-            await self._hand_over(self._idlest())
+        while self._remaining() > fair_share:
+            await self._hand_over(self._least_loaded())
             await asyncio.sleep(HAND_OVER_PAUSE_SECONDS)
 
-    async def _mind_deadline(self) -> None:
+    async def _watch_deadline(self) -> None:
         """Past the deadline the engines have ended, and whatever we held may be another's.
 
         A task of its own: a renewal that hangs on a dead connection would notice much too late,
@@ -147,11 +149,11 @@ class Supervisor:
             await asyncio.sleep(max(self._deadline - time.monotonic(), MARGIN_SECONDS))
             if self._held and time.monotonic() > self._deadline:
                 log.warning("lease_expired", partitions=len(self._held))
-                self._ports.metrics.leases_lost.inc(len(self._held))
+                self._session.metrics.leases_lost.inc(len(self._held))
                 await asyncio.gather(*(self._drop(number) for number in list(self._held)))
 
     def _start(self, claim: Claim, group: asyncio.TaskGroup) -> None:
-        partition = Partition(claim, self._ports)
+        partition = Partition(claim, self._context)
         task = group.create_task(self._run_partition(partition))
         self._held[claim.partition] = _Held(partition, task)
 
@@ -170,12 +172,12 @@ class Supervisor:
                 group.create_task(self._consume(partition))
         except* LeaseLost:
             log.warning("partition_lost", partition=partition.number)
-        except* (*DATABASE_AWAY, asyncpg.PostgresError) as errors:
+        except* DATABASE_ERRORS as errors:
             log.warning("partition_unreachable", partition=partition.number, error=repr(errors))
         except* Exception:
             log.exception("partition_failed", partition=partition.number)
         finally:
-            self._ports.writer.close_partition(partition.number, list(partition.sessions))
+            self._session.writer.close_partition(partition.number, list(partition.sessions))
             await asyncio.shield(partition.stop_engines())
             held = self._held.get(partition.number)
             if held is not None and held.partition is partition and not held.leaving:
@@ -187,20 +189,20 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             group.create_task(intake.run())
             while True:
-                writer = await self._commands.opened()
+                writer = await self._commands.wait_open()
                 try:
-                    tag = await consume(writer, command_queue(partition.number), intake.take)
-                except ConnectionLost as error:
-                    self._commands.renew(writer)
+                    tag = await consume(writer, command_queue(partition.number), intake.enqueue)
+                except BrokerConnectionLost as error:
+                    self._commands.reconnect(writer)
                     log.debug("commands_not_consumed", reason=str(error))
                     continue
                 try:
-                    await self._commands.until_lost(writer)
+                    await self._commands.wait_lost(writer)
                 except asyncio.CancelledError:
                     await asyncio.shield(_end_consuming(writer, tag, intake))
                     raise
 
-    def _idlest(self) -> int:
+    def _least_loaded(self) -> int:
         """The partition to hand over: one with the fewest open messages.
 
         Among those at random: to begin with the smallest would leave the sessions where they are.
@@ -223,13 +225,13 @@ class Supervisor:
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await held.partition.drain()
-            await self._ports.store.mark([held.partition.mark()])
-        except (TimeoutError, *DATABASE_AWAY) as error:
+            await self._session.store.save_checkpoints([held.partition.relay_checkpoint()])
+        except (TimeoutError, *DATABASE_UNAVAILABLE) as error:
             log.warning("drain_incomplete", partition=number, error=repr(error))
         await self._drop(number)
         try:
             await self._leases.release(number, held.partition.token)
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        except DATABASE_ERRORS as error:
             log.warning("lease_not_released", partition=number, error=repr(error))
         log.debug("partition_handed_over", partition=number)
 
@@ -242,39 +244,40 @@ class Supervisor:
             held.task.cancel()
             await asyncio.wait([held.task])
 
-    async def _keep_marks(self) -> None:
+    async def _save_checkpoints(self) -> None:
         """Keep the marks that moved since the last time."""
-        kept: dict[int, Mark] = {}
+        saved: dict[int, RelayCheckpoint] = {}
         while True:
-            await asyncio.sleep(MARK_EVERY_SECONDS)
-            marks = [held.partition.mark() for held in self._held.values()]
-            marks = [mark for mark in marks if kept.get(mark.partition) != mark]
-            try:
-                if marks:
-                    await self._ports.store.mark(marks)
-                    reach(FaultPoint.RELAY_MARKED)
-                    kept.update({mark.partition: mark for mark in marks})
-            except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
-                log.warning("marks_not_kept", error=repr(error))
+            await asyncio.sleep(CHECKPOINT_EVERY_SECONDS)
+            checkpoints = [held.partition.relay_checkpoint() for held in self._held.values()]
+            checkpoints = [one for one in checkpoints if saved.get(one.partition) != one]
+            if checkpoints:
+                await until_available(
+                    "save_relay_checkpoints",
+                    partial(self._session.store.save_checkpoints, checkpoints),
+                    on=DATABASE_ERRORS,
+                )
+                reach(FaultPoint.RELAY_MARKED)
+                saved.update({one.partition: one for one in checkpoints})
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         said = False
         while True:
             try:
-                await self._ports.outbox.beat(self._heartbeat(leaving=False))
+                await self._context.outbox.publish_heartbeat(self._heartbeat(leaving=False))
                 said = False
             except NotConfirmed as error:
                 if not said:
                     log.info("heartbeat_not_sent", reason=str(error))
                 said = True
-            await self._next_beat()
+            await self._wait_next_heartbeat()
 
-    async def _next_beat(self) -> None:
+    async def _wait_next_heartbeat(self) -> None:
         """Some time before the last one is no good any more, and soon after a partition was taken
         over: until then it is silent.
         """
         try:
-            async with asyncio.timeout(self._beat_lasts / BEATS):
+            async with asyncio.timeout(self._heartbeat_lasts / BEATS):
                 await self._announced.wait()
         except TimeoutError:
             return
@@ -290,24 +293,24 @@ class Supervisor:
         ]
         return Heartbeat(
             host=self._host,
-            sent_at=self._ports.clock(),
+            sent_at=self._session.clock(),
             partitions=tuple(partition.number for partition in announced),
             sessions=sum(len(partition.sessions) for partition in announced),
-            good_for_seconds=self._beat_lasts,
+            good_for_seconds=self._heartbeat_lasts,
             leaving=leaving,
-            paces=tuple(pace for partition in announced for pace in partition.paces()),
+            paces=tuple(pace for partition in announced for pace in partition.session_paces()),
         )
 
-    async def _sign_out(self) -> None:
+    async def _deregister(self) -> None:
         """Before the first partition is given back: others take it as soon as it is free."""
         try:
-            await self._leases.sign_out()
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+            await self._leases.deregister()
+        except DATABASE_ERRORS as error:
             log.info("not_signed_out", error=repr(error))
 
-    async def _say_goodbye(self) -> None:
+    async def _send_last_heartbeat(self) -> None:
         try:
-            await self._ports.outbox.beat(self._heartbeat(leaving=True))
+            await self._context.outbox.publish_heartbeat(self._heartbeat(leaving=True))
         except NotConfirmed as error:
             log.info("left_without_goodbye", reason=str(error))
 
@@ -315,6 +318,6 @@ class Supervisor:
 async def _end_consuming(writer: ChannelWriter, tag: str, intake: Intake) -> None:
     try:
         await cancel(writer, tag)
-    except ConnectionLost as error:
+    except BrokerConnectionLost as error:
         log.info("consumer_not_cancelled", reason=str(error))
-    intake.give_back()
+    intake.requeue_unacked()

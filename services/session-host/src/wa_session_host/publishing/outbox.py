@@ -23,7 +23,7 @@ from wa_runtime.channel_writer import (
     Properties,
     durable,
 )
-from wa_runtime.losses import ConnectionLost
+from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_session_host.publishing.bundler import Bundler
 from wa_session_host.store.stored_event import StoredEvent
 
@@ -62,9 +62,9 @@ class Outbox:
         self._link = link
         self._bundler: Bundler | None = None
 
-    async def usable(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until the broker takes messages."""
-        await self._link.usable()
+        await self._link.wait_writable()
 
     def publish_event(self, stored: StoredEvent) -> Publication:
         """Publish a public event to its subscribers, the log, the projector and whoever waits for it.
@@ -72,7 +72,7 @@ class Outbox:
         Raises:
             NotConfirmed: the broker is away.
         """
-        writer = self._now()
+        writer = self._current_writer()
         if self._bundler is None or self._bundler.writer is not writer:
             self._bundler = Bundler(writer)
         body = _framed(stored, stored.data_json)
@@ -92,7 +92,7 @@ class Outbox:
             confirms.append(self._log_without_code(writer, stored))
         return Publication(confirms, writer)
 
-    def check(self, publication: Publication) -> None:
+    def raise_if_unconfirmed(self, publication: Publication) -> None:
         """Whether the broker has all of it, once it is done.
 
         Raises:
@@ -114,7 +114,7 @@ class Outbox:
             key=EVENT_LOG,
         )
 
-    async def replay(self, bundle: Sequence[Following], queue: str) -> None:
+    async def publish_bundle(self, bundle: Sequence[Following], queue: str) -> None:
         """Publish stored events to one queue in one message; confirmed.
 
         Raises:
@@ -122,17 +122,17 @@ class Outbox:
             NotConfirmed: publish them again.
         """
         body = frame_bundle((before, _framed(one, one.data_json), None) for before, one in bundle)
-        await self._hand_to(queue, body, durable(BUNDLE))
+        await self._publish_to_queue(queue, body, durable(BUNDLE))
 
-    async def say_replayed(self, complete: PartitionReplayed, queue: str) -> None:
+    async def publish_replay_complete(self, complete: PartitionReplayed, queue: str) -> None:
         """Say in a queue that a partition's replay is complete; confirmed.
 
         Raises:
             NoSuchQueue, NotConfirmed: as `replay`.
         """
-        await self._hand_to(queue, encode(complete), durable(PARTITION_REPLAYED))
+        await self._publish_to_queue(queue, encode(complete), durable(PARTITION_REPLAYED))
 
-    async def publish_piece(self, queue: str, piece: bytes, offset: int) -> None:
+    async def publish_media_chunk(self, queue: str, chunk: bytes, offset: int) -> None:
         """Put a piece of media into a queue, unless it is full; confirmed.
 
         Raises:
@@ -140,7 +140,9 @@ class Outbox:
             NotConfirmed: it is full, or the broker is away.
         """
         properties = Properties(message_type="media", headers={OFFSET: offset})
-        await self._publish(self._now(), piece, properties, exchange=DEFAULT_EXCHANGE, key=queue)
+        await self._publish(
+            self._current_writer(), chunk, properties, exchange=DEFAULT_EXCHANGE, key=queue
+        )
 
     async def reply(self, key: str, reply: Reply) -> None:
         """Answer a command. If its sender is gone, the answer is dropped.
@@ -150,7 +152,12 @@ class Outbox:
         """
         properties = _passing("reply", seconds=60)
         await self._publish(
-            self._now(), encode(reply), properties, exchange=EVENTS, key=key, mandatory=False
+            self._current_writer(),
+            encode(reply),
+            properties,
+            exchange=EVENTS,
+            key=key,
+            mandatory=False,
         )
 
     async def answer(self, command: Command, reply: Reply) -> None:
@@ -162,7 +169,7 @@ class Outbox:
         except NotConfirmed as error:
             log.info("reply_not_sent", reason=str(error))
 
-    async def beat(self, heartbeat: Heartbeat) -> None:
+    async def publish_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Publish a sign of life.
 
         Raises:
@@ -170,18 +177,23 @@ class Outbox:
         """
         properties = _passing("heartbeat", seconds=5)
         await self._publish(
-            self._now(), encode(heartbeat), properties, exchange=HEARTBEATS, key="", mandatory=False
+            self._current_writer(),
+            encode(heartbeat),
+            properties,
+            exchange=HEARTBEATS,
+            key="",
+            mandatory=False,
         )
 
-    def _now(self) -> ChannelWriter:
+    def _current_writer(self) -> ChannelWriter:
         """The channel, for what must not be published later than what follows it, or not at all."""
         writer = self._link.writer
         if writer is None:
             raise NotConfirmed("The broker is away.")
         return writer
 
-    async def _hand_to(self, queue: str, body: bytes, properties: Properties) -> None:
-        writer = await self._link.usable()
+    async def _publish_to_queue(self, queue: str, body: bytes, properties: Properties) -> None:
+        writer = await self._link.wait_writable()
         await self._publish(writer, body, properties, exchange=DEFAULT_EXCHANGE, key=queue)
 
     async def _publish(
@@ -198,13 +210,13 @@ class Outbox:
             await writer.publish(body, properties, exchange=exchange, key=key, mandatory=mandatory)
         except PublishError as error:
             raise NoSuchQueue(key) from error
-        except (ConnectionLost, DeliveryError) as error:
+        except (BrokerConnectionLost, DeliveryError) as error:
             raise self._not_confirmed(writer, error) from error
 
     def _not_confirmed(self, writer: ChannelWriter, error: BaseException) -> NotConfirmed:
         """What to tell; a new connection declares the topology anew, if that is what is missing."""
-        if isinstance(error, ConnectionLost | PublishError):
-            self._link.renew(writer)
+        if isinstance(error, BrokerConnectionLost | PublishError):
+            self._link.reconnect(writer)
         return NotConfirmed(str(error) or type(error).__name__)
 
 

@@ -15,17 +15,17 @@ import structlog
 
 from wa_contracts.message_events import MessageSent
 from wa_runtime.fault_points import FaultPoint, reach
-from wa_runtime.traces import within
+from wa_runtime.traces import resumed_trace
 from wa_session_host.publishing.outbox import NotConfirmed, Outbox, Publication
 from wa_session_host.store.stored_event import StoredEvent
 
 log = structlog.get_logger()
 
 WINDOW = 500
-ROOM = 200
+BACKLOG_LIMIT = 200
 """Events that may wait for their confirm before it is full: they are in memory, for each partition."""
 RETRY_SECONDS = 0.3
-COMPANY_SECONDS = 0.003
+GATHER_SECONDS = 0.003
 """How long an event that nobody waits for may wait."""
 
 
@@ -52,17 +52,17 @@ class Relay:
         self._has_room.set()
         self.relayed_position = relayed_position
 
-    def offer(self, stored: list[StoredEvent]) -> None:
+    def enqueue(self, stored: list[StoredEvent]) -> None:
         """Publish these next. Internal events only move the mark."""
         self._waiting.extend(stored)
         self._emptied.clear()
-        if self.backlog >= ROOM:
+        if self.backlog >= BACKLOG_LIMIT:
             self._has_room.clear()
         if any(one.reply_to for one in stored):
             if not (self._is_ready and self._publish_waiting()):
                 self._wake.set()
         elif self._will_wake is None:
-            self._will_wake = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self._wake.set)
+            self._will_wake = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._wake.set)
 
     @property
     def backlog(self) -> int:
@@ -76,11 +76,11 @@ class Relay:
             return self._in_flight[0].stored.occurred_at
         return self._waiting[0].occurred_at if self._waiting else None
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait while it is full: what leads to more events can wait elsewhere."""
         await self._has_room.wait()
 
-    async def flushed(self) -> None:
+    async def wait_flushed(self) -> None:
         """Wait until everything offered is confirmed."""
         await self._emptied.wait()
 
@@ -90,7 +90,7 @@ class Relay:
             await self._next_wake()
             if not (self._settle() and self._publish_waiting()):
                 await self._rewind()
-            if self.backlog < ROOM:
+            if self.backlog < BACKLOG_LIMIT:
                 self._has_room.set()
             if not self._waiting and not self._in_flight:
                 self._emptied.set()
@@ -123,7 +123,7 @@ class Relay:
         if stored.session_sequence is None:
             self._wake.set()  # to move the mark
             return Publication()
-        with within(stored.traceparent):
+        with resumed_trace(stored.traceparent):
             publication = self._outbox.publish_event(stored)
         for confirm in publication.confirms:
             confirm.add_done_callback(self._woken)
@@ -137,7 +137,7 @@ class Relay:
         while self._in_flight and self._in_flight[0].publication.is_done:
             stored = self._in_flight[0].stored
             try:
-                self._outbox.check(self._in_flight[0].publication)
+                self._outbox.raise_if_unconfirmed(self._in_flight[0].publication)
             except NotConfirmed as error:
                 log.warning("event_not_confirmed", type=stored.type, reason=str(error))
                 return False
@@ -154,5 +154,5 @@ class Relay:
         self._waiting.extendleft(one.stored for one in reversed(self._in_flight))
         self._in_flight.clear()
         await asyncio.sleep(RETRY_SECONDS)
-        await self._outbox.usable()
+        await self._outbox.wait_writable()
         self._wake.set()

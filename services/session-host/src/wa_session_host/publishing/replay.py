@@ -1,6 +1,5 @@
 """Replays: what is stored, published once more to the one queue that somebody asks it for."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
@@ -11,13 +10,12 @@ from wa_contracts.internal.bundle import BUNDLE_BYTES, BUNDLE_EVENTS
 from wa_contracts.internal.commands import ReplayPartition, ReplaySession
 from wa_contracts.internal.replay import PartitionReplayed
 from wa_runtime.fault_points import ReplayPoint, reach
+from wa_runtime.retries import until_available
 from wa_session_host.publishing.outbox import Following, NoSuchQueue, NotConfirmed, Outbox
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.stored_event import StoredEvent
 
 log = structlog.get_logger()
-
-RETRY_SECONDS = 0.3
 
 
 class Replays:
@@ -28,26 +26,28 @@ class Replays:
         self._store = store
         self._outbox = outbox
 
-    async def session(self, command: ReplaySession) -> None:
+    async def replay_session(self, command: ReplaySession) -> None:
         """Publish a session's events from a sequence on; who asked asks again if it breaks off."""
         session_id, start = command.session_id, command.from_sequence
         before = await self._store.predecessor(session_id, start)
         events = self._store.of_session(session_id, start)
         try:
             async for bundle in bundles(events, {session_id: before}):
-                await self._outbox.replay(bundle, command.queue)
+                await self._outbox.publish_bundle(bundle, command.queue)
         except NotConfirmed as error:
             log.warning("replay_broken_off", reason=str(error))
 
-    async def partition(self, command: ReplayPartition) -> None:
+    async def replay_partition(self, command: ReplayPartition) -> None:
         """Publish all events of a partition, and behind them that they are all."""
         events = self._store.of_partition(command.partition)
         complete = PartitionReplayed(command_id=command.id, partition=command.partition)
         try:
             async for bundle in bundles(events, {}):
-                await _until_confirmed(partial(self._outbox.replay, bundle, command.queue))
+                await _until_confirmed(partial(self._outbox.publish_bundle, bundle, command.queue))
                 reach(ReplayPoint.BUNDLE_REPLAYED)
-            await _until_confirmed(partial(self._outbox.say_replayed, complete, command.queue))
+            await _until_confirmed(
+                partial(self._outbox.publish_replay_complete, complete, command.queue)
+            )
         except NoSuchQueue:
             log.info("replay_unwanted", partition=command.partition, queue=command.queue)
         else:
@@ -81,13 +81,8 @@ async def _until_confirmed(publish: Callable[[], Awaitable[None]]) -> None:
     Raises:
         NoSuchQueue: whoever asked is gone.
     """
-    while True:
-        try:
-            await publish()
-        except NoSuchQueue:
-            raise
-        except NotConfirmed as error:
-            log.info("replay_not_confirmed", reason=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
+    await until_available("replay", publish, on=_may_be_confirmed_later, event="waiting_for_broker")
+
+
+def _may_be_confirmed_later(error: Exception) -> bool:
+    return isinstance(error, NotConfirmed) and not isinstance(error, NoSuchQueue)

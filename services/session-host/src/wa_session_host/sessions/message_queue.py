@@ -10,7 +10,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class MessageQueue:
-    """In the order of storing. However deep it is, nothing but `late` looks through it."""
+    """In the order of storing. However deep it is, nothing but `newly_expired` looks through it."""
 
     def __init__(self) -> None:
         self._messages: OrderedDict[MessageId, OpenMessage] = OrderedDict()
@@ -34,7 +34,7 @@ class MessageQueue:
         self.append(message)
         self._messages.move_to_end(message.facts.id, last=False)
 
-    def take_first(self) -> OpenMessage:
+    def pop_first(self) -> OpenMessage:
         """The oldest, which is in the queue no more."""
         return self._messages.popitem(last=False)[1]
 
@@ -42,19 +42,19 @@ class MessageQueue:
         """It waits no more, whatever its turn was."""
         del self._messages[message.facts.id]
 
-    def find(self, message_id: MessageId) -> OpenMessage | None:
+    def get(self, message_id: MessageId) -> OpenMessage | None:
         """The message with this id, if it waits."""
         return self._messages.get(message_id)
 
-    def late(self, now: datetime) -> list[OpenMessage]:
+    def newly_expired(self, now: datetime) -> list[OpenMessage]:
         """Those past their time, each told of once unless it is put back."""
         if now < self._none_expires_before:
             return []
-        late, others = [], [_NEVER]
+        expired, others = [], [_NEVER]
         for message in self._messages.values():
             if message.facts.expires_at <= now:
-                late.append(message)
+                expired.append(message)
             else:
                 others.append(message.facts.expires_at)
         self._none_expires_before = min(others)
-        return late
+        return expired

@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from wa_contracts.ids import SessionId
+from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Facts, Queued, Sending
+from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.stored_event import Append
 
 
 @dataclass(eq=False)
@@ -23,7 +27,7 @@ class OpenMessage:
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
 
-    async def joined_by(self, waiter: str | None) -> bool:
+    async def add_waiter(self, waiter: str | None) -> bool:
         """Let somebody more hear of the outcome; False if it is too late: it is stored by then."""
         if self.ending is not None:
             await self.ending.wait()
@@ -36,3 +40,41 @@ class OpenMessage:
     def facts(self) -> Facts:
         """What stays the same in the message's life."""
         return self.state.facts
+
+
+class MessageAppender:
+    """Appends events to the streams of one session's open messages."""
+
+    def __init__(self, session_id: SessionId, partition: int, writer: GroupCommitWriter) -> None:
+        self._session_id = session_id
+        self._partition = partition
+        self._writer = writer
+
+    async def append(self, message: OpenMessage, event: Event) -> None:
+        """Store one event and move the message to its version.
+
+        Raises:
+            LeaseLost: nothing was stored.
+        """
+        stored = await self._writer.append(
+            Append(
+                partition=self._partition,
+                session_id=self._session_id,
+                stream=message.stream,
+                expected_version=message.version,
+                events=(event,),
+                correlation_id=message.correlation_id,
+                causation_id=message.causation_id,
+                reply_to=" ".join(message.waiters) or None,
+            )
+        )
+        message.version = stored[-1].stream_version
+        message.causation_id = stored[-1].id
+
+    async def append_end(self, message: OpenMessage, event: Event) -> None:
+        """Store the message's last event. A later `add_waiter` returns False."""
+        message.ending = asyncio.Event()
+        try:
+            await self.append(message, event)
+        finally:
+            message.ending.set()

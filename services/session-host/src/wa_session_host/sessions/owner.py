@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -20,19 +19,14 @@ from wa_session_host.domain.observations import (
     MessageSeen,
     Observation,
     ReceiptSeen,
+    ReceivedMedia,
     Seen,
 )
-from wa_session_host.domain.pacing import Pace
-from wa_session_host.domain.received_media import ReceivedMedia
-from wa_session_host.engine.port import DownloadFailed, Engine, Engines, PairingUnavailable
-from wa_session_host.media.fetching import MediaFetcher
-from wa_session_host.metrics import HostMetrics
-from wa_session_host.sessions.login_watch import LoginWatch
-from wa_session_host.sessions.receipts import Known, Receipts
-from wa_session_host.sessions.recent import Recent
+from wa_session_host.domain.pacing import Pace, SendHistory
+from wa_session_host.engine.port import DownloadFailed, Engine, PairingUnavailable
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.sessions.runner import Runner
-from wa_session_host.store.event_store import EventStore
-from wa_session_host.store.group_commit import GroupCommitWriter
 from wa_session_host.store.stored_event import Append
 
 log = structlog.get_logger()
@@ -51,6 +45,32 @@ FAILS_BACKLOG = {SessionStatus.LOGGED_OUT, SessionStatus.BANNED}
 _NOT_WORKING = "Media comes through a session that works; this one is {status}. Try again later."
 
 
+class LoginWatch:
+    """Told when a login is under way; costs nothing while none is."""
+
+    def __init__(self, seconds: float) -> None:
+        """A login may take so long."""
+        self._seconds = seconds
+        self._under_way = asyncio.Event()
+        self._over = asyncio.Event()
+
+    def set_under_way(self, *, under_way: bool) -> None:
+        """Say whether a login is under way now."""
+        begun, ended = self._under_way, self._over
+        (begun if under_way else ended).set()
+        (ended if under_way else begun).clear()
+
+    async def wait_overdue(self) -> None:
+        """Return when one has been under way for too long since this call."""
+        while True:
+            await self._under_way.wait()
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await self._over.wait()
+            except TimeoutError:
+                return
+
+
 class SessionOwner:
     """A session of a partition that this host holds."""
 
@@ -58,51 +78,35 @@ class SessionOwner:
         self,
         session_id: SessionId,
         partition: int,
+        context: SessionContext,
         *,
         state: domain.State,
         version: int,
-        writer: GroupCommitWriter,
-        store: EventStore,
-        engines: Engines,
-        media: MediaFetcher,
-        clock: Callable[[], datetime],
-        metrics: HostMetrics,
-        pace: Pace,
-        login_seconds: float,
-        keep: timedelta,
-        sent: Recent[Known],
+        history: SendHistory,
     ) -> None:
-        """`state` and `version` are the fold and the last version of the session's stream.
-
-        `keep` is for how long finished messages stay; `sent` are the latest of them in memory.
-        """
+        """`state` and `version` are those of the session's stream."""
         self.id = session_id
         self.state = state
         self._partition = partition
         self._version = version
-        self._writer = writer
-        self._engines = engines
-        self._clock = clock
-        self._metrics = metrics
+        self._writer = context.writer
+        self._engines = context.engines
+        self._clock = context.clock
+        self._metrics = context.metrics
         self._engine: Engine | None = None
         self._deciding = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._restart_now = asyncio.Event()
-        self._login_watch = LoginWatch(login_seconds)
+        self._login_watch = LoginWatch(context.login_seconds)
         self._crashes = 0
         self._leaving = False
-        self._receipts = Receipts(
-            session_id, partition, store=store, writer=writer, clock=clock, keep=keep, sent=sent
-        )
+        self._receipts = Receipts(session_id, partition, context)
         self.runner = Runner(
             session_id,
             partition,
-            writer=writer,
-            media=media,
-            clock=clock,
-            metrics=metrics,
-            pace=pace,
-            on_outcome=self._receipts.ended,
+            context,
+            pace=Pace(context.pace, history, clock=context.clock, jitter=random.uniform),
+            on_outcome=self._receipts.record_outcome,
             on_deaf=self._end_deaf_engine,
         )
 
@@ -113,12 +117,12 @@ class SessionOwner:
 
     async def run(self) -> None:
         """Keep the engine as the state wants it, and send, until cancelled."""
-        self._apply()
+        self._apply_state()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.runner.run())
-            group.create_task(self._keep_engine())
+            group.create_task(self._run_engines())
 
-    async def take_over(self) -> None:
+    async def announce_takeover(self) -> None:
         """Say as a new owner that the session is not connected yet."""
         async with self._deciding:
             await self._record(domain.take_over(self.state))
@@ -127,8 +131,8 @@ class SessionOwner:
         """Decide a command and do what follows; False if it changed nothing."""
         async with self._deciding:
             if domain.unlinks(command, self.state):
-                self.runner.waits()  # nothing may begin on a link that is being removed
-                await self.runner.settled(within=SETTLE_SECONDS)
+                self.runner.pause()  # nothing may begin on a link that is being removed
+                await self.runner.wait_engine_idle(SETTLE_SECONDS)
                 await self._unlink()
             changed = await self._record(
                 domain.decide(command, self.state),
@@ -139,7 +143,7 @@ class SessionOwner:
         if changed:
             self._crashes = 0
             self._restart_now.set()
-            await self.runner.settled(within=SETTLE_SECONDS)
+            await self.runner.wait_engine_idle(SETTLE_SECONDS)
             await self._end_engine()
         return changed
 
@@ -173,7 +177,7 @@ class SessionOwner:
             engine = await self._engines.start(self.id, self.state.link)
             try:
                 async with asyncio.timeout(UNLINK_SECONDS):
-                    async for seen in engine.seen():
+                    async for seen in engine.observations():
                         if isinstance(seen, LoggedIn):
                             await engine.log_out()
                             break
@@ -208,7 +212,7 @@ class SessionOwner:
         self._version = stored[-1].stream_version
         for event in events:
             self.state = domain.evolve(self.state, event)
-        self._apply()
+        self._apply_state()
         log.info(
             "session_changed",
             session_id=str(self.id),
@@ -221,7 +225,7 @@ class SessionOwner:
         async with self._deciding:
             await self._record(domain.observe(observation, self.state, self._clock()))
 
-    def _apply(self) -> None:
+    def _apply_state(self) -> None:
         """Make engine and runner follow the state."""
         if domain.should_run(self.state):
             self._wanted.set()
@@ -229,16 +233,16 @@ class SessionOwner:
             self._wanted.clear()
         status = self.status
         is_linked = domain.link_of(self.state) is not None
-        self._login_watch.tell(under_way=status in LOGGING_IN and is_linked)
+        self._login_watch.set_under_way(under_way=status in LOGGING_IN and is_linked)
         if status is SessionStatus.WORKING and self._engine is not None:
             self._crashes = 0
-            self.runner.works_with(self._engine)
+            self.runner.resume(self._engine)
         elif status is None or status in FAILS_BACKLOG:
-            self.runner.refuses(_refusal(status))
+            self.runner.refuse(_refusal(status))
         else:
-            self.runner.waits()
+            self.runner.pause()
 
-    async def _keep_engine(self) -> None:
+    async def _run_engines(self) -> None:
         """Run one engine after the other for as long as the state wants one."""
         if isinstance(self.state, domain.Opened) and isinstance(
             self.state.condition, domain.Restricted
@@ -254,19 +258,19 @@ class SessionOwner:
             try:
                 async with asyncio.TaskGroup() as group:
                     watch = group.create_task(self._watch_login())
-                    async for seen in self._engine.seen():
-                        await self._see(seen)
+                    async for seen in self._engine.observations():
+                        await self._dispatch(seen)
                     watch.cancel()
             finally:
                 engine, self._engine = self._engine, None
-                self._apply()
+                self._apply_state()
                 await engine.stop()
             if domain.should_run(self.state) and not self._leaving:
                 await self._pause()
 
     async def _watch_login(self) -> None:
         """End the engine of a linked session whose login neither succeeds nor fails."""
-        await self._login_watch.overdue()
+        await self._login_watch.wait_overdue()
         await self._observe(ConnectionLost("login_timeout", "WhatsApp did not answer the login."))
         await self._end_engine()
 
@@ -288,12 +292,12 @@ class SessionOwner:
         except TimeoutError:
             return
 
-    async def _see(self, seen: Seen) -> None:
+    async def _dispatch(self, seen: Seen) -> None:
         match seen:
             case ReceiptSeen():
-                await self._receipts.take(seen, sending=self.runner.sending)
+                await self._receipts.record_receipt(seen, sending=self.runner.sending)
             case MessageSeen():
-                await self._receipts.arrived(seen)
+                await self._receipts.record_message(seen)
             case _:
                 await self._observe(seen)
 

@@ -1,10 +1,9 @@
 """What arrives at a session: receipts for its messages, and messages for its number."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from uuid import UUID, uuid5
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid5
 
 import structlog
 
@@ -15,68 +14,40 @@ from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, Sent, Unknown
 from wa_session_host.domain.observations import MessageSeen, ReceiptSeen
 from wa_session_host.domain.proof import proven
+from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage
-from wa_session_host.sessions.recent import Recent
-from wa_session_host.store.event_store import EventStore
-from wa_session_host.store.folding import message_state
-from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict
+from wa_session_host.sessions.tracked_message import TrackedMessage
+from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict, message_state
 
 log = structlog.get_logger()
 
-REMOVAL_MARGIN = timedelta(hours=1)
+RETENTION_MARGIN = timedelta(hours=1)
 """So long before retention may remove a message, receipts add nothing to it any more."""
-REMEMBERED = 20_000
-"""Sent messages of all of a host's sessions that it keeps in mind; others are looked up in the store."""
 EARLY = 500
 """Receipts that wait for the end of one session's present send."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A message that was sent, perhaps or certainly, and where its stream stands since when."""
-
-    state: Sent | Unknown
-    version: int
-    correlation_id: UUID
-    causation_id: UUID
-    changed_at: datetime
 
 
 class Receipts:
     """Turns receipts and incoming messages of one session into events."""
 
-    def __init__(
-        self,
-        session_id: SessionId,
-        partition: int,
-        *,
-        store: EventStore,
-        writer: GroupCommitWriter,
-        clock: Callable[[], datetime],
-        keep: timedelta,
-        sent: Recent[Known],
-    ) -> None:
-        """Reads from the store what is not in `sent`, which all sessions of the host share.
-
-        What has not changed for as long as `keep` may be removed from it at any moment.
-        """
+    def __init__(self, session_id: SessionId, partition: int, context: SessionContext) -> None:
+        """Sent messages that are not in the host's cache are read from the store."""
         self._session_id = session_id
         self._partition = partition
-        self._store = store
-        self._writer = writer
-        self._clock = clock
-        self._keep_for = keep - REMOVAL_MARGIN
-        self._sent = sent
-        self._unknown: dict[MessageId, Known] | None = None
+        self._store = context.store
+        self._writer = context.writer
+        self._clock = context.clock
+        self._addable_for = context.retention - RETENTION_MARGIN
+        self._sent = context.sent_messages
+        self._unknown: dict[MessageId, TrackedMessage] | None = None
         self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
 
-    async def ended(self, message: OpenMessage, outcome: Event) -> None:
+    async def record_outcome(self, message: OpenMessage, outcome: Event) -> None:
         """Hear how a send ended; then what its receipts say that came before its end."""
         state = domain.evolve(message.state, outcome)
         if isinstance(state, Sent | Unknown):
-            self._keep(
-                Known(
+            self._remember(
+                TrackedMessage(
                     state,
                     message.version,
                     message.correlation_id,
@@ -86,9 +57,9 @@ class Receipts:
             )
         early, self._early = self._early, OrderedDict()
         for receipt in early.values():
-            await self.take(receipt, sending=False)
+            await self.record_receipt(receipt, sending=False)
 
-    async def take(self, receipt: ReceiptSeen, *, sending: bool) -> None:
+    async def record_receipt(self, receipt: ReceiptSeen, *, sending: bool) -> None:
         """Record what a receipt says of our messages; those of other devices are passed over.
 
         While a send is under way (`sending`) an unknown id may be that message's: it waits.
@@ -115,23 +86,23 @@ class Receipts:
         if found is None:
             return
         state, sent = found
-        if self._is_passing(unknown[state.facts.id]):
+        if self._is_near_retention(unknown[state.facts.id]):
             return
         log.info("outcome_proven", session_id=str(self._session_id), message_id=str(state.facts.id))
         known = await self._append(unknown[state.facts.id], (sent,))
         await self._record(known, receipt)
 
-    async def _record(self, known: Known, receipt: ReceiptSeen) -> None:
+    async def _record(self, known: TrackedMessage, receipt: ReceiptSeen) -> None:
         assert isinstance(known.state, Sent)
         events = domain.receipt(known.state, read=receipt.read, at=receipt.at)
-        if events and not self._is_passing(known):
+        if events and not self._is_near_retention(known):
             await self._append(known, events)
 
-    def _is_passing(self, known: Known) -> bool:
+    def _is_near_retention(self, known: TrackedMessage) -> bool:
         """Whether retention may be removing the stream now: then nothing may be added to it."""
-        return known.changed_at < self._clock() - self._keep_for
+        return known.changed_at < self._clock() - self._addable_for
 
-    async def _append(self, known: Known, events: tuple[Event, ...]) -> Known:
+    async def _append(self, known: TrackedMessage, events: tuple[Event, ...]) -> TrackedMessage:
         stored = await self._writer.append(
             Append(
                 partition=self._partition,
@@ -148,32 +119,34 @@ class Receipts:
             state = domain.evolve(state, event)
         assert isinstance(state, Sent)
         last = stored[-1]
-        now_known = Known(
+        now_known = TrackedMessage(
             state, last.stream_version, last.correlation_id, last.id, last.occurred_at
         )
-        self._keep(now_known)
+        self._remember(now_known)
         return now_known
 
-    async def _load(self, whatsapp_id: str) -> Known | None:
+    async def _load(self, whatsapp_id: str) -> TrackedMessage | None:
         message_id = await self._store.message_of(self._session_id, whatsapp_id)
         if message_id is None:
             return None
-        known = _known(await self._store.stream(message_stream(message_id)))
+        known = _tracked(await self._store.stream(message_stream(message_id)))
         return known if known is not None and isinstance(known.state, Sent) else None
 
-    async def _unknown_outcomes(self) -> dict[MessageId, Known]:
+    async def _unknown_outcomes(self) -> dict[MessageId, TrackedMessage]:
         """The session's messages of which nobody knows; read once from the store."""
         if self._unknown is None:
             streams: dict[str, list[StoredEvent]] = {}
             for stored in await self._store.unknown_outcomes(self._session_id):
                 streams.setdefault(stored.stream, []).append(stored)
-            found = [known for events in streams.values() if (known := _known(events)) is not None]
+            found = [
+                known for events in streams.values() if (known := _tracked(events)) is not None
+            ]
             self._unknown = {
                 one.state.facts.id: one for one in found if isinstance(one.state, Unknown)
             }
         return self._unknown
 
-    def _keep(self, known: Known) -> None:
+    def _remember(self, known: TrackedMessage) -> None:
         """Remember how a message stands now. What was not read yet will be read as it is stored."""
         unknown = self._unknown if self._unknown is not None else {}
         if isinstance(known.state, Unknown):
@@ -183,7 +156,7 @@ class Receipts:
         bare = replace(known.state, facts=known.state.facts._replace(content=_NO_CONTENT))
         self._sent.keep(self, known.state.message_id, replace(known, state=bare))
 
-    async def arrived(self, seen: MessageSeen) -> None:
+    async def record_message(self, seen: MessageSeen) -> None:
         """Record an incoming message; one that WhatsApp delivers again is passed over."""
         message_id = MessageId(uuid5(self._session_id, f"{seen.chat}/{seen.message_id}"))
         cause = new_id()
@@ -227,10 +200,12 @@ def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
     )
 
 
-def _known(events: list[StoredEvent]) -> Known | None:
+def _tracked(events: list[StoredEvent]) -> TrackedMessage | None:
     """A message from its stream; None if it certainly was not sent."""
     state = message_state(events)
     if not isinstance(state, Sent | Unknown):
         return None
     last = events[-1]
-    return Known(state, last.stream_version, last.correlation_id, last.id, last.occurred_at)
+    return TrackedMessage(
+        state, last.stream_version, last.correlation_id, last.id, last.occurred_at
+    )

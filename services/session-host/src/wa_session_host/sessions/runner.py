@@ -7,7 +7,6 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from opentelemetry.trace import SpanKind
 from structlog.contextvars import bind_contextvars
 
 from wa_contracts.ids import MessageId, SessionId
@@ -16,24 +15,16 @@ from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown, Me
 from wa_contracts.recipient import mask_number
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
-from wa_runtime.traces import step, within
+from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Facts, Queued, Sending
 from wa_session_host.domain.pacing import Pace
-from wa_session_host.engine.port import (
-    Acknowledged,
-    Engine,
-    NotSent,
-    OutcomeUnknown,
-    Outgoing,
-    Refused,
-)
-from wa_session_host.media.fetching import MediaError, MediaFetcher
-from wa_session_host.metrics import HostMetrics
+from wa_session_host.engine.port import Engine, OutgoingMessage
+from wa_session_host.media.fetching import MediaError
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.engine_send import send_outcome
 from wa_session_host.sessions.message_queue import MessageQueue
-from wa_session_host.sessions.open_message import OpenMessage
-from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.stored_event import Append, StoredEvent
+from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
 
 log = structlog.get_logger()
 
@@ -49,33 +40,26 @@ class Runner:
         self,
         session_id: SessionId,
         partition: int,
+        context: SessionContext,
         *,
-        writer: GroupCommitWriter,
-        media: MediaFetcher,
-        clock: Callable[[], datetime],
-        metrics: HostMetrics,
         pace: Pace,
         on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
         on_deaf: Callable[[], Awaitable[None]],
     ) -> None:
-        """`pace` says when the next send may begin.
-
-        `on_outcome` hears how each send ended, `on_deaf` of a connection that swallows messages.
-        """
+        """`on_outcome` is called after each send, `on_deaf` after DEAF_AFTER sends without an ack."""
         self.pace = pace
         self._session_id = session_id
-        self._partition = partition
-        self._writer = writer
-        self._media = media
-        self._clock = clock
-        self._metrics = metrics
+        self._appender = MessageAppender(session_id, partition, context.writer)
+        self._media = context.media
+        self._clock = context.clock
+        self._metrics = context.metrics
         self._on_outcome = on_outcome
         self._on_deaf = on_deaf
         self._queue = MessageQueue()
         self._current: OpenMessage | None = None
-        self._leaving: list[OpenMessage] = []
-        self._coming = 0
-        self._beginning = False
+        self._ending: list[OpenMessage] = []
+        self._reserved = 0
+        self._reserved_idle = False
         self._changed = asyncio.Event()
         self._engine: Engine | None = None
         self._refusal: ErrorDetail | None = None
@@ -85,18 +69,18 @@ class Runner:
 
     def __len__(self) -> int:
         """How many messages have not ended, those included that are being stored."""
-        return len(self._queue) + len(self._leaving) + (self._current is not None) + self._coming
+        return len(self._queue) + len(self._ending) + (self._current is not None) + self._reserved
 
     @property
     def _is_empty(self) -> bool:
-        return self._current is None and not self._queue and not self._leaving
+        return self._current is None and not self._queue and not self._ending
 
     @property
     def _under_way(self) -> Iterator[OpenMessage]:
         """The messages that have left the queue and whose end is not stored."""
         if self._current is not None:
             yield self._current
-        yield from self._leaving
+        yield from self._ending
 
     @property
     def sending(self) -> bool:
@@ -112,34 +96,34 @@ class Runner:
         oldest = [*self._under_way] if first is None else [*self._under_way, first]
         return min((one.queued_position for one in oldest), default=None)
 
-    def works_with(self, engine: Engine) -> None:
+    def resume(self, engine: Engine) -> None:
         """The session works: send by this engine."""
         self._engine, self._refusal, self._deferrals = engine, None, 0
         self._changed.set()
 
-    def waits(self) -> None:
+    def pause(self) -> None:
         """The session does not work now: keep what is queued."""
         self._engine, self._refusal = None, None
 
-    def refuses(self, error: ErrorDetail) -> None:
+    def refuse(self, error: ErrorDetail) -> None:
         """The session will not work any more: fail what is queued."""
         self._engine, self._refusal = None, error
         self._changed.set()
 
     @contextmanager
-    def place(self) -> Iterator[bool]:
+    def reserve(self) -> Iterator[bool]:
         """Keep a place, during the block, for a message that is being stored and enqueued.
 
         Gives whether the session is idle: then a text may begin in the append that queues it.
         """
         is_idle = self._can_begin and not self._draining and len(self) == 0
-        self._coming += 1
-        self._beginning = self._beginning or is_idle
+        self._reserved += 1
+        self._reserved_idle = self._reserved_idle or is_idle
         try:
             yield is_idle
         finally:
-            self._coming -= 1
-            self._beginning = self._beginning and not is_idle
+            self._reserved -= 1
+            self._reserved_idle = self._reserved_idle and not is_idle
             self._changed.set()
 
     @property
@@ -152,16 +136,16 @@ class Runner:
         self._queue.append(message)
         self._changed.set()
 
-    def find(self, message_id: MessageId) -> OpenMessage | None:
+    def open_message(self, message_id: MessageId) -> OpenMessage | None:
         """The open message with this id."""
-        found = self._queue.find(message_id)
+        found = self._queue.get(message_id)
         if found is not None:
             return found
         return next((one for one in self._under_way if one.facts.id == message_id), None)
 
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
         """Cancel a message that is still queued; False if there is none such."""
-        message = self._queue.find(message_id)
+        message = self._queue.get(message_id)
         if message is None or isinstance(message.state, Sending):
             return False
         message.causation_id = causation_id
@@ -172,8 +156,8 @@ class Runner:
 
     async def expire(self, now: datetime) -> None:
         """Fail the queued messages that are past their time."""
-        for message in self._queue.late(now):
-            still_waits = self._queue.find(message.facts.id) is message
+        for message in self._queue.newly_expired(now):
+            still_waits = self._queue.get(message.facts.id) is message
             if still_waits and isinstance(message.state, Queued):
                 await self._end_out_of_turn(message, _expired(message.facts))
 
@@ -181,7 +165,7 @@ class Runner:
         """Begin no further send, and wait for the end of each that has begun."""
         self._draining = True
         self._changed.set()
-        while self._beginning or self._has_begun:
+        while self._reserved_idle or self._has_begun:
             self._changed.clear()
             await self._changed.wait()
 
@@ -191,10 +175,10 @@ class Runner:
         first = self._queue.first
         return self._current is not None or (first is not None and isinstance(first.state, Sending))
 
-    async def settled(self, within: float) -> None:
+    async def wait_engine_idle(self, seconds: float) -> None:
         """Wait until the engine has no message of ours any more, at most so many seconds."""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(seconds):
                 while self.sending:
                     self._changed.clear()
                     await self._changed.wait()
@@ -206,8 +190,8 @@ class Runner:
         while True:
             while not self._may_deliver:
                 self._changed.clear()
-                await self._change_or_turn()
-            self._current = self._queue.take_first()
+                await self._wait_change_or_turn()
+            self._current = self._queue.pop_first()
             try:
                 await self._deliver_traced(self._current)
             finally:
@@ -221,7 +205,7 @@ class Runner:
             return self._has_begun
         return not self._draining and (self._refusal is not None or self._can_begin)
 
-    async def _change_or_turn(self) -> None:
+    async def _wait_change_or_turn(self) -> None:
         """Until something changes, or the pace lets the session send again."""
         waits_for_its_turn = bool(self._queue) and self._engine is not None
         seconds = self.pace.seconds_left() if waits_for_its_turn else 0.0
@@ -234,39 +218,43 @@ class Runner:
     async def _deliver_traced(self, message: OpenMessage) -> None:
         ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
         bind_contextvars(**ids)  # the runner's task sends one at a time
-        with within(message.traceparent), step("deliver", ids):
+        with resumed_trace(message.traceparent), span("deliver", ids):
             await self._deliver(message)
 
     async def _deliver(self, message: OpenMessage) -> None:
         facts = message.facts
         if self._refusal is not None and isinstance(message.state, Queued):
             error = self._refusal
-            await self._end(message, domain.failed(facts, error.code, error.message))
+            await self._appender.append_end(
+                message, domain.failed(facts, error.code, error.message)
+            )
             return
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
-            await self._end(message, _expired(facts))
+            await self._appender.append_end(message, _expired(facts))
             return
         try:
             async with self._media.ready(facts.type, facts.content) as media:
-                await self._send(message, Outgoing(facts.to, facts.type, facts.content.text, media))
+                await self._send(
+                    message, OutgoingMessage(facts.to, facts.type, facts.content.text, media)
+                )
         except MediaError as error:
-            await self._end(message, domain.failed(facts, error.code, str(error)))
+            await self._appender.append_end(message, domain.failed(facts, error.code, str(error)))
 
-    async def _send(self, message: OpenMessage, outgoing: Outgoing) -> None:
+    async def _send(self, message: OpenMessage, outgoing: OutgoingMessage) -> None:
         if self._engine is None and isinstance(message.state, Queued):
             self._queue.put_back(message)
             return
         engine = self._engine
         if isinstance(message.state, Queued):
             started_at = self._clock()
-            await self._append(message, domain.MessageSendStarted(started_at=started_at))
+            await self._appender.append(message, domain.MessageSendStarted(started_at=started_at))
             message.state = Sending(message.facts, started_at)
-        outcome = await self._outcome(message.facts, outgoing, engine or _NO_ENGINE)
+        outcome = await send_outcome(message.facts, outgoing, engine)
         if isinstance(outcome, domain.MessageSendDeferred):
-            await self._append(message, outcome)
+            await self._appender.append(message, outcome)
         else:
             self.pace.count()
-            await self._end(message, outcome)
+            await self._appender.append_end(message, outcome)
         if isinstance(outcome, MessageSent) and message.queued_at is not None:
             took = self._clock() - message.queued_at
             self._metrics.accept_to_ack.observe(took.total_seconds())
@@ -283,28 +271,6 @@ class Runner:
                 self._unacknowledged = 0
             case _:
                 self._unacknowledged = 0
-
-    async def _outcome(
-        self, facts: Facts, outgoing: Outgoing, engine: "Engine | _NoEngine"
-    ) -> Event:
-        reach(FaultPoint.SEND_STARTED)
-        try:
-            with step("WhatsApp send", kind=SpanKind.CLIENT) as span:
-                acknowledged = await engine.send(outgoing)
-                span.set_attribute("wa.whatsapp_id", acknowledged.message_id)
-            reach(FaultPoint.ENGINE_CALLED)
-        except NotSent as error:
-            return domain.MessageSendDeferred(reason=str(error))
-        except Refused as error:
-            return domain.failed(facts, error.code, str(error))
-        except OutcomeUnknown as error:
-            return domain.outcome_unknown(facts, str(error))
-        return domain.sent(
-            facts,
-            acknowledged.message_id,
-            acknowledged.at,
-            number=acknowledged.number,
-        )
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
@@ -329,47 +295,12 @@ class Runner:
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
         """End a message that waits. It counts as open until that is stored: a crash would leave it so."""
         self._queue.remove(message)
-        self._leaving.append(message)
+        self._ending.append(message)
         try:
-            with within(message.traceparent):
-                await self._end(message, event)
+            with resumed_trace(message.traceparent):
+                await self._appender.append_end(message, event)
         finally:
-            self._leaving.remove(message)
-
-    async def _end(self, message: OpenMessage, event: Event) -> None:
-        """Store the message's end. Who joins from now on hears of it from the store."""
-        message.ending = asyncio.Event()
-        try:
-            await self._append(message, event)
-        finally:
-            message.ending.set()
-
-    async def _append(self, message: OpenMessage, event: Event) -> list[StoredEvent]:
-        stored = await self._writer.append(
-            Append(
-                partition=self._partition,
-                session_id=self._session_id,
-                stream=message.stream,
-                expected_version=message.version,
-                events=(event,),
-                correlation_id=message.correlation_id,
-                causation_id=message.causation_id,
-                reply_to=" ".join(message.waiters) or None,
-            )
-        )
-        message.version = stored[-1].stream_version
-        message.causation_id = stored[-1].id
-        return stored
-
-
-class _NoEngine:
-    """Stands where the connection was lost between the intent and the send."""
-
-    async def send(self, _message: Outgoing) -> Acknowledged:
-        raise NotSent("The connection was lost before the send.")
-
-
-_NO_ENGINE = _NoEngine()
+            self._ending.remove(message)
 
 
 def _expired(facts: Facts) -> Event:

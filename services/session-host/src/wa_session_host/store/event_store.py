@@ -65,7 +65,7 @@ SELECT stream FROM events
 WHERE session_id = $1 AND type = 'message.sent' AND data ->> 'messageId' = $2
 """
 
-MARK = """
+SAVE_CHECKPOINTS = """
 UPDATE partitions p
 SET relayed_position = greatest(p.relayed_position, m.relayed),
     open_position = greatest(p.open_position, m.open)
@@ -75,7 +75,7 @@ WHERE p.partition = m.partition AND p.host = $1 AND p.fencing_token = m.token
 
 
 @dataclass(frozen=True)
-class Mark:
+class RelayCheckpoint:
     """How far a partition was relayed, and from where on messages may still be open."""
 
     partition: int
@@ -167,13 +167,13 @@ class EventStore:
         stream = await self._pool.fetchval(STREAM_OF_WHATSAPP_ID, session_id, whatsapp_id)
         return MessageId(UUID(stream.removeprefix("message-"))) if stream else None
 
-    async def mark(self, marks: Sequence[Mark]) -> None:
+    async def save_checkpoints(self, checkpoints: Sequence[RelayCheckpoint]) -> None:
         """Keep how far partitions were relayed; ignored for those that this host lost."""
         await self._pool.execute(
-            MARK,
+            SAVE_CHECKPOINTS,
             self._host,
-            [m.partition for m in marks],
-            [m.token for m in marks],
-            [m.relayed for m in marks],
-            [m.open for m in marks],
+            [m.partition for m in checkpoints],
+            [m.token for m in checkpoints],
+            [m.relayed for m in checkpoints],
+            [m.open for m in checkpoints],
         )

@@ -11,8 +11,8 @@ import structlog
 from opentelemetry.context import Context, get_current
 
 from wa_contracts.ids import EventId, SessionId, new_id
-from wa_runtime.postgres import DATABASE_AWAY, KeptConnection
-from wa_runtime.traces import shared_step, traceparent
+from wa_runtime.postgres import DATABASE_UNAVAILABLE, KeptConnection
+from wa_runtime.traces import shared_span, traceparent
 from wa_session_host.store.stored_event import (
     INTERNAL_EVENTS,
     Append,
@@ -144,19 +144,19 @@ class GroupCommitWriter:
     async def _write(self, batch: list[_Pending]) -> None:
         prepared = [_Prepared(pending, self._prepare(pending)) for pending in batch]
         try:
-            with shared_step("store", (pending.context for pending in batch)):
+            with shared_span("store", (pending.context for pending in batch)):
                 positions = await self._insert_until_known(prepared)
         except asyncpg.PostgresError as error:
             for one in prepared:
-                self._take_back(one)
+                self._release_sequences(one)
             if len(batch) > 1:
                 for pending in batch:
                     await self._write([pending])
             else:
-                _reject(batch[0].future, _meaning(error, batch[0].append))
+                _reject(batch[0].future, _translate(error, batch[0].append))
             return
         for one in prepared:
-            self._settle(one, positions)
+            self._complete(one, positions)
 
     async def _insert_until_known(self, prepared: list[_Prepared]) -> dict[UUID, int]:
         """Insert; where the answer was lost, find out. What is not in the result lost its lease."""
@@ -165,7 +165,7 @@ class GroupCommitWriter:
         while any(one.rows[0].partition in self._tokens for one in prepared):
             try:
                 return await self._insert_or_find(prepared, in_doubt=in_doubt)
-            except DATABASE_AWAY as error:
+            except DATABASE_UNAVAILABLE as error:
                 in_doubt = True
                 log.warning("event_store_unreachable", error=repr(error), appends=len(prepared))
                 await asyncio.sleep(pause)
@@ -236,14 +236,14 @@ class GroupCommitWriter:
         self._sequences[session_id] = sequence
         return sequence
 
-    def _take_back(self, prepared: _Prepared) -> None:
+    def _release_sequences(self, prepared: _Prepared) -> None:
         """The sequences given to events that were not stored are free again."""
         given = sum(row.session_sequence is not None for row in prepared.rows)
         session_id = prepared.pending.append.session_id
         if session_id in self._sequences:
             self._sequences[session_id] -= given
 
-    def _settle(self, prepared: _Prepared, positions: Mapping[UUID, int]) -> None:
+    def _complete(self, prepared: _Prepared, positions: Mapping[UUID, int]) -> None:
         append, future = prepared.pending.append, prepared.pending.future
         if any(row.id not in positions for row in prepared.rows):
             _reject(future, LeaseLost(f"partition {append.partition}"))
@@ -256,7 +256,7 @@ class GroupCommitWriter:
             future.set_result(stored)
 
 
-def _meaning(error: asyncpg.PostgresError, append: Append) -> Exception:
+def _translate(error: asyncpg.PostgresError, append: Append) -> Exception:
     if isinstance(error, asyncpg.UniqueViolationError):
         return VersionConflict(append.stream)
     return error

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
 from wa_contracts.topology import PARTITIONS
-from wa_session_host.store.database_clock import DatabaseClock
 from wa_session_host.store.stored_event import FencingToken
 
 MARGIN_SECONDS = 0.5
@@ -21,7 +21,7 @@ WHERE p.partition = mine.partition AND p.fencing_token = mine.token AND p.host =
 RETURNING p.partition
 """
 
-SIGN_IN = """
+REGISTER = """
 INSERT INTO hosts (host, expires_at)
 VALUES ($1, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (host) DO UPDATE SET expires_at = excluded.expires_at
@@ -50,7 +50,29 @@ UPDATE partitions SET host = NULL, expires_at = '-infinity'
 WHERE host = $1 AND partition = $2 AND fencing_token = $3
 """
 
-SIGN_OUT = "DELETE FROM hosts WHERE host = $1"
+DEREGISTER = "DELETE FROM hosts WHERE host = $1"
+
+
+class DatabaseClock:
+    """The database's time, carried on from the last time it was asked.
+
+    Expiry and `occurred_at` must not depend on which host a session is on. A machine's own clock
+    may be off by minutes; its monotonic clock is right over the seconds between two renewals.
+    """
+
+    def __init__(self) -> None:
+        """Until the database was asked, the machine's own time."""
+        self._set_at = time.monotonic()
+        self._time = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        """Now, in UTC."""
+        return self._time + timedelta(seconds=time.monotonic() - self._set_at)
+
+    def set(self, database_time: datetime, *, asked_at: float, answered_at: float) -> None:
+        """Take over the database's time, told between those two monotonic times."""
+        self._time = database_time
+        self._set_at = (asked_at + answered_at) / 2
 
 
 @dataclass(frozen=True)
@@ -96,7 +118,7 @@ class Leases:
         asked_at = time.monotonic()
         async with self._pool.acquire() as connection:
             if staying:
-                await connection.execute(SIGN_IN, self._host, self._lease_seconds)
+                await connection.execute(REGISTER, self._host, self._lease_seconds)
             rows = await connection.fetch(
                 RENEW, self._host, list(held.keys()), list(held.values()), self._lease_seconds
             )
@@ -126,6 +148,6 @@ class Leases:
         """Give a partition back at once."""
         await self._pool.execute(RELEASE, self._host, partition, token)
 
-    async def sign_out(self) -> None:
+    async def deregister(self) -> None:
         """This host is leaving: others need not leave it a share."""
-        await self._pool.execute(SIGN_OUT, self._host)
+        await self._pool.execute(DEREGISTER, self._host)

@@ -47,7 +47,7 @@ RETURNING events.stream
 FINISHED = (*ENDS, "message.received")
 
 
-class Retention:
+class StreamRetention:
     """The retention of one host's partitions."""
 
     def __init__(self, pool: asyncpg.Pool, host: str, keep: timedelta) -> None:

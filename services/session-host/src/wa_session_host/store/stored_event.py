@@ -1,6 +1,6 @@
 """Events as they are stored, and what an append to a stream is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple, NewType
 from uuid import UUID
@@ -9,8 +9,9 @@ from wa_contracts.codec import decode_event_json
 from wa_contracts.ids import EventId, SessionId
 from wa_contracts.message_events import MessageReceived
 from wa_contracts.session_events import Event
+from wa_session_host.domain import message, session
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
-from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.domain.session import SessionLinked
 
 FencingToken = NewType("FencingToken", int)
@@ -90,3 +91,19 @@ class StoredEvent(NamedTuple):
         if self.content_json is None or self.type != MessageReceived.TYPE:
             return None
         return ReceivedMedia.model_validate_json(self.content_json)
+
+
+def message_state(events: Iterable[StoredEvent]) -> message.State:
+    """The state of a message from its stream."""
+    state: message.State = message.NotQueued()
+    for stored in events:
+        state = message.evolve(state, stored.event, stored.content)
+    return state
+
+
+def session_state(events: Iterable[StoredEvent]) -> session.State:
+    """The state of a session from its stream."""
+    state: session.State = session.NotCreated()
+    for stored in events:
+        state = session.evolve(state, stored.event)
+    return state

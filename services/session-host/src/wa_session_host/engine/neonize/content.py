@@ -16,9 +16,8 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
 from neonize.utils.enum import MediaType, MediaTypeToMMS
 
 from wa_contracts.internal.commands import MessageType
-from wa_session_host.domain.observations import MessageSeen
-from wa_session_host.domain.received_media import ReceivedMedia
-from wa_session_host.engine.port import MediaFile, Outgoing
+from wa_session_host.domain.observations import MessageSeen, ReceivedMedia
+from wa_session_host.engine.port import MediaFile, OutgoingMessage
 
 UPLOAD_AS = {
     MessageType.IMAGE: MediaType.MediaImage,
@@ -36,7 +35,7 @@ DOWNLOAD_AS = {
 }
 
 
-async def build(client: Any, message: Outgoing) -> Message:
+async def build(client: Any, message: OutgoingMessage) -> Message:
     """The protobuf of a message; its media is uploaded first.
 
     Raises:
@@ -106,7 +105,7 @@ async def download(client: Any, media: ReceivedMedia) -> bytes:
     return data
 
 
-def read(event: proto.Message) -> tuple[MessageSeen, ...]:
+def received_message(event: proto.Message) -> tuple[MessageSeen, ...]:
     """A message that arrived; () for what is no message to people (own, protocol messages)."""
     source = event.Info.MessageSource
     described = _described(_unwrapped(event.Message))

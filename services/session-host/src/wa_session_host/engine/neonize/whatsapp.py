@@ -31,27 +31,27 @@ from wa_session_host.domain.observations import (
     QRRanOut,
     QRShown,
     ReceiptSeen,
+    ReceivedMedia,
     Seen,
 )
-from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.neonize import content
-from wa_session_host.engine.neonize.meaning import (
+from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
+from wa_session_host.engine.neonize.translation import (
+    connection_observations,
     download_error,
     format_jid,
     from_timestamp,
     parse_jid,
-    receipt,
+    receipt_observations,
     send_error,
-    trouble,
 )
-from wa_session_host.engine.neonize.numbers import Numbers, Registered
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
     NotSent,
-    Outgoing,
+    OutgoingMessage,
     PairingUnavailable,
-    Refused,
+    SendRefused,
 )
 from wa_session_host.engine.protocol import Begin
 
@@ -128,7 +128,7 @@ class WhatsApp:
             loop.call_soon_threadsafe(self._events.put_nowait, (code, data))
 
         self._client = self._make_client(on_event)
-        self._numbers = Numbers(self._ask_for_number)
+        self._accounts = AccountLookup(self._ask_for_number)
 
     def _make_client(self, on_event: Callable[[int, bytes], None]) -> _Client:
         props = DeviceProps(os="WhatsApp Multi-Session Manager", platformType=DeviceProps.CHROME)
@@ -204,11 +204,11 @@ class WhatsApp:
             case proto.Connected() | proto.KeepAliveRestored():
                 return (LoggedIn(),) if self._linked else ()
             case proto.Message():
-                return content.read(event)
+                return content.received_message(event)
             case proto.Receipt():
-                return receipt(event)
+                return receipt_observations(event)
             case _:
-                return trouble(event)
+                return connection_observations(event)
 
     def _qr(self, text: str) -> tuple[Seen, ...]:
         self._qr_codes += 1
@@ -232,7 +232,7 @@ class WhatsApp:
         self._linked = True
         return (LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User),)
 
-    async def send(self, message: Outgoing) -> Acknowledged:
+    async def send(self, message: OutgoingMessage) -> Acknowledged:
         """See `Engine.send`."""
         recipient = await self._recipient(message.to)
         to = message.to if recipient is None else recipient.jid
@@ -250,17 +250,17 @@ class WhatsApp:
             number=recipient.number if recipient is not None else None,
         )
 
-    async def _recipient(self, to: str) -> Registered | None:
+    async def _recipient(self, to: str) -> Account | None:
         """The account behind a number; None for a group, or a JID that hides the number."""
         number, _, server = to.partition("@")
         if server not in {"", "s.whatsapp.net"}:
             return None
-        found = await self._numbers.look_up(number)
+        found = await self._accounts.find(number)
         if found is None:
-            raise Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+            raise SendRefused("not_on_whatsapp", "This number is not on WhatsApp.")
         return found
 
-    async def _ask_for_number(self, number: str) -> Registered | None:
+    async def _ask_for_number(self, number: str) -> Account | None:
         """Ask WhatsApp. Its answer names the account by either kind of JID."""
         try:
             answers = await self._client.is_on_whatsapp(f"+{number}")
@@ -271,9 +271,9 @@ class WhatsApp:
             return None
         jid = format_jid(found.JID)
         if found.JID.Server != "lid":
-            return Registered(jid, found.JID.User)
+            return Account(jid, found.JID.User)
         told = await self._number_of(found.JID)
-        return Registered(f"{told}@s.whatsapp.net" if told else jid, told)
+        return Account(f"{told}@s.whatsapp.net" if told else jid, told)
 
     async def _number_of(self, lid: proto.JID) -> str | None:
         """The number that the device store keeps beside a LID."""

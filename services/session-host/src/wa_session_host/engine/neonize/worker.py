@@ -20,12 +20,12 @@ from wa_session_host.engine.port import (
     NotSent,
     OutcomeUnknown,
     PairingUnavailable,
-    Refused,
+    SendRefused,
 )
 from wa_session_host.engine.protocol import (
-    Alive,
-    Answer,
     Begin,
+    CallResult,
+    DeadlineAck,
     DownloadCall,
     ExtendDeadline,
     Frame,
@@ -83,7 +83,7 @@ async def _work(connection: socket.socket) -> None:
         match frame:
             case ExtendDeadline():
                 deadline.extend(frame.deadline)
-                tell(Alive())
+                tell(DeadlineAck())
             case SendCall() | PairCall() | DownloadCall() | LogOutCall():
                 task = asyncio.create_task(_answer(engine, frame, deadline, tell))
                 calls.add(task)
@@ -103,21 +103,21 @@ async def _answer(
         match call:
             case SendCall():
                 deadline.check()
-                tell(Answer(call.call, acknowledged=await engine.send(call.message)))
+                tell(CallResult(call.call, acknowledged=await engine.send(call.message)))
             case PairCall():
                 code = await engine.pairing_code(call.phone_number)
-                tell(Answer(call.call, pairing_code=code))
+                tell(CallResult(call.call, pairing_code=code))
             case DownloadCall():
                 await engine.download(call.media, Path(call.path))
-                tell(Answer(call.call))
+                tell(CallResult(call.call))
             case LogOutCall():
                 await engine.log_out()
-                tell(Answer(call.call))
-    except (Refused, DownloadFailed) as error:
+                tell(CallResult(call.call))
+    except (SendRefused, DownloadFailed) as error:
         name = type(error).__name__
-        tell(Answer(call.call, error=name, code=error.code, message=str(error)))
+        tell(CallResult(call.call, error=name, code=error.code, message=str(error)))
     except (NotSent, OutcomeUnknown, PairingUnavailable) as error:
-        tell(Answer(call.call, error=type(error).__name__, message=str(error)))
+        tell(CallResult(call.call, error=type(error).__name__, message=str(error)))
 
 
 class Deadline:

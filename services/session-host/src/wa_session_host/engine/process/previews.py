@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic_core import from_json, to_json
 
-from wa_session_host.engine.port import NotSent, Preview, Refused
+from wa_session_host.engine.port import NotSent, Preview, SendRefused
 
 PIXEL_LIMIT = 50_000_000
 MEMORY_BYTES = 320 * 1024 * 1024
@@ -23,12 +23,12 @@ TOO_COSTLY = "The image takes more memory or time to decode than one image is gi
 class Previews:
     """Asks a fresh decoder for each picture, a few at a time."""
 
-    def __init__(self, hand_over: Callable[[socket.socket], Awaitable[int | None]]) -> None:
+    def __init__(self, fork_decoder: Callable[[socket.socket], Awaitable[int | None]]) -> None:
         """`hand_over` has a decoder forked at the other end of the socket pair; None if it cannot."""
-        self._hand_over = hand_over
+        self._fork_decoder = fork_decoder
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def of(self, path: Path) -> Preview | None:
+    async def render(self, path: Path) -> Preview | None:
         """Its size and a thumbnail; None if it cannot be decoded, which does not keep it from being sent.
 
         Raises:
@@ -38,17 +38,17 @@ class Previews:
         async with self._places:
             answer = await self._ask(path)
         if not answer:
-            raise Refused("media_too_large", TOO_COSTLY)
+            raise SendRefused("media_too_large", TOO_COSTLY)
         said = from_json(answer)
         if "too_large" in said:
-            raise Refused("media_too_large", said["too_large"])
+            raise SendRefused("media_too_large", said["too_large"])
         return Preview(**said) if said else None
 
     async def _ask(self, path: Path) -> bytes:
         """The answer; empty if the decoder has ended without one."""
         ours, theirs = socket.socketpair()
         try:
-            pid = await self._hand_over(theirs)
+            pid = await self._fork_decoder(theirs)
         finally:
             theirs.close()
         if pid is None:

@@ -28,18 +28,18 @@ from wa_session_host.domain.observations import (
     QRRanOut,
     QRShown,
     ReceiptSeen,
+    ReceivedMedia,
     Seen,
 )
 from wa_session_host.domain.proof import chat_of
-from wa_session_host.domain.received_media import ReceivedMedia
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
     NotSent,
     OutcomeUnknown,
-    Outgoing,
+    OutgoingMessage,
     PairingUnavailable,
-    Refused,
+    SendRefused,
 )
 from wa_session_host.engine.simulated.server import SimulatedServer
 
@@ -137,12 +137,12 @@ class SimulatedEngine:
         self._line.queue.put_nowait(LinkedDevice(f"{number}:1@s.whatsapp.net", number))
         self._line.later(self._script.logs_in_after, LoggedIn())
 
-    async def seen(self) -> AsyncIterator[Seen]:
+    async def observations(self) -> AsyncIterator[Seen]:
         """See `Engine.seen`."""
         while (seen := await self._line.queue.get()) is not None:
             yield seen
 
-    async def send(self, message: Outgoing) -> Acknowledged:
+    async def send(self, message: OutgoingMessage) -> Acknowledged:
         """See `Engine.send`."""
         if not self._connected:
             raise NotSent("The simulated connection is down.")
@@ -166,9 +166,9 @@ class SimulatedEngine:
             await asyncio.sleep(self._script.ack_after)
         match number[-4:]:
             case "0000":
-                raise Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+                raise SendRefused("not_on_whatsapp", "This number is not on WhatsApp.")
             case "0001":
-                raise Refused("send_failed", "WhatsApp refused the message: simulated.")
+                raise SendRefused("send_failed", "WhatsApp refused the message: simulated.")
             case "0002":
                 raise OutcomeUnknown("The simulated server did not acknowledge.")
             case "0003":
@@ -177,7 +177,7 @@ class SimulatedEngine:
             case "0004":
                 await asyncio.sleep(SLOW_ACK_SECONDS)
 
-    async def _answer(self, message: Outgoing, quoted: Acknowledged) -> MessageSeen:
+    async def _answer(self, message: OutgoingMessage, quoted: Acknowledged) -> MessageSeen:
         """What the recipient sends back: the same, quoting it."""
         number = message.to.partition("@")[0]
         lid = f"{int(number) + 1}@lid"
@@ -195,7 +195,7 @@ class SimulatedEngine:
             at=quoted.at,
         )
 
-    async def _received(self, message: Outgoing) -> ReceivedMedia | None:
+    async def _received(self, message: OutgoingMessage) -> ReceivedMedia | None:
         if message.media is None:
             return None
         data = await asyncio.to_thread(message.media.path.read_bytes)
@@ -212,7 +212,7 @@ class SimulatedEngine:
             file_name=message.media.file_name if message.type == "document" else None,
         )
 
-    def _acknowledge(self, message: Outgoing) -> Acknowledged:
+    def _acknowledge(self, message: OutgoingMessage) -> Acknowledged:
         name = f"{self._session_id}/{next(self._numbers)}/{datetime.now(UTC).timestamp()}"
         message_id = "3EB0" + sha256(name.encode()).hexdigest()[:18].upper()
         now = datetime.now(UTC)

@@ -9,7 +9,7 @@ import asyncio
 from pydantic_core import from_json, to_json
 
 from wa_contracts.ids import SessionId
-from wa_session_host.engine.port import NotSent, OutcomeUnknown, Outgoing
+from wa_session_host.engine.port import NotSent, OutcomeUnknown, OutgoingMessage
 
 CONNECT_SECONDS = 2.0
 ACK_SECONDS = 10.0
@@ -24,7 +24,7 @@ class SimulatedServer:
         self._host = host
         self._port = int(port)
 
-    async def accept(self, session_id: SessionId, message: Outgoing) -> str:
+    async def accept(self, session_id: SessionId, message: OutgoingMessage) -> str:
         """Hand a message over; the server's id of it.
 
         Raises:

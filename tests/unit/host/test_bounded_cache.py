@@ -1,10 +1,10 @@
 """What a host keeps in mind does not grow with its sessions."""
 
-from wa_session_host.sessions.recent import Recent
+from wa_session_host.sessions.tracked_message import BoundedCache
 
 
 def test_the_oldest_of_all_owners_are_forgotten() -> None:
-    recent: Recent[int] = Recent(3)
+    recent: BoundedCache[int] = BoundedCache(3)
     one, other = object(), object()
     for number in range(3):
         recent.keep(one, f"{number}", number)

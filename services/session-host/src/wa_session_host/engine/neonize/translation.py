@@ -16,7 +16,7 @@ from wa_session_host.domain.observations import (
     Seen,
     StreamReplaced,
 )
-from wa_session_host.engine.port import DownloadFailed, NotSent, OutcomeUnknown, Refused
+from wa_session_host.engine.port import DownloadFailed, NotSent, OutcomeUnknown, SendRefused
 
 BANNED_REASONS = {
     proto.ConnectFailureReason.MAIN_DEVICE_GONE: (
@@ -50,12 +50,12 @@ def format_jid(jid: proto.JID) -> str:
     return f"{jid.User}{device}@{jid.Server}"
 
 
-def send_error(text: str) -> NotSent | Refused | OutcomeUnknown:
+def send_error(text: str) -> NotSent | SendRefused | OutcomeUnknown:
     """What a send's error says about whether the message went out."""
     if "no LID found" in text:
-        return Refused("not_on_whatsapp", "This number is not on WhatsApp.")
+        return SendRefused("not_on_whatsapp", "This number is not on WhatsApp.")
     if "server returned error" in text:
-        return Refused("send_failed", f"WhatsApp refused the message: {text}.")
+        return SendRefused("send_failed", f"WhatsApp refused the message: {text}.")
     if NOT_SENT.search(text):
         return NotSent(text)
     return OutcomeUnknown(text)
@@ -72,7 +72,7 @@ def download_error(text: str) -> DownloadFailed:
     return DownloadFailed("media_unavailable", f"The media could not be downloaded: {text}.")
 
 
-def trouble(event: object) -> tuple[Seen, ...]:
+def connection_observations(event: object) -> tuple[Seen, ...]:
     """What an event about the connection or the account means; () if nothing."""
     match event:
         case proto.KeepAliveTimeout():
@@ -104,7 +104,7 @@ def _logged_out(event: proto.LoggedOut) -> tuple[Seen, ...]:
     return (LinkRemoved(),)
 
 
-def receipt(event: proto.Receipt) -> tuple[Seen, ...]:
+def receipt_observations(event: proto.Receipt) -> tuple[Seen, ...]:
     """A delivered or read receipt for our messages; () for any other."""
     kinds = {proto.Receipt.DELIVERED: False, proto.Receipt.READ: True, proto.Receipt.PLAYED: True}
     if event.Type not in kinds or event.MessageSource.IsFromMe:

@@ -14,7 +14,7 @@ from wa_contracts.ids import SessionId
 from wa_session_host.domain.observations import LinkedDevice
 from wa_session_host.engine.neonize.forkserver import DECODER, ORDER, STARTED, WORKER
 from wa_session_host.engine.process.previews import Previews
-from wa_session_host.engine.process.process import WorkerEngine
+from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import Begin
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ FORK_SECONDS = 30
 """The fork server's own start included."""
 
 
-class Pace:
+class ForkRate:
     """So many turns a second at most, evenly spread: a host that takes many sessions over starts
     them one after the other, so that neither the machine nor WhatsApp sees them all at once.
     """
@@ -32,7 +32,7 @@ class Pace:
         self._step = 1 / per_second
         self._next_at = 0.0
 
-    async def turn(self) -> None:
+    async def wait_turn(self) -> None:
         """Wait for one's turn; none is waited for after a quiet time."""
         now = time.monotonic()
         at = max(self._next_at, now)
@@ -46,13 +46,13 @@ class WorkerEngines:
     def __init__(self, device_store: str, *, starts_per_second: float) -> None:
         """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
         self._device_store = device_store
-        self._pace = Pace(starts_per_second)
+        self._fork_rate = ForkRate(starts_per_second)
         self._control: socket.socket | None = None
         self._server: asyncio.subprocess.Process | None = None
         self._starting = asyncio.Lock()
         self._orders = count()
         self._engines: set[WorkerEngine] = set()
-        self.previews = Previews(partial(self._hand_over, DECODER))
+        self.previews = Previews(partial(self._fork, DECODER))
         self._deadline = 0.0
 
     async def prepare(self) -> None:
@@ -63,10 +63,10 @@ class WorkerEngines:
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
         """See `Engines.start`."""
-        await self._pace.turn()
+        await self._fork_rate.wait_turn()
         ours, theirs = socket.socketpair()
         try:
-            pid = await self._hand_over(WORKER, theirs)
+            pid = await self._fork(WORKER, theirs)
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
@@ -98,7 +98,7 @@ class WorkerEngines:
             return f"{self._device_store.removeprefix('sqlite://')}/{session_id}.db"
         return self._device_store
 
-    async def _hand_over(self, kind: bytes, its_end: socket.socket) -> int | None:
+    async def _fork(self, kind: bytes, worker_end: socket.socket) -> int | None:
         """Have a process of that kind forked around its end of a socket pair.
 
         Its process id, or None if that did not come about.
@@ -109,16 +109,16 @@ class WorkerEngines:
             assert self._control is not None
             order = ORDER.pack(kind, next(self._orders))
             try:
-                socket.send_fds(self._control, [order], [its_end.fileno()])
+                socket.send_fds(self._control, [order], [worker_end.fileno()])
                 async with asyncio.timeout(FORK_SECONDS):
-                    return await self._started(self._control, order)
+                    return await self._forked_pid(self._control, order)
             except (
                 OSError
             ) as error:  # TimeoutError among them, and a fork server that has just ended
                 log.warning("process_not_forked", reason=type(error).__name__)
         return None
 
-    async def _started(self, control: socket.socket, order: bytes) -> int | None:
+    async def _forked_pid(self, control: socket.socket, order: bytes) -> int | None:
         """What was forked for an order; None at the end of the stream."""
         loop = asyncio.get_running_loop()
         while answer := await loop.sock_recv(control, ORDER.size + STARTED.size):

@@ -11,7 +11,7 @@ ABSENT_FOR_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
-class Registered:
+class Account:
     """An account as WhatsApp names it: the JID to send to, and its number in digits.
 
     WhatsApp may tell an account by a JID alone that hides the number; then `number` is None.
@@ -22,38 +22,38 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    found: Registered | None
+class _CachedAccount:
+    found: Account | None
     asked_at: float
 
 
-class Numbers:
+class AccountLookup:
     """Remembers what WhatsApp said, for as long as the engine lives."""
 
     def __init__(
         self,
-        ask: Callable[[str], Awaitable[Registered | None]],
+        ask: Callable[[str], Awaitable[Account | None]],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`ask` puts the question to WhatsApp; `clock` is monotonic, in seconds."""
         self._ask = ask
         self._clock = clock
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._answers: OrderedDict[str, _CachedAccount] = OrderedDict()
 
-    async def look_up(self, number: str) -> Registered | None:
+    async def find(self, number: str) -> Account | None:
         """The account that a number (digits) belongs to; None if it is not on WhatsApp.
 
         Raises what `ask` raises.
         """
         known = self._answers.get(number)
         if known is None or self._is_old(known):
-            known = _Answer(await self._ask(number), self._clock())
+            known = _CachedAccount(await self._ask(number), self._clock())
             self._answers[number] = known
         self._answers.move_to_end(number)
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
         return known.found
 
-    def _is_old(self, answer: _Answer) -> bool:
+    def _is_old(self, answer: _CachedAccount) -> bool:
         return answer.found is None and self._clock() > answer.asked_at + ABSENT_FOR_SECONDS

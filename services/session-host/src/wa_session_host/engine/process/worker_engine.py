@@ -14,22 +14,21 @@ import structlog
 
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import PairingCode
-from wa_session_host.domain.observations import EngineCrashed, EngineEnding, Seen
-from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.domain.observations import EngineCrashed, EngineEnding, ReceivedMedia, Seen
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
     NotSent,
     OutcomeUnknown,
-    Outgoing,
+    OutgoingMessage,
     PairingUnavailable,
-    Refused,
+    SendRefused,
 )
 from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.protocol import (
-    Alive,
-    Answer,
     Begin,
+    CallResult,
+    DeadlineAck,
     DownloadCall,
     ExtendDeadline,
     Frame,
@@ -82,11 +81,11 @@ class WorkerEngine:
         self._ended = asyncio.Event()
         self._pid = pid
         self._unanswered_since: float | None = None
-        self._calls: dict[int, asyncio.Future[Answer]] = {}
+        self._calls: dict[int, asyncio.Future[CallResult]] = {}
         self._numbers = count(1)
-        self._seen: asyncio.Queue[Seen | None] = asyncio.Queue()
+        self._observations: asyncio.Queue[Seen | None] = asyncio.Queue()
         self._stopping = False
-        self._has_said_why = False
+        self._ending_reported = False
         self._crash = ENDED
         self._reading = asyncio.create_task(self._read())
 
@@ -101,16 +100,16 @@ class WorkerEngine:
         return self._ended.is_set()
 
     @property
-    def _listens(self) -> bool:
+    def _is_writable(self) -> bool:
         """Whether the worker can still be told something: not after the end of our stream."""
         return not self._stopping and not self._ended.is_set()
 
-    async def seen(self) -> AsyncIterator[Seen]:
+    async def observations(self) -> AsyncIterator[Seen]:
         """See `Engine.seen`. A worker that ends unasked is an `EngineCrashed`."""
-        while (seen := await self._seen.get()) is not None:
+        while (seen := await self._observations.get()) is not None:
             yield seen
 
-    async def send(self, message: Outgoing) -> Acknowledged:
+    async def send(self, message: OutgoingMessage) -> Acknowledged:
         """See `Engine.send`."""
         ready = await self._with_preview(message)
         try:
@@ -120,19 +119,19 @@ class WorkerEngine:
         except TimeoutError as error:
             raise OutcomeUnknown("The engine gave no answer in time.") from error
         match answer:
-            case Answer(acknowledged=Acknowledged() as acknowledged):
+            case CallResult(acknowledged=Acknowledged() as acknowledged):
                 return acknowledged
-            case Answer(error="Refused"):
-                raise Refused(answer.code, answer.message)
-            case Answer(error="NotSent"):
+            case CallResult(error="SendRefused"):
+                raise SendRefused(answer.code, answer.message)
+            case CallResult(error="NotSent"):
                 raise NotSent(answer.message)
             case _:
                 raise OutcomeUnknown(answer.message)
 
-    async def _with_preview(self, message: Outgoing) -> Outgoing:
+    async def _with_preview(self, message: OutgoingMessage) -> OutgoingMessage:
         if message.media is None or message.type is not MessageType.IMAGE:
             return message
-        preview = await self._previews.of(message.media.path)
+        preview = await self._previews.render(message.media.path)
         return replace(message, media=replace(message.media, preview=preview))
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
@@ -184,9 +183,9 @@ class WorkerEngine:
         """Tell the worker until when it may act."""
         if not self._begun.is_set():
             self._begin = replace(self._begin, deadline=deadline)
-        elif self._listens:
+        elif self._is_writable:
             self._end_if_silent()
-            self._tell(ExtendDeadline(deadline))
+            self._write_frame(ExtendDeadline(deadline))
 
     def _end_if_silent(self) -> None:
         """Kill a worker that leaves what it is told unanswered; to its session it is a crash."""
@@ -197,7 +196,7 @@ class WorkerEngine:
             self._crash = SILENT
             self._kill()
 
-    def _tell(self, frame: Frame) -> None:
+    def _write_frame(self, frame: Frame) -> None:
         self._writer.write(encode_frame(frame))
 
     def _kill(self) -> None:
@@ -207,16 +206,16 @@ class WorkerEngine:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
 
-    async def _call(self, frame: Callable[[int], Frame], *, timeout: float) -> Answer:
+    async def _call(self, frame: Callable[[int], Frame], *, timeout: float) -> CallResult:
         number = next(self._numbers)
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
         self._calls[number] = future
         try:
             async with asyncio.timeout(timeout):
                 await self._begun.wait()
-                if not self._listens:
-                    return Answer(number, error="NotSent", message="The engine is not running.")
-                self._tell(frame(number))
+                if not self._is_writable:
+                    return CallResult(number, error="NotSent", message="The engine is not running.")
+                self._write_frame(frame(number))
                 return await future
         finally:
             del self._calls[number]
@@ -225,7 +224,7 @@ class WorkerEngine:
         try:
             while (frame := await read_frame(self._reader)) is not None:
                 self._unanswered_since = None
-                self._take(frame)
+                self._handle_frame(frame)
         except ProtocolError as error:
             self._crash = EngineCrashed("engine_ended", str(error))
             self._kill()
@@ -234,22 +233,22 @@ class WorkerEngine:
         for number, future in self._calls.items():
             if not future.done():
                 message = self._crash.message
-                future.set_result(Answer(number, error="OutcomeUnknown", message=message))
-        if not self._stopping and not self._has_said_why:
-            self._seen.put_nowait(self._crash)
-        self._seen.put_nowait(None)
+                future.set_result(CallResult(number, error="OutcomeUnknown", message=message))
+        if not self._stopping and not self._ending_reported:
+            self._observations.put_nowait(self._crash)
+        self._observations.put_nowait(None)
 
-    def _take(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         match frame:
             case Hello():
                 log.info("worker_started", session_id=self._begin.session_id, pid=self._pid)
             case Loaded():
-                if self._listens:
-                    self._tell(self._begin)
+                if self._is_writable:
+                    self._write_frame(self._begin)
                 self._begun.set()
-            case Alive():
+            case DeadlineAck():
                 pass
-            case Answer():
+            case CallResult():
                 future = self._calls.get(frame.call)
                 if future is not None and not future.done():
                     future.set_result(frame)
@@ -258,5 +257,5 @@ class WorkerEngine:
             ):
                 raise ProtocolError(f"a worker sent {type(frame).__name__}")
             case _:
-                self._has_said_why = self._has_said_why or isinstance(frame, EngineEnding)
-                self._seen.put_nowait(frame)
+                self._ending_reported = self._ending_reported or isinstance(frame, EngineEnding)
+                self._observations.put_nowait(frame)

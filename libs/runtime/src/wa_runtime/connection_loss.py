@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
 
-class ConnectionLost(Exception):
+class BrokerConnectionLost(Exception):
     """The broker's connection ended while something was under way on it."""
 
 
 @asynccontextmanager
-async def losses() -> AsyncIterator[None]:
+async def translate_connection_errors() -> AsyncIterator[None]:
     """Turn every way in which aio-pika reports a lost connection into `ConnectionLost`.
 
     A channel that closes also raises CancelledError in those who wait on it, although nobody
@@ -23,9 +23,9 @@ async def losses() -> AsyncIterator[None]:
     except DeliveryError:
         raise  # the broker's answer to a message, not the end of the connection
     except CONNECTION_EXCEPTIONS as error:
-        raise ConnectionLost(str(error) or type(error).__name__) from error
+        raise BrokerConnectionLost(str(error) or type(error).__name__) from error
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise ConnectionLost("channel closed") from error
+        raise BrokerConnectionLost("channel closed") from error

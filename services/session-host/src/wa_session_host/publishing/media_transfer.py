@@ -13,7 +13,7 @@ import structlog
 
 from wa_contracts.internal.media_transfer import CHUNK_BYTES
 from wa_contracts.internal.replies import MediaOffer
-from wa_session_host.domain.received_media import ReceivedMedia
+from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed
 from wa_session_host.publishing.outbox import NoSuchQueue, NotConfirmed, Outbox
 
@@ -28,7 +28,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 1.0
 Download = Callable[[ReceivedMedia, Path], Awaitable[None]]
 
 
-class MediaDelivery:
+class MediaTransfer:
     """Downloads media and hands them over, some at a time."""
 
     def __init__(self, outbox: Outbox, *, spool: Path, max_bytes: int) -> None:
@@ -74,16 +74,16 @@ class MediaDelivery:
         with path.open("rb") as file:
             offset = 0
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                await self._send_piece(queue, chunk, offset)
+                await self._send_chunk(queue, chunk, offset)
                 offset += len(chunk)
 
-    async def _send_piece(self, queue: str, chunk: bytes, offset: int) -> None:
+    async def _send_chunk(self, queue: str, chunk: bytes, offset: int) -> None:
         pause = FIRST_PAUSE_SECONDS
         clock = asyncio.get_running_loop().time
         until = clock() + STALLED_SECONDS
         while True:
             try:
-                await self._outbox.publish_piece(queue, chunk, offset)
+                await self._outbox.publish_media_chunk(queue, chunk, offset)
             except NoSuchQueue:
                 raise
             except NotConfirmed:

@@ -1,0 +1,31 @@
+"""What the sessions of a host share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from wa_session_host.domain.pacing import PaceRule
+from wa_session_host.engine.port import Engines
+from wa_session_host.media.fetching import MediaFetcher
+from wa_session_host.metrics import HostMetrics
+from wa_session_host.sessions.tracked_message import BoundedCache, TrackedMessage
+from wa_session_host.store.event_store import EventStore
+from wa_session_host.store.group_commit import GroupCommitWriter
+
+
+@dataclass(frozen=True)
+class SessionContext:
+    """Ports and settings of every session of a host."""
+
+    writer: GroupCommitWriter
+    store: EventStore
+    engines: Engines
+    media: MediaFetcher
+    clock: Callable[[], datetime]
+    metrics: HostMetrics
+    sent_messages: BoundedCache[TrackedMessage]
+    pace: PaceRule
+    login_seconds: float
+    """A login that takes longer is tried anew."""
+    retention: timedelta
+    """The age at which an ended message may be deleted."""

@@ -1,0 +1,46 @@
+"""WhatsApp is asked once about a number; one that was not there is asked about again later."""
+
+from dataclasses import dataclass, field
+
+from wa_session_host.engine.neonize import account_lookup
+from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
+
+HERE = Account("1@lid", "919876543210")
+
+
+@dataclass
+class WhatsApp:
+    """Knows some numbers, and what it was asked."""
+
+    knows: dict[str, Account] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    now: float = 0.0
+
+    async def ask(self, number: str) -> Account | None:
+        """Whose it is."""
+        self.asked.append(number)
+        return self.knows.get(number)
+
+
+async def test_an_answer_is_kept_and_an_absence_for_an_hour() -> None:
+    whatsapp = WhatsApp({"1": HERE})
+    known = AccountLookup(whatsapp.ask, clock=lambda: whatsapp.now)
+    for _ in range(2):
+        assert await known.find("1") == HERE
+        assert await known.find("2") is None
+    assert whatsapp.asked == ["1", "2"]
+    whatsapp.knows["2"] = HERE
+    whatsapp.now = account_lookup.ABSENT_FOR_SECONDS + 1
+    assert await known.find("1") == HERE
+    assert await known.find("2") == HERE
+    assert whatsapp.asked == ["1", "2", "2"]
+
+
+async def test_memory_is_bounded() -> None:
+    whatsapp = WhatsApp()
+    known = AccountLookup(whatsapp.ask, clock=lambda: 0.0)
+    for number in range(account_lookup.REMEMBERED + 10):
+        await known.find(str(number))
+    assert len(known._answers) == account_lookup.REMEMBERED
+    await known.find("0")  # the oldest was forgotten
+    assert whatsapp.asked.count("0") == 2
