@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, assert_never
 
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import FailMessage, MessageType, SendMessage
+from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.message_events import (
     MessageCancelled,
@@ -120,28 +121,10 @@ class Cancelled:
 
 State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
 
-REFUSING = {
-    SessionStatus.SCAN_QR: "The session is not linked yet: scan its QR code first.",
-    SessionStatus.LOGGED_OUT: "The session is logged out: restart it and scan the new QR code.",
-    SessionStatus.BANNED: "WhatsApp banned this session's number.",
-    SessionStatus.FAILED: "The session failed: restart it.",
-}
-"""The session states that refuse a send, with what to do. All others queue it."""
-
-
 DEAD_LETTERED = ErrorDetail(
     code="internal",
     message="The gateway could not handle this message. It is kept with the dead letters.",
 )
-
-
-def refusal(status: SessionStatus | None) -> ErrorDetail | None:
-    """Why a session in this state takes no message, or None if it takes one."""
-    if status is None:
-        return ErrorDetail(code="session_not_found", message="There is no such session.")
-    if status in REFUSING:
-        return ErrorDetail(code=f"session_{status}", message=REFUSING[status])
-    return None
 
 
 def decide_send(

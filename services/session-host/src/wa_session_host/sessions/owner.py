@@ -9,10 +9,10 @@ from uuid import UUID
 import structlog
 
 from wa_contracts.ids import SessionId, new_id, session_stream
+from wa_contracts.internal.refusals import REFUSALS
 from wa_contracts.internal.replies import ErrorDetail, PairingCode
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import session as domain
-from wa_session_host.domain.message import REFUSING
 from wa_session_host.domain.observations import (
     ConnectionLost,
     LoggedIn,
@@ -312,4 +312,4 @@ class SessionOwner:
 def _refusal(status: SessionStatus | None) -> ErrorDetail:
     if status is None:
         return ErrorDetail(code="session_deleted", message="The session was deleted.")
-    return ErrorDetail(code=f"session_{status}", message=REFUSING[status])
+    return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])
