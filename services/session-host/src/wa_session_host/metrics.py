@@ -1,4 +1,4 @@
-"""What a session-host counts as it happens, for Prometheus. `health` adds what stands at a scrape."""
+"""Counters and histograms of a session-host. `health` adds the metrics read at a scrape."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -47,6 +47,6 @@ class HostMetrics:
             f"message.{outcome}": self.messages.labels(outcome)
             for outcome in ("queued", "sent", "failed", "unknown", "cancelled")
         }
-        """The children of `messages`, by the event that says so."""
+        """Children of `messages` by event type."""
         for result in ("renewed", "failed"):
             self.lease_renewals.labels(result)

@@ -1,4 +1,4 @@
-"""An outgoing message: its states, and what commands and the engine's answers do to them."""
+"""An outgoing message: its states, its commands, and the engine's answers."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +21,9 @@ from wa_contracts.wire import UtcDatetime, Wire
 
 
 class Content(Wire):
-    """What only the owner knows of a message: stored beside its events, never published.
+    """Private part of a message: stored beside its events, never published.
 
-    `reply_to` is the key on which somebody waits for the outcome.
+    `reply_to` is the key of a request that waits for the outcome.
     """
 
     text: str | None = None
@@ -34,21 +34,21 @@ class Content(Wire):
 
 
 class MessageSendStarted(Event):
-    """Internal: the engine is about to be called. Without an end after it, the outcome is unknown."""
+    """Internal: the engine is about to be called. Without a later event the outcome is unknown."""
 
     TYPE: ClassVar[str] = "message.send_started"
     started_at: UtcDatetime
 
 
 class MessageSendDeferred(Event):
-    """Internal: the engine said that the message certainly did not go out; it is queued again."""
+    """Internal: the message certainly was not sent, and is queued again."""
 
     TYPE: ClassVar[str] = "message.send_deferred"
     reason: str
 
 
 class Facts(NamedTuple):
-    """What stays the same in a message's life."""
+    """The immutable part of a message."""
 
     id: MessageId
     to: str
@@ -65,7 +65,7 @@ class NotQueued:
 
 @dataclass(frozen=True)
 class Refused:
-    """Refused by the session's state or full queue; the same id may still be queued later."""
+    """Refused by the session's state or full queue. The same id may be queued later."""
 
     error: ErrorDetail
 
@@ -79,7 +79,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Sending:
-    """The engine has it."""
+    """With the engine."""
 
     facts: Facts
     started_at: datetime
@@ -87,7 +87,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Acknowledged by WhatsApp, and perhaps delivered or read."""
+    """Acknowledged by WhatsApp; delivered and read by `status`."""
 
     facts: Facts
     message_id: str
@@ -104,7 +104,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Perhaps sent, at `started_at` or later."""
+    """Possibly sent, at `started_at` or later."""
 
     facts: Facts
     error: ErrorDetail
@@ -126,7 +126,7 @@ REFUSING = {
     SessionStatus.BANNED: "WhatsApp banned this session's number.",
     SessionStatus.FAILED: "The session failed: restart it.",
 }
-"""The session states that refuse a send, with what to do. All others queue it."""
+"""Session states that refuse a send, with advice. All others queue it."""
 
 
 DEAD_LETTERED = ErrorDetail(
@@ -136,7 +136,7 @@ DEAD_LETTERED = ErrorDetail(
 
 
 def refusal(status: SessionStatus | None) -> ErrorDetail | None:
-    """Why a session in this state takes no message, or None if it takes one."""
+    """The refusal of a send in this session state; None if the state accepts one."""
     if status is None:
         return ErrorDetail(code="session_not_found", message="There is no such session.")
     if status in REFUSING:
@@ -149,7 +149,7 @@ def decide_send(
 ) -> tuple[Event, ...] | ErrorDetail:
     """Queue a message or refuse it by an event; () for a repeat, an error without a session.
 
-    `room` is whether the session's queue takes one more.
+    `room` is whether the session's queue accepts another message.
     """
     if not isinstance(state, NotQueued | Refused):
         return ()
@@ -177,7 +177,7 @@ def decide_send(
 
 
 def decide_fail(command: FailMessage, state: State) -> tuple[Event, ...]:
-    """End a dead-lettered send that nothing is known of; () for one that is known."""
+    """End a dead-lettered send without a stored message; () for a stored one."""
     if not isinstance(state, NotQueued):
         return ()
     return _failed(command, DEAD_LETTERED)
@@ -202,7 +202,7 @@ def sent(
     *,
     number: str | None = None,
 ) -> MessageSent:
-    """The event of WhatsApp's ack. `number` is the recipient's, as WhatsApp writes it."""
+    """WhatsApp's ack as an event. `number` is the recipient's, as WhatsApp writes it."""
     _, at_sign, server = facts.to.partition("@")
     return MessageSent(
         id=facts.id,
@@ -226,7 +226,7 @@ def failed(facts: Facts, code: str, message: str) -> MessageFailed:
 
 
 def outcome_unknown(facts: Facts, message: str) -> MessageOutcomeUnknown:
-    """The event of a send that nobody knows the end of."""
+    """The event of a send with an unknown outcome."""
     return MessageOutcomeUnknown(
         id=facts.id,
         to=facts.to,
@@ -242,7 +242,7 @@ def cancelled(facts: Facts) -> MessageCancelled:
 
 
 def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
-    """The event that a receipt leads to; () if it says nothing new."""
+    """The event of a receipt; () without news."""
     facts = state.facts
     if read and state.status is not MessageStatus.READ:
         return (
@@ -268,7 +268,7 @@ def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
 
 
 def evolve(state: State, event: Event, content: Content | None = None) -> State:
-    """The state after an event. `content` belongs to `MessageQueued` and is needed with it."""
+    """The state after an event. `MessageQueued` needs `content`."""
     match event, state:
         case MessageQueued(), _:
             return Queued(
@@ -306,10 +306,10 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
 
 
 def snapshot(message_id: MessageId, state: State) -> MessageSnapshot:
-    """The message as a reply shows it.
+    """The message as shown in a reply.
 
     Raises:
-        ValueError: there is no such message.
+        ValueError: the message does not exist.
     """
     match state:
         case NotQueued():

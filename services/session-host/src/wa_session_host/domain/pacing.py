@@ -1,6 +1,6 @@
-"""How fast a session may send: so many a minute with jitter, so many a day. Off unless it is asked for.
+"""Rate limits of a session's sends: per minute with jitter, and per day. Off by default.
 
-A session that sends like a machine is restricted or banned. What must wait waits in the queue, in
+WhatsApp restricts or bans sessions that send like a machine. Limited messages wait in the queue, in
 order, and may expire there.
 """
 
@@ -12,32 +12,32 @@ from wa_contracts.ids import SessionId
 from wa_contracts.internal.heartbeat import SessionPace
 
 SHORTEST, LONGEST = 0.5, 1.5
-"""Of the even distance between two sends."""
+"""Jitter, as factors of the mean interval."""
 
 
 @dataclass(frozen=True)
 class PaceRule:
-    """None: without that limit. Days are those of UTC."""
+    """None means no limit. Days are UTC."""
 
     per_minute: float | None = None
     per_day: int | None = None
 
     @property
     def is_on(self) -> bool:
-        """Whether there is any limit."""
+        """Whether any limit is set."""
         return self.per_minute is not None or self.per_day is not None
 
 
 @dataclass(frozen=True)
 class SendHistory:
-    """What the store knows of a session's sends today, and of its last one."""
+    """A session's sends today, and its last one, from the store."""
 
     today: int
     last_at: datetime | None
 
 
 class Pace:
-    """One session's sends, and when the next one is due."""
+    """The sends of one session, and the time of the next one."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Pace:
         clock: Callable[[], datetime],
         jitter: Callable[[float, float], float],
     ) -> None:
-        """`jitter` draws a number between two, as `random.uniform`."""
+        """`jitter` draws a number between two bounds, as `random.uniform`."""
         self._rule = rule
         self._clock = clock
         self._jitter = jitter
@@ -56,14 +56,14 @@ class Pace:
         self._next_at = self._after(before.last_at) if before.last_at is not None else None
 
     def count(self) -> None:
-        """A send has ended that may have reached WhatsApp."""
+        """Count a send that may have reached WhatsApp."""
         now = self._clock()
         self._turn_the_day(now)
         self._today += 1
         self._next_at = self._after(now)
 
     def due_at(self) -> datetime | None:
-        """When the next send may begin; None if it may now."""
+        """Time of the next send; None if a send may start now."""
         if not self._rule.is_on:
             return None
         now = self._clock()
@@ -76,12 +76,12 @@ class Pace:
         return due if due > now else None
 
     def seconds_left(self) -> float:
-        """Until the next send may begin."""
+        """Seconds until the next send may start."""
         due = self.due_at()
         return 0.0 if due is None else (due - self._clock()).total_seconds()
 
     def shown(self, session_id: SessionId) -> SessionPace | None:
-        """As users see it; None if there is no limit."""
+        """The pace in the contract's form; None without a limit."""
         if not self._rule.is_on:
             return None
         return SessionPace(

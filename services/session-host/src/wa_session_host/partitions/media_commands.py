@@ -1,4 +1,4 @@
-"""Commands about media that arrived."""
+"""Commands about incoming media."""
 
 import structlog
 
@@ -22,16 +22,16 @@ NO_SESSION = ErrorDetail(code="session_not_found", message="There is no such ses
 
 
 class MediaCommands:
-    """Brings the media of one partition's sessions to who asks."""
+    """Transfers incoming media of one partition's sessions to the api."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the partition's sessions."""
+        """Commands act on the sessions of `partition`."""
         self._partition = partition
         self._context = partition.context
         self._session = partition.context.session
 
     async def handle_fetch(self, command: FetchMedia) -> None:
-        """Answer with what is to come and send it, or say why nothing will."""
+        """Reply with the media's offer and transfer the media, or reply with an error."""
         owner = self._partition.owner(command.session_id)
         media = await self._media_of(command)
         if owner is None or media is None:

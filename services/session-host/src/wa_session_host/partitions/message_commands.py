@@ -1,4 +1,4 @@
-"""Commands about messages: send, cancel, resend, fail. Each ends in an append or an answer."""
+"""Commands about messages: send, cancel, resend, fail. Each ends in an append or a reply."""
 
 from datetime import timedelta
 
@@ -32,10 +32,10 @@ CONFLICT = ErrorDetail(
 
 
 class MessageCommands:
-    """Decides commands about the messages of one partition's sessions."""
+    """Decides commands about messages of one partition's sessions."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the partition's sessions."""
+        """Commands act on the sessions of `partition`."""
         self._partition = partition
         self._context = partition.context
         self._session = partition.context.session
@@ -63,10 +63,10 @@ class MessageCommands:
     async def _accept(
         self, command: SendMessage, owner: SessionOwner | None, state: domain.State, version: int
     ) -> None:
-        """Store what the command leads to, or answer it.
+        """Append the decided events, or reply.
 
         Raises:
-            VersionConflict: the stream is not where `version` says: load it and decide again.
+            VersionConflict: the stream is not at `version`: reload and decide again.
         """
         decided = domain.decide_send(
             command,
@@ -89,7 +89,7 @@ class MessageCommands:
     async def _queue(
         self, command: SendMessage, owner: SessionOwner, events: tuple[Event, ...], version: int
     ) -> None:
-        """Store the intent; begin at once if the session is idle."""
+        """Store the intent. A text for an idle session starts in the same append."""
         waits_for_outcome = command.reply_on == "outcome"
         content = Content(
             text=command.text,
@@ -135,9 +135,9 @@ class MessageCommands:
         )
 
     async def _answer_repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
-        """A command that came before: answer with the first one's message as it stands.
+        """Answer a repeated command with the first one's message in its current state.
 
-        While it is open, who sent the repeat hears of its outcome too.
+        The sender of a repeat also gets the outcome of a message that is still open.
         """
         known = owner.runner.open_message(command.message_id) if owner is not None else None
         state = known.state if known is not None else await self._stored(command)
@@ -155,7 +155,7 @@ class MessageCommands:
         return message_state(await self._session.store.stream(stream))
 
     async def handle_cancel(self, command: CancelMessage) -> None:
-        """Cancel a message that is still queued."""
+        """Cancel a queued message."""
         owner = self._partition.owner(command.session_id)
         if owner is not None and await owner.runner.cancel(
             command.message_id, command.id, command.reply_to
@@ -172,7 +172,7 @@ class MessageCommands:
         await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
 
     async def handle_resend(self, command: ResendMessage) -> None:
-        """Queue the content of a failed or unknown message as a new one."""
+        """Queue the content of a failed or unknown message as a new message."""
         events = await self._session.store.stream(message_stream(command.resend_of))
         original = message_state(events)
         owner = self._partition.owner(command.session_id)
@@ -208,7 +208,7 @@ class MessageCommands:
         owner.runner.enqueue(_open_message((queued,), content, stored))
 
     async def handle_fail(self, command: FailMessage) -> None:
-        """End a dead-lettered send that nothing is known of."""
+        """End a dead-lettered send without a stored message."""
         state = message_state(await self._session.store.stream(message_stream(command.message_id)))
         events = domain.decide_fail(command, state)
         if events:
@@ -216,7 +216,7 @@ class MessageCommands:
 
 
 def _without_waiter(content: Content) -> Content:
-    """The same content for a new message, which nobody waits for yet."""
+    """The same content without a waiting request."""
     return content.model_copy(update={"reply_to": None})
 
 

@@ -1,4 +1,4 @@
-"""Commands about a session: its life, and a pairing code."""
+"""Commands about a session: lifecycle and pairing code."""
 
 from wa_contracts.internal.commands import CreateSession, RequestPairingCode
 from wa_contracts.internal.replies import ErrorDetail, PairingCode, Reply
@@ -13,12 +13,12 @@ class SessionCommands:
     """Decides commands about the sessions of one partition."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the partition's sessions."""
+        """Commands act on the sessions of `partition`."""
         self._partition = partition
         self._context = partition.context
 
     async def handle_lifecycle(self, command: Command) -> None:
-        """Create, restart, stop, log out or delete; what changes nothing is answered as done."""
+        """Create, restart, stop, log out or delete. Without an effect the reply is empty."""
         if isinstance(command, CreateSession):
             owner = self._partition.get_or_create_owner(command.session_id)
         else:
@@ -34,7 +34,7 @@ class SessionCommands:
             await self._context.outbox.answer(command, Reply(command_id=command.id))
 
     async def handle_pairing(self, command: RequestPairingCode) -> None:
-        """Answer with a pairing code, or say why there is none."""
+        """Reply with a pairing code or an error."""
         owner = self._partition.owner(command.session_id)
         answer: PairingCode | ErrorDetail = NO_SESSION
         if owner is not None:

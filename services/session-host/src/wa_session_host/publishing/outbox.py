@@ -1,4 +1,4 @@
-"""Publishing to RabbitMQ, confirmed; tried again by those who must not lose."""
+"""Confirmed publishing to RabbitMQ. Callers retry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,47 +30,47 @@ from wa_session_host.store.stored_event import StoredEvent
 log = structlog.get_logger()
 
 Following = tuple[int, StoredEvent]
-"""An event, and the sequence of the public event before it in the store."""
+"""An event, preceded by the sequence of the session's public event before it."""
 
 
 class NotConfirmed(Exception):
-    """The broker did not confirm a message: it is away, it refused, or the confirm was lost."""
+    """The broker confirmed no message: unavailable, rejected, or the confirm was lost."""
 
 
 class NoSuchQueue(NotConfirmed):
-    """There is no queue of that name: publishing again will not help."""
+    """The queue does not exist; a retry does not help."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """An event on its way to all who get it."""
+    """An event in flight to all its destinations."""
 
     confirms: Sequence[Confirm] = ()
     writer: ChannelWriter | None = None
 
     @property
     def is_done(self) -> bool:
-        """Whether it is known what became of it."""
+        """Whether every destination's outcome is known."""
         return all(confirm.done() for confirm in self.confirms)
 
 
 class Outbox:
-    """The publishing side of a host. What must not be lost is published again by its owner."""
+    """The publishing side of a host."""
 
     def __init__(self, link: BrokerLink) -> None:
-        """`link` is the host's connection for publishing."""
+        """`link` is the host's publishing connection."""
         self._link = link
         self._bundler: Bundler | None = None
 
     async def wait_writable(self) -> None:
-        """Wait until the broker takes messages."""
+        """Wait until the broker accepts messages."""
         await self._link.wait_writable()
 
     def publish_event(self, stored: StoredEvent) -> Publication:
-        """Publish a public event to its subscribers, the log, the projector and whoever waits for it.
+        """Publish a public event to subscribers, log, projector and waiting request.
 
         Raises:
-            NotConfirmed: the broker is away.
+            NotConfirmed: the broker is unavailable.
         """
         writer = self._current_writer()
         if self._bundler is None or self._bundler.writer is not writer:
@@ -85,7 +85,7 @@ class Outbox:
                 _event_properties(stored, stored.reply_to),
                 exchange=EVENTS,
                 key=event_key(stored.session_id, stored.type),
-                mandatory=not is_code,  # the log does not get those, and perhaps nobody
+                mandatory=not is_code,  # the log gets none of these, and possibly nobody does
             ),
         ]
         if is_code:
@@ -93,10 +93,10 @@ class Outbox:
         return Publication(confirms, writer)
 
     def raise_if_unconfirmed(self, publication: Publication) -> None:
-        """Whether the broker has all of it, once it is done.
+        """Check a finished publication.
 
         Raises:
-            NotConfirmed: publish it again.
+            NotConfirmed: publish the event again.
         """
         for confirm in publication.confirms:
             error = confirm.exception()
@@ -115,29 +115,29 @@ class Outbox:
         )
 
     async def publish_bundle(self, bundle: Sequence[Following], queue: str) -> None:
-        """Publish stored events to one queue in one message; confirmed.
+        """Publish stored events to one queue as one confirmed message.
 
         Raises:
-            NoSuchQueue: nobody wants them any more.
-            NotConfirmed: publish them again.
+            NoSuchQueue: the replay was abandoned.
+            NotConfirmed: publish again.
         """
         body = frame_bundle((before, _framed(one, one.data_json), None) for before, one in bundle)
         await self._publish_to_queue(queue, body, durable(BUNDLE))
 
     async def publish_replay_complete(self, complete: PartitionReplayed, queue: str) -> None:
-        """Say in a queue that a partition's replay is complete; confirmed.
+        """Publish the end of a partition's replay to a queue, confirmed.
 
         Raises:
-            NoSuchQueue, NotConfirmed: as `replay`.
+            NoSuchQueue, NotConfirmed: as `publish_bundle`.
         """
         await self._publish_to_queue(queue, encode(complete), durable(PARTITION_REPLAYED))
 
     async def publish_media_chunk(self, queue: str, chunk: bytes, offset: int) -> None:
-        """Put a piece of media into a queue, unless it is full; confirmed.
+        """Publish a chunk of media to a queue, confirmed.
 
         Raises:
             NoSuchQueue: the queue is gone.
-            NotConfirmed: it is full, or the broker is away.
+            NotConfirmed: the queue is full, or the broker is unavailable.
         """
         properties = Properties(message_type="media", headers={OFFSET: offset})
         await self._publish(
@@ -145,10 +145,10 @@ class Outbox:
         )
 
     async def reply(self, key: str, reply: Reply) -> None:
-        """Answer a command. If its sender is gone, the answer is dropped.
+        """Reply to a command. The broker drops the reply of a sender that is gone.
 
         Raises:
-            NotConfirmed: its sender reads the row instead.
+            NotConfirmed: the sender reads the row instead.
         """
         properties = _passing("reply", seconds=60)
         await self._publish(
@@ -161,7 +161,7 @@ class Outbox:
         )
 
     async def answer(self, command: Command, reply: Reply) -> None:
-        """`reply` to a command's sender, if one waits; what is not sent is read from the row."""
+        """Reply to a command that expects a reply. The sender of a lost reply reads the row."""
         if command.reply_to is None:
             return
         try:
@@ -170,10 +170,10 @@ class Outbox:
             log.info("reply_not_sent", reason=str(error))
 
     async def publish_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Publish a sign of life.
+        """Publish a heartbeat.
 
         Raises:
-            NotConfirmed: the broker is away.
+            NotConfirmed: the broker is unavailable.
         """
         properties = _passing("heartbeat", seconds=5)
         await self._publish(
@@ -186,7 +186,7 @@ class Outbox:
         )
 
     def _current_writer(self) -> ChannelWriter:
-        """The channel, for what must not be published later than what follows it, or not at all."""
+        """The current channel, for messages that must be published now or not at all."""
         writer = self._link.writer
         if writer is None:
             raise NotConfirmed("The broker is away.")
@@ -214,7 +214,10 @@ class Outbox:
             raise self._not_confirmed(writer, error) from error
 
     def _not_confirmed(self, writer: ChannelWriter, error: BaseException) -> NotConfirmed:
-        """What to tell; a new connection declares the topology anew, if that is what is missing."""
+        """The error to raise. A lost connection or a missing queue causes a reconnect.
+
+        A reconnect declares the topology.
+        """
         if isinstance(error, BrokerConnectionLost | PublishError):
             self._link.reconnect(writer)
         return NotConfirmed(str(error) or type(error).__name__)
@@ -248,7 +251,7 @@ def _event_properties(stored: StoredEvent, reply_to: str | None) -> Properties:
 
 
 def _passing(kind: str, *, seconds: int) -> Properties:
-    """Of what is worth nothing a little later."""
+    """Properties of a message that expires."""
     return Properties(
         message_type=kind, content_type="application/json", expiration=str(seconds * 1000)
     )

@@ -1,4 +1,4 @@
-"""A message that was queued and has not ended, as its owner holds it."""
+"""A queued message that has not ended, and the appends to its stream."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from wa_session_host.store.stored_event import Append
 
 @dataclass(eq=False)
 class OpenMessage:
-    """A message that has not ended, and where its stream stands."""
+    """A message that has not ended, and the version of its stream."""
 
     state: Queued | Sending
     stream: str
@@ -28,7 +28,7 @@ class OpenMessage:
     ending: asyncio.Event | None = None
 
     async def add_waiter(self, waiter: str | None) -> bool:
-        """Let somebody more hear of the outcome; False if it is too late: it is stored by then."""
+        """Add a reply key for the outcome. False if the outcome is stored already."""
         if self.ending is not None:
             await self.ending.wait()
             return False
@@ -38,7 +38,7 @@ class OpenMessage:
 
     @property
     def facts(self) -> Facts:
-        """What stays the same in the message's life."""
+        """The immutable part of the message."""
         return self.state.facts
 
 

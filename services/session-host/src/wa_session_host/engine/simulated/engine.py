@@ -1,7 +1,7 @@
 """The simulated engine: deterministic, inside the host's process, for speed and scale.
 
-It is never the only proof of anything about WhatsApp. Its behaviour is a small script, given for
-all sessions by settings or for one by its recipients:
+Never the only proof of a statement about WhatsApp. Settings script all sessions; the recipient's
+last digits script one message:
 
     to ends with 0000 → refused, not_on_whatsapp      to ends with 0001 → refused, send_failed
     to ends with 0002 → outcome unknown               to ends with 0003 → not sent, connection drops
@@ -48,10 +48,10 @@ SLOW_ACK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Script:
-    """How simulated engines behave. Times in seconds.
+    """Behaviour of simulated engines. Times in seconds.
 
-    With `server` messages go there and are acknowledged by it, else they are by the engine itself.
-    `links_after` is when somebody "scans" (None: nobody does, the codes run out).
+    `server` accepts and acknowledges messages; without it the engine does. `links_after` is the
+    time of the scan (None: no scan, the codes expire).
     """
 
     links_after: float | None = 2.0
@@ -66,7 +66,7 @@ class Script:
 
 @dataclass
 class _Line:
-    """What the engine sees, in order, and its timers."""
+    """Queued observations in order, and timers for later ones."""
 
     queue: asyncio.Queue[Seen | None] = field(default_factory=asyncio.Queue)
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
@@ -98,7 +98,7 @@ class SimulatedEngine:
         may_act: Callable[[], bool] = lambda: True,
         media_server: dict[str, bytes] | None = None,
     ) -> None:
-        """With `link` it logs in, without it shows QR codes and is linked as the script says.
+        """With `link` the engine logs in. Without, it shows QR codes and is linked by the script.
 
         `may_act` is whether the host's lease covers a send that begins now. `media_server` keeps
         the media of answers.
@@ -138,7 +138,7 @@ class SimulatedEngine:
         self._line.later(self._script.logs_in_after, LoggedIn())
 
     async def observations(self) -> AsyncIterator[Seen]:
-        """See `Engine.seen`."""
+        """See `Engine.observations`."""
         while (seen := await self._line.queue.get()) is not None:
             yield seen
 
@@ -161,7 +161,7 @@ class SimulatedEngine:
         return acknowledged
 
     async def _act_by_script(self, number: str) -> None:
-        """Let time pass, or raise, as this recipient wants it."""
+        """Wait or raise, as the recipient's digits script it."""
         if self._script.ack_after:
             await asyncio.sleep(self._script.ack_after)
         match number[-4:]:
@@ -178,7 +178,7 @@ class SimulatedEngine:
                 await asyncio.sleep(SLOW_ACK_SECONDS)
 
     async def _answer(self, message: OutgoingMessage, quoted: Acknowledged) -> MessageSeen:
-        """What the recipient sends back: the same, quoting it."""
+        """The recipient's answer: the same content, quoting the message."""
         number = message.to.partition("@")[0]
         lid = f"{int(number) + 1}@lid"
         return MessageSeen(
@@ -267,14 +267,14 @@ class SimulatedEngine:
 
 
 class SimulatedEngines:
-    """Simulated engines, all after one script."""
+    """Factory of simulated engines with one script."""
 
     def __init__(self, script: Script) -> None:
         """`script` is the behaviour of every engine."""
         self._script = script
         self._deadline = 0.0
         self.media_server: dict[str, bytes] = {}
-        """What recipients sent back, by its hash."""
+        """Media of recipients' answers, by hash."""
 
     async def prepare(self) -> None:
         """Nothing to start."""
@@ -285,7 +285,7 @@ class SimulatedEngines:
 
     @property
     def worker_pids(self) -> list[int]:
-        """They have no processes of their own."""
+        """Empty: the engines run in the host's process."""
         return []
 
     def _may_act(self) -> bool:
