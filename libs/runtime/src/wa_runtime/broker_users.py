@@ -124,7 +124,6 @@ def definitions(passwords: Mapping[BrokerUser, str], vhost: str = "/") -> dict[s
 
 
 def _pattern(names: tuple[str, ...]) -> str:
-    """Join name patterns into one regular expression; `^$` matches no name."""
     return f"^({'|'.join(names)})$" if names else "^$"
 
 

@@ -22,7 +22,6 @@ class Delivery:
 
     @property
     def type(self) -> str | None:
-        """The message type."""
         return self.properties.message_type
 
     @property

@@ -35,7 +35,6 @@ class KeptConnection:
     def __init__(
         self, connect: "Callable[[], Awaitable[asyncpg.Connection[asyncpg.Record]]]"
     ) -> None:
-        """`connect` opens a connection."""
         self._connect = connect
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 

@@ -36,12 +36,10 @@ class _Requests(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """Decide about a span without a parent."""
         sampler = self._of_requests if kind is SpanKind.SERVER else DEFAULT_OFF
         return sampler.should_sample(
             parent_context, trace_id, name, kind, attributes, links, trace_state
         )
 
     def get_description(self) -> str:
-        """The sampler's name for OpenTelemetry."""
         return f"Requests({self._of_requests.get_description()})"

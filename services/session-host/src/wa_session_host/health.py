@@ -22,7 +22,6 @@ class PartitionMetrics(Collector):
     """Metrics read from the held partitions at each scrape."""
 
     def __init__(self, partitions: Callable[[], Sequence[Partition]]) -> None:
-        """`partitions` returns the held partitions."""
         self._partitions = partitions
 
     def collect(self) -> list[Metric]:
@@ -67,7 +66,6 @@ class WorkerMetrics(Collector):
     """Metrics of the engines' worker processes; none with the simulated engine."""
 
     def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
-        """`pids` returns the running workers' process ids."""
         self._pids = pids
 
     def collect(self) -> list[Metric]:
@@ -78,7 +76,7 @@ class WorkerMetrics(Collector):
             GaugeMetricFamily("wa_workers", "Worker processes that run.", value=len(pids)),
             GaugeMetricFamily(
                 "wa_worker_memory_bytes",
-                "Memory of all workers, what they share divided among them.",
+                "Proportional set size of all workers.",
                 value=memory,
             ),
         ]
@@ -96,12 +94,10 @@ class Health:
             "database": lambda: False,
         }
         self.registry = CollectorRegistry()
-        """The metrics that `/metrics` shows."""
         self.registry.register(PartitionMetrics(partitions))
         ProcessCollector(registry=self.registry)
 
     def watch_workers(self, pids: Callable[[], Sequence[int]]) -> None:
-        """Add the metrics of the worker processes with these pids."""
         self.registry.register(WorkerMetrics(pids))
 
     def watch_dependencies(

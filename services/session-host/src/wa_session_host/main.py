@@ -201,7 +201,6 @@ async def _database(
 
 
 def _kept_connection(settings: Settings) -> KeptConnection:
-    """The group-commit writer's connection."""
     url = settings.session_host_database_url.get_secret_value()
     return KeptConnection(
         lambda: asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS)

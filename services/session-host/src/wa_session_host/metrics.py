@@ -11,7 +11,7 @@ class HostMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.messages = Counter(
             "wa_messages_total",
-            "Outgoing messages by what became of them: queued, sent, failed, unknown, cancelled",
+            "Outgoing messages by outcome: queued, sent, failed, unknown, cancelled",
             ["outcome"],
             registry=registry,
         )
@@ -40,7 +40,7 @@ class HostMetrics:
         )
         self.worker_restarts = Counter(
             "wa_worker_restarts_total",
-            "Engines started anew for a session that had one on this host before",
+            "Restarts of a session's engine on this host",
             registry=registry,
         )
         self.outcomes = {

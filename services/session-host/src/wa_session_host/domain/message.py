@@ -129,6 +129,7 @@ REFUSING = {
 """Session states that refuse a send, with advice. All others queue it."""
 
 
+SESSION_NOT_FOUND = ErrorDetail(code="session_not_found", message="There is no such session.")
 DEAD_LETTERED = ErrorDetail(
     code="internal",
     message="The gateway could not handle this message. It is kept with the dead letters.",
@@ -138,7 +139,7 @@ DEAD_LETTERED = ErrorDetail(
 def refusal(status: SessionStatus | None) -> ErrorDetail | None:
     """The refusal of a send in this session state; None if the state accepts one."""
     if status is None:
-        return ErrorDetail(code="session_not_found", message="There is no such session.")
+        return SESSION_NOT_FOUND
     if status in REFUSING:
         return ErrorDetail(code=f"session_{status}", message=REFUSING[status])
     return None
@@ -215,7 +216,6 @@ def sent(
 
 
 def failed(facts: Facts, code: str, message: str) -> MessageFailed:
-    """The event of a message that will not be sent."""
     return MessageFailed(
         id=facts.id,
         to=facts.to,
@@ -226,7 +226,6 @@ def failed(facts: Facts, code: str, message: str) -> MessageFailed:
 
 
 def outcome_unknown(facts: Facts, message: str) -> MessageOutcomeUnknown:
-    """The event of a send with an unknown outcome."""
     return MessageOutcomeUnknown(
         id=facts.id,
         to=facts.to,
@@ -237,7 +236,6 @@ def outcome_unknown(facts: Facts, message: str) -> MessageOutcomeUnknown:
 
 
 def cancelled(facts: Facts) -> MessageCancelled:
-    """The event of a cancelled message."""
     return MessageCancelled(id=facts.id, to=facts.to, type=facts.type, reference=facts.reference)
 
 

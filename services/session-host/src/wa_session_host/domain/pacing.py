@@ -24,7 +24,6 @@ class PaceRule:
 
     @property
     def is_on(self) -> bool:
-        """Whether any limit is set."""
         return self.per_minute is not None or self.per_day is not None
 
 

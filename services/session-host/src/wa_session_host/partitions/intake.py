@@ -21,7 +21,7 @@ from wa_contracts.internal.commands import (
     ResendMessage,
     SendMessage,
 )
-from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_contracts.internal.replies import ErrorDetail
 from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import Delivery
 from wa_runtime.fault_points import FaultPoint, are_set, reach
@@ -41,7 +41,6 @@ class Intake:
     """Handles the commands of one partition in queue order."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the sessions of `partition`."""
         self._context = partition.context
         self._session = partition.context.session
         self._relay = partition.relay
@@ -125,7 +124,7 @@ class Intake:
     async def _act(self, command: AnyCommand) -> None:
         if not isinstance(command, SendMessage) and command.expires_at <= self._session.clock():
             error = ErrorDetail(code="expired", message="The command came too late.")
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.reply(command, error=error)
             return
         match command:
             case SendMessage():

@@ -10,7 +10,7 @@ from wa_contracts.internal.commands import (
     ResendMessage,
     SendMessage,
 )
-from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
@@ -35,7 +35,6 @@ class MessageCommands:
     """Decides commands about messages of one partition's sessions."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the sessions of `partition`."""
         self._partition = partition
         self._context = partition.context
         self._session = partition.context.session
@@ -76,7 +75,7 @@ class MessageCommands:
             now=self._session.clock(),
         )
         if isinstance(decided, ErrorDetail):
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=decided))
+            await self._context.outbox.reply(command, error=decided)
             return
         if not decided:
             await self._answer_repeat(command, owner)
@@ -143,12 +142,12 @@ class MessageCommands:
         state = known.state if known is not None else await self._stored(command)
         facts = None if isinstance(state, domain.NotQueued | domain.Refused) else state.facts
         if facts is not None and facts.content.fingerprint != command.fingerprint:
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
+            await self._context.outbox.reply(command, error=CONFLICT)
             return
         if known is not None and not await known.add_waiter(command.reply_to):
             state = await self._stored(command)
         snapshot = domain.snapshot(command.message_id, state)
-        await self._context.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
+        await self._context.outbox.reply(command, message=snapshot)
 
     async def _stored(self, command: SendMessage) -> domain.State:
         stream = message_stream(command.message_id)
@@ -169,7 +168,7 @@ class MessageCommands:
             error = ErrorDetail(
                 code="not_cancellable", message=f"Only a queued message can be cancelled: {status}."
             )
-        await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
+        await self._context.outbox.reply(command, error=error)
 
     async def handle_resend(self, command: ResendMessage) -> None:
         """Queue the content of a failed or unknown message as a new message."""
@@ -186,7 +185,7 @@ class MessageCommands:
         else:
             error = domain.refusal(owner.status)
         if error is not None or owner is None:
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.reply(command, error=error)
             return
         assert isinstance(original, domain.Failed | domain.Unknown)
         content = _without_waiter(original.facts.content)
@@ -203,7 +202,7 @@ class MessageCommands:
                 command, (queued,), 0, content=content, reply_to=command.reply_to
             )
         except VersionConflict:
-            await self._context.outbox.answer(command, Reply(command_id=command.id))
+            await self._context.outbox.reply(command)
             return
         owner.runner.enqueue(_open_message((queued,), content, stored))
 
@@ -227,14 +226,4 @@ def _open_message(
     for event in events:
         state = domain.evolve(state, event, content)
     assert isinstance(state, domain.Queued | domain.Sending)
-    return OpenMessage(
-        state=state,
-        stream=stored[0].stream,
-        version=stored[-1].stream_version,
-        queued_position=stored[0].position,
-        correlation_id=stored[-1].correlation_id,
-        causation_id=stored[-1].id,
-        traceparent=stored[-1].traceparent,
-        queued_at=stored[0].occurred_at,
-        waiters=[content.reply_to] if content.reply_to else [],
-    )
+    return OpenMessage.restored(state, stored)

@@ -98,18 +98,7 @@ class Partition:
         if not isinstance(state, message_domain.Queued | message_domain.Sending):
             return
         session_id = events[0].session_id
-        queued = next(e for e in events if e.content is not None)
-        message = OpenMessage(
-            state=state,
-            stream=events[0].stream,
-            version=events[-1].stream_version,
-            queued_position=queued.position,
-            correlation_id=events[-1].correlation_id,
-            causation_id=events[-1].id,
-            traceparent=queued.traceparent,
-            queued_at=queued.occurred_at,
-            waiters=[state.facts.content.reply_to] if state.facts.content.reply_to else [],
-        )
+        message = OpenMessage.restored(state, events)
         if isinstance(state, message_domain.Sending):
             self._interrupted_sends.append((session_id, message))
         else:
@@ -225,7 +214,6 @@ class Partition:
         await self.relay.wait_flushed()
 
     async def stop_engines(self) -> None:
-        """Stop the engines at once."""
         await asyncio.gather(*(owner.leave() for owner in self.sessions.values()))
 
 

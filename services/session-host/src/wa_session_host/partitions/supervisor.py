@@ -74,7 +74,6 @@ class Supervisor:
 
     @property
     def partitions(self) -> list[Partition]:
-        """Partitions held by this host."""
         return [held.partition for held in self._held.values()]
 
     async def run(self) -> None:

@@ -15,7 +15,6 @@ class Bundler:
     """Bundles of one channel, in the order of `add`."""
 
     def __init__(self, writer: ChannelWriter) -> None:
-        """`writer` is the channel's writer."""
         self.writer = writer
         self._events: list[tuple[int, bytes, str | None]] = []
         self._bytes = 0

@@ -12,7 +12,13 @@ from wa_contracts.internal.commands import Command
 from wa_contracts.internal.heartbeat import Heartbeat
 from wa_contracts.internal.media_transfer import OFFSET
 from wa_contracts.internal.replay import PARTITION_REPLAYED, PartitionReplayed
-from wa_contracts.internal.replies import Reply
+from wa_contracts.internal.replies import (
+    ErrorDetail,
+    MediaOffer,
+    MessageSnapshot,
+    PairingCode,
+    Reply,
+)
 from wa_contracts.session_events import QRIssued
 from wa_contracts.topology import EVENT_LOG, EVENTS, HEARTBEATS, event_key
 from wa_runtime.broker import BrokerLink
@@ -58,7 +64,6 @@ class Outbox:
     """The publishing side of a host."""
 
     def __init__(self, link: BrokerLink) -> None:
-        """`link` is the host's publishing connection."""
         self._link = link
         self._bundler: Bundler | None = None
 
@@ -144,30 +149,31 @@ class Outbox:
             self._current_writer(), chunk, properties, exchange=DEFAULT_EXCHANGE, key=queue
         )
 
-    async def reply(self, key: str, reply: Reply) -> None:
-        """Reply to a command. The broker drops the reply of a sender that is gone.
-
-        Raises:
-            NotConfirmed: the sender reads the row instead.
-        """
-        properties = _passing("reply", seconds=60)
-        await self._publish(
-            self._current_writer(),
-            encode(reply),
-            properties,
-            exchange=EVENTS,
-            key=key,
-            mandatory=False,
-        )
-
-    async def answer(self, command: Command, reply: Reply) -> None:
+    async def reply(
+        self,
+        command: Command,
+        *,
+        error: ErrorDetail | None = None,
+        message: MessageSnapshot | None = None,
+        pairing_code: PairingCode | None = None,
+        media: MediaOffer | None = None,
+    ) -> None:
         """Reply to a command that expects a reply. The sender of a lost reply reads the row."""
         if command.reply_to is None:
             return
+        reply = Reply(
+            command_id=command.id,
+            error=error,
+            message=message,
+            pairing_code=pairing_code,
+            media=media,
+        )
         try:
-            await self.reply(command.reply_to, reply)
-        except NotConfirmed as error:
-            log.info("reply_not_sent", reason=str(error))
+            await self._publish_expiring(
+                "reply", encode(reply), seconds=60, exchange=EVENTS, key=command.reply_to
+            )
+        except NotConfirmed as not_sent:
+            log.info("reply_not_sent", reason=str(not_sent))
 
     async def publish_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Publish a heartbeat.
@@ -175,14 +181,18 @@ class Outbox:
         Raises:
             NotConfirmed: the broker is unavailable.
         """
-        properties = _passing("heartbeat", seconds=5)
+        await self._publish_expiring(
+            "heartbeat", encode(heartbeat), seconds=5, exchange=HEARTBEATS, key=""
+        )
+
+    async def _publish_expiring(
+        self, kind: str, body: bytes, *, seconds: int, exchange: str, key: str
+    ) -> None:
+        properties = Properties(
+            message_type=kind, content_type="application/json", expiration=str(seconds * 1000)
+        )
         await self._publish(
-            self._current_writer(),
-            encode(heartbeat),
-            properties,
-            exchange=HEARTBEATS,
-            key="",
-            mandatory=False,
+            self._current_writer(), body, properties, exchange=exchange, key=key, mandatory=False
         )
 
     def _current_writer(self) -> ChannelWriter:
@@ -247,11 +257,4 @@ def _event_properties(stored: StoredEvent, reply_to: str | None) -> Properties:
         correlation_id=str(stored.correlation_id),
         timestamp=stored.occurred_at,
         headers={"BCC": reply_to.split()} if reply_to else None,
-    )
-
-
-def _passing(kind: str, *, seconds: int) -> Properties:
-    """Properties of a message that expires."""
-    return Properties(
-        message_type=kind, content_type="application/json", expiration=str(seconds * 1000)
     )

@@ -85,7 +85,6 @@ class Relay:
         await self._emptied.wait()
 
     async def run(self) -> None:
-        """Publish until cancelled."""
         while True:
             await self._next_wake()
             if not (self._settle() and self._publish_waiting()):

@@ -22,7 +22,6 @@ class Replays:
     """Replays of one partition. They only read, so commands continue."""
 
     def __init__(self, store: EventStore, outbox: Outbox) -> None:
-        """Reads `store`, publishes to `outbox`."""
         self._store = store
         self._outbox = outbox
 

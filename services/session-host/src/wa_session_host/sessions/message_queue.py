@@ -21,29 +21,23 @@ class MessageQueue:
 
     @property
     def first(self) -> OpenMessage | None:
-        """The oldest message."""
         return next(iter(self._messages.values()), None)
 
     def append(self, message: OpenMessage) -> None:
-        """Add a message at the end."""
         self._messages[message.facts.id] = message
         self._none_expires_before = min(self._none_expires_before, message.facts.expires_at)
 
     def put_back(self, message: OpenMessage) -> None:
-        """Return a message to the front."""
         self.append(message)
         self._messages.move_to_end(message.facts.id, last=False)
 
     def pop_first(self) -> OpenMessage:
-        """Remove and return the oldest message."""
         return self._messages.popitem(last=False)[1]
 
     def remove(self, message: OpenMessage) -> None:
-        """Remove a message at any place."""
         del self._messages[message.facts.id]
 
     def get(self, message_id: MessageId) -> OpenMessage | None:
-        """The waiting message with this id."""
         return self._messages.get(message_id)
 
     def newly_expired(self, now: datetime) -> list[OpenMessage]:

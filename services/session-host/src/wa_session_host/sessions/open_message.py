@@ -1,15 +1,17 @@
 """A queued message that has not ended, and the appends to its stream."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from wa_contracts.ids import SessionId
 from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Facts, Queued, Sending
 from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.stored_event import Append
+from wa_session_host.store.stored_event import Append, StoredEvent
 
 
 @dataclass(eq=False)
@@ -27,6 +29,23 @@ class OpenMessage:
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
 
+    @classmethod
+    def restored(cls, state: Queued | Sending, events: Sequence[StoredEvent]) -> Self:
+        """The message of a stream with this state; `events` begin at or before its queueing."""
+        queued = next(one for one in events if one.content_json is not None)
+        reply_to = state.facts.content.reply_to
+        return cls(
+            state=state,
+            stream=queued.stream,
+            version=events[-1].stream_version,
+            queued_position=queued.position,
+            correlation_id=events[-1].correlation_id,
+            causation_id=events[-1].id,
+            traceparent=queued.traceparent,
+            queued_at=queued.occurred_at,
+            waiters=[reply_to] if reply_to else [],
+        )
+
     async def add_waiter(self, waiter: str | None) -> bool:
         """Add a reply key for the outcome. False if the outcome is stored already."""
         if self.ending is not None:
@@ -38,7 +57,6 @@ class OpenMessage:
 
     @property
     def facts(self) -> Facts:
-        """The immutable part of the message."""
         return self.state.facts
 
 

@@ -49,13 +49,11 @@ class LoginWatch:
     """Detects a login that neither succeeds nor fails."""
 
     def __init__(self, seconds: float) -> None:
-        """A login may take `seconds`."""
         self._seconds = seconds
         self._under_way = asyncio.Event()
         self._over = asyncio.Event()
 
     def set_under_way(self, *, under_way: bool) -> None:
-        """Set whether a login is under way."""
         begun, ended = self._under_way, self._over
         (begun if under_way else ended).set()
         (ended if under_way else begun).clear()
@@ -112,7 +110,6 @@ class SessionOwner:
 
     @property
     def status(self) -> SessionStatus | None:
-        """The session's status in the API."""
         return domain.status_of(self.state)
 
     async def run(self) -> None:
@@ -148,7 +145,6 @@ class SessionOwner:
         return changed
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
-        """See `Engine.pairing_code`."""
         if self._engine is None:
             raise PairingUnavailable("The session is not being linked now: restart it first.")
         return await self._engine.pairing_code(phone_number)

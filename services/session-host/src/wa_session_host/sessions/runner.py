@@ -132,12 +132,10 @@ class Runner:
         return self._engine is not None and self.pace.due_at() is None
 
     def enqueue(self, message: OpenMessage) -> None:
-        """Add a message at the end of the queue."""
         self._queue.append(message)
         self._changed.set()
 
     def open_message(self, message_id: MessageId) -> OpenMessage | None:
-        """The open message with this id."""
         found = self._queue.get(message_id)
         if found is not None:
             return found
@@ -186,7 +184,6 @@ class Runner:
             log.info("send_interrupted", session_id=str(self._session_id))
 
     async def run(self) -> None:
-        """Send until cancelled."""
         while True:
             while not self._may_deliver:
                 self._changed.clear()

@@ -24,7 +24,6 @@ class BoundedCache(Generic[Kept]):
         return len(self._kept)
 
     def get(self, owner: object, key: str) -> Kept | None:
-        """An owner's value under a key, if cached."""
         return self._kept.get((owner, key))
 
     def keep(self, owner: object, key: str, value: Kept) -> None:

@@ -131,7 +131,6 @@ class GroupCommitWriter:
         return future
 
     async def run(self) -> None:
-        """Write until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()

@@ -66,7 +66,6 @@ class DatabaseClock:
         self._time = datetime.now(UTC)
 
     def __call__(self) -> datetime:
-        """Now, in UTC."""
         return self._time + timedelta(seconds=time.monotonic() - self._set_at)
 
     def set(self, database_time: datetime, *, asked_at: float, answered_at: float) -> None:
@@ -95,8 +94,6 @@ class Renewal:
 
 
 class Leases:
-    """Leases of one host."""
-
     def __init__(
         self, pool: asyncpg.Pool, host: str, lease_seconds: float, clock: DatabaseClock
     ) -> None:
@@ -142,7 +139,6 @@ class Leases:
         ]
 
     async def release(self, partition: int, token: FencingToken) -> None:
-        """Release a partition at once."""
         await self._pool.execute(RELEASE, self._host, partition, token)
 
     async def deregister(self) -> None:

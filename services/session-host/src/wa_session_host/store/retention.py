@@ -19,7 +19,6 @@ log = structlog.get_logger()
 
 PAGE = 500
 PAUSE_SECONDS = 0.05
-"""Pause between two pages, in favour of current work."""
 
 OLDEST = """
 SELECT position, stream, stream_version, occurred_at FROM events
@@ -49,8 +48,6 @@ FINISHED = (*ENDS, "message.received")
 
 
 class StreamRetention:
-    """Retention of one host's partitions."""
-
     def __init__(self, pool: asyncpg.Pool, host: str, keep: timedelta) -> None:
         """`keep` is the retention, counted from a message's last event."""
         self._pool = pool

@@ -94,7 +94,6 @@ class StoredEvent(NamedTuple):
 
 
 def message_state(events: Iterable[StoredEvent]) -> message.State:
-    """Fold a message's stream into its state."""
     state: message.State = message.NotQueued()
     for stored in events:
         state = message.evolve(state, stored.event, stored.content)
@@ -102,7 +101,6 @@ def message_state(events: Iterable[StoredEvent]) -> message.State:
 
 
 def session_state(events: Iterable[StoredEvent]) -> session.State:
-    """Fold a session's stream into its state."""
     state: session.State = session.NotCreated()
     for stored in events:
         state = session.evolve(state, stored.event)

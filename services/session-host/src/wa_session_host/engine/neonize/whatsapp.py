@@ -233,7 +233,6 @@ class WhatsApp:
         return (LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User),)
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        """See `Engine.send`."""
         recipient = await self._recipient(message.to)
         to = message.to if recipient is None else recipient.jid
         try:
@@ -301,7 +300,6 @@ class WhatsApp:
         return PairingCode(pairing_code=code, expires_at=datetime.now(UTC) + PAIRING_CODE_LIFE)
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`."""
         try:
             data = await content.download(self._client, media)
         except NeonizeError as error:
@@ -313,7 +311,6 @@ class WhatsApp:
             raise DownloadFailed("media_unavailable", message) from error
 
     async def log_out(self) -> None:
-        """See `Engine.log_out`."""
         try:
             async with asyncio.timeout(10):
                 await self._client.logout()

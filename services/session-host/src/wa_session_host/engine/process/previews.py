@@ -14,7 +14,6 @@ MEMORY_BYTES = 320 * 1024 * 1024
 """Enough for PIXEL_LIMIT pixels of four bytes, once."""
 SECONDS = 15.0
 AT_ONCE = 2
-"""Per host."""
 ANSWER_BYTES = 256 * 1024
 
 TOO_COSTLY = "The image takes more memory or time to decode than one image is given."

@@ -91,12 +91,10 @@ class WorkerEngine:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id; None if no worker was started."""
         return self._pid
 
     @property
     def ended(self) -> bool:
-        """Whether the worker has ended."""
         return self._ended.is_set()
 
     @property
@@ -110,7 +108,6 @@ class WorkerEngine:
             yield seen
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        """See `Engine.send`."""
         ready = await self._with_preview(message)
         try:
             answer = await self._call(
@@ -135,7 +132,6 @@ class WorkerEngine:
         return replace(message, media=replace(message.media, preview=preview))
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
-        """See `Engine.pairing_code`."""
         try:
             answer = await self._call(
                 lambda call: PairCall(call, phone_number), timeout=CALL_TIMEOUT_SECONDS
@@ -147,7 +143,6 @@ class WorkerEngine:
         return answer.pairing_code
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`."""
         try:
             answer = await self._call(
                 lambda call: DownloadCall(call, media, str(path.absolute())),
@@ -159,14 +154,12 @@ class WorkerEngine:
             raise DownloadFailed(answer.code or "media_unavailable", answer.message)
 
     async def log_out(self) -> None:
-        """See `Engine.log_out`."""
         try:
             await self._call(LogOutCall, timeout=CALL_TIMEOUT_SECONDS)
         except TimeoutError:
             log.warning("log_out_unanswered", pid=self._pid)
 
     async def stop(self) -> None:
-        """See `Engine.stop`."""
         self._stopping = True
         if not self._ended.is_set():
             if self._writer.can_write_eof():
@@ -180,7 +173,6 @@ class WorkerEngine:
         self._writer.close()
 
     def extend(self, deadline: float) -> None:
-        """Send the worker its new deadline."""
         if not self._begun.is_set():
             self._begin = replace(self._begin, deadline=deadline)
         elif self._is_writable:
@@ -200,7 +192,6 @@ class WorkerEngine:
         self._writer.write(encode_frame(frame))
 
     def _kill(self) -> None:
-        """Kill a worker that does not exit."""
         if self._pid is not None:
             log.warning("worker_killed", pid=self._pid)
             with suppress(ProcessLookupError):

@@ -20,7 +20,6 @@ from wa_session_host.engine.protocol import Begin
 log = structlog.get_logger()
 
 FORK_SECONDS = 30
-"""Includes the fork server's own start."""
 
 
 class ForkRate:
@@ -60,7 +59,6 @@ class WorkerEngines:
                 await self._start_server()
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
-        """See `Engines.start`."""
         await self._fork_rate.wait_turn()
         ours, theirs = socket.socketpair()
         try:
@@ -75,11 +73,9 @@ class WorkerEngines:
 
     @property
     def worker_pids(self) -> list[int]:
-        """Process ids of the running workers."""
         return [e.pid for e in self._engines if e.pid is not None and not e.ended]
 
     def extend(self, deadline: float) -> None:
-        """See `Engines.extend`."""
         self._deadline = deadline
         for engine in self._engines:
             engine.extend(deadline)

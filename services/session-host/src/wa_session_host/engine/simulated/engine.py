@@ -138,12 +138,10 @@ class SimulatedEngine:
         self._line.later(self._script.logs_in_after, LoggedIn())
 
     async def observations(self) -> AsyncIterator[Seen]:
-        """See `Engine.observations`."""
         while (seen := await self._line.queue.get()) is not None:
             yield seen
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        """See `Engine.send`."""
         if not self._connected:
             raise NotSent("The simulated connection is down.")
         if not self._may_act():
@@ -161,7 +159,6 @@ class SimulatedEngine:
         return acknowledged
 
     async def _act_by_script(self, number: str) -> None:
-        """Wait or raise, as the recipient's digits script it."""
         if self._script.ack_after:
             await asyncio.sleep(self._script.ack_after)
         match number[-4:]:
@@ -234,7 +231,6 @@ class SimulatedEngine:
         self._line.timers.add(handle)
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
-        """See `Engine.pairing_code`."""
         if self._pairing is None or self._pairing.done():
             raise PairingUnavailable("The session is linked already.")
         code = sha256(phone_number.encode()).hexdigest()[:8].upper()
@@ -244,7 +240,6 @@ class SimulatedEngine:
         )
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`."""
         if not self._connected:
             raise DownloadFailed("media_unavailable", "The simulated connection is down.")
         data = self._media_server.get(media.direct_path)
@@ -253,11 +248,9 @@ class SimulatedEngine:
         await asyncio.to_thread(path.write_bytes, data)
 
     async def log_out(self) -> None:
-        """See `Engine.log_out`."""
         self._connected = False
 
     async def stop(self) -> None:
-        """See `Engine.stop`."""
         self._connected = False
         for timer in self._line.timers:
             timer.cancel()
@@ -270,7 +263,6 @@ class SimulatedEngines:
     """Factory of simulated engines with one script."""
 
     def __init__(self, script: Script) -> None:
-        """`script` is the behaviour of every engine."""
         self._script = script
         self._deadline = 0.0
         self.media_server: dict[str, bytes] = {}
@@ -280,7 +272,6 @@ class SimulatedEngines:
         """Nothing to start."""
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> SimulatedEngine:
-        """See `Engines.start`."""
         return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
 
     @property

@@ -19,7 +19,6 @@ class SimulatedServer:
     """Client of the server, with one connection per message."""
 
     def __init__(self, address: str) -> None:
-        """`address` is `host:port`."""
         host, _, port = address.rpartition(":")
         self._host = host
         self._port = int(port)
