@@ -17,7 +17,7 @@ from wa_session_host.domain.message import Content, MessageSendDeferred, Message
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ID = MessageId(UUID(int=7))
-QUEUES = set(SessionStatus) - set(domain.REFUSING)
+QUEUES = set(SessionStatus) - set(domain.REFUSALS)
 
 
 class MessageLife(RuleBasedStateMachine):

@@ -52,17 +52,17 @@ class BrokerLink:
 
     async def run(self) -> NoReturn:
         """Keep the connection open until cancelled."""
-        announced = False
+        outage_logged = False
         while True:
             try:
                 async with translate_connection_errors():
-                    await self._connected()
-                announced = False
+                    await self._hold_connection()
+                outage_logged = False
                 log.warning("broker_connection_lost", link=self._name)
             except (BrokerConnectionLost, TimeoutError) as error:
-                if not announced:
+                if not outage_logged:
                     log.warning("waiting_for_broker", link=self._name, reason=str(error))
-                announced = True
+                outage_logged = True
             self._attempted.set()
             await asyncio.sleep(RECONNECT_SECONDS)
 
@@ -82,7 +82,7 @@ class BrokerLink:
     @property
     def writer(self) -> ChannelWriter | None:
         """The channel's writer; None while the broker is unavailable or blocks publishers."""
-        now = self._now
+        now = self._current
         return None if now is None or _is_blocked(now.connection) else now.writer
 
     async def wait_writable(self) -> ChannelWriter:
@@ -94,7 +94,7 @@ class BrokerLink:
 
     async def wait_open(self) -> ChannelWriter:
         """Wait for a writer, blocked or not."""
-        while (now := self._now) is None:
+        while (now := self._current) is None:
             await self._opened.wait()
             await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
         return now.writer
@@ -111,13 +111,13 @@ class BrokerLink:
             self._open.lost.set()
 
     @property
-    def _now(self) -> _Open | None:
+    def _current(self) -> _Open | None:
         now = self._open
         if now is None or now.lost.is_set() or now.writer.channel.is_closed:
             return None
         return now
 
-    async def _connected(self) -> None:
+    async def _hold_connection(self) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
             connection = await aio_pika.connect(
                 self._url,

@@ -94,7 +94,7 @@ class ChannelWriter:
         """
         self._answer(Basic.Reject(delivery_tag, requeue))
 
-    async def written(self) -> None:
+    async def wait_written(self) -> None:
         """Wait until the operating system has all writes so far, or the connection has ended."""
         self._flush()
         if self._ended:

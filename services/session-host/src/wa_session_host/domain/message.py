@@ -120,7 +120,7 @@ class Cancelled:
 
 State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
 
-REFUSING = {
+REFUSALS = {
     SessionStatus.SCAN_QR: "The session is not linked yet: scan its QR code first.",
     SessionStatus.LOGGED_OUT: "The session is logged out: restart it and scan the new QR code.",
     SessionStatus.BANNED: "WhatsApp banned this session's number.",
@@ -140,8 +140,8 @@ def refusal(status: SessionStatus | None) -> ErrorDetail | None:
     """The refusal of a send in this session state; None if the state accepts one."""
     if status is None:
         return SESSION_NOT_FOUND
-    if status in REFUSING:
-        return ErrorDetail(code=f"session_{status}", message=REFUSING[status])
+    if status in REFUSALS:
+        return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])
     return None
 
 

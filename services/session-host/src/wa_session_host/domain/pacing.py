@@ -54,10 +54,10 @@ class Pace:
         self._today = before.today
         self._next_at = self._after(before.last_at) if before.last_at is not None else None
 
-    def count(self) -> None:
+    def count_send(self) -> None:
         """Count a send that may have reached WhatsApp."""
         now = self._clock()
-        self._turn_the_day(now)
+        self._reset_on_new_day(now)
         self._today += 1
         self._next_at = self._after(now)
 
@@ -66,7 +66,7 @@ class Pace:
         if not self._rule.is_on:
             return None
         now = self._clock()
-        self._turn_the_day(now)
+        self._reset_on_new_day(now)
         waits = [self._next_at] if self._next_at is not None else []
         if self._rule.per_day is not None and self._today >= self._rule.per_day:
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -79,7 +79,7 @@ class Pace:
         due = self.due_at()
         return 0.0 if due is None else (due - self._clock()).total_seconds()
 
-    def shown(self, session_id: SessionId) -> SessionPace | None:
+    def to_contract(self, session_id: SessionId) -> SessionPace | None:
         """The pace in the contract's form; None without a limit."""
         if not self._rule.is_on:
             return None
@@ -97,6 +97,6 @@ class Pace:
         even = 60 / self._rule.per_minute
         return at + timedelta(seconds=even * self._jitter(SHORTEST, LONGEST))
 
-    def _turn_the_day(self, now: datetime) -> None:
+    def _reset_on_new_day(self, now: datetime) -> None:
         if now.date() != self._day:
             self._day, self._today = now.date(), 0

@@ -15,15 +15,15 @@ RECEIPT_PRECISION = timedelta(seconds=1)
 
 
 def proven(
-    receipt: ReceiptSeen, strangers: tuple[str, ...], candidates: Iterable[Unknown]
+    receipt: ReceiptSeen, unknown_ids: tuple[str, ...], candidates: Iterable[Unknown]
 ) -> tuple[Unknown, MessageSent] | None:
     """The one message that a receipt proves as sent, with its event; None in any doubt.
 
-    `strangers` are the receipt's ids of no known message. A recipient acknowledges sent messages
+    `unknown_ids` are the receipt's ids of no known message. A recipient acknowledges sent messages
     only. The proof needs an id in our engine's form and exactly one candidate in that chat.
     `sent_at` is the start of the send: the ack was never seen.
     """
-    if len(strangers) != 1 or not ENGINE_ID.fullmatch(strangers[0]):
+    if len(unknown_ids) != 1 or not ENGINE_ID.fullmatch(unknown_ids[0]):
         return None
     meant = [
         one
@@ -33,7 +33,7 @@ def proven(
     ]
     if len(meant) != 1:
         return None
-    return meant[0], sent(meant[0].facts, strangers[0], meant[0].started_at)
+    return meant[0], sent(meant[0].facts, unknown_ids[0], meant[0].started_at)
 
 
 def chat_of(to: str) -> str:

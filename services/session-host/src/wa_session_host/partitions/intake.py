@@ -84,7 +84,7 @@ class Intake:
             log.warning("command_undecodable", error=str(error))
             self._acknowledge(delivery, dead=True)
             return
-        ids = _ids(command)
+        ids = _log_fields(command)
         bind_contextvars(**ids)  # the task's own context
         with span(command.type, ids, SpanKind.CONSUMER):
             await self._handle_command(delivery, command)
@@ -93,7 +93,7 @@ class Intake:
         if isinstance(command, FetchMedia):
             self._acknowledge(delivery)  # long-running, and no other owner may repeat it
         try:
-            await until_available("handle_command", partial(self._act, command))
+            await until_available("handle_command", partial(self._dispatch, command))
         except LeaseLost:
             return  # requeued, by this host or by the broker
         except Exception as error:
@@ -104,7 +104,7 @@ class Intake:
         self._session.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
         self._acknowledge(delivery)
         if isinstance(command, SendMessage) and are_set():
-            await delivery.writer.written()
+            await delivery.writer.wait_written()
             reach(FaultPoint.COMMAND_ACKED)
 
     def _acknowledge(self, delivery: Delivery, *, dead: bool = False) -> None:
@@ -121,7 +121,7 @@ class Intake:
                 "command_comes_again", reason=str(error)
             )  # the redelivery is recognised as a repeat
 
-    async def _act(self, command: AnyCommand) -> None:
+    async def _dispatch(self, command: AnyCommand) -> None:
         if not isinstance(command, SendMessage) and command.expires_at <= self._session.clock():
             error = ErrorDetail(code="expired", message="The command came too late.")
             await self._context.outbox.reply(command, error=error)
@@ -147,7 +147,7 @@ class Intake:
                 await self._sessions.handle_lifecycle(command)
 
 
-def _ids(command: AnyCommand) -> dict[str, str]:
+def _log_fields(command: AnyCommand) -> dict[str, str]:
     """Fields of log lines and spans about a command."""
     if isinstance(command, SendMessage):
         return {"session_id": str(command.session_id), "message_id": str(command.message_id)}

@@ -74,13 +74,13 @@ class Partition:
             day = session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
             sent = await session.store.sent_since(self.number, day)
             self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
-        for events in _by_stream(await session.store.session_streams(self.number)):
+        for events in _grouped_by_stream(await session.store.session_streams(self.number)):
             self._add(events[0].session_id, session_state(events), events[-1].stream_version)
         after = self.relay.relayed_position
         while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
             self.relay.enqueue(page)
             after = page[-1].position
-        for events in _by_stream(
+        for events in _grouped_by_stream(
             await session.store.open_messages(self.number, self._open_position)
         ):
             self._restore(events)
@@ -188,7 +188,10 @@ class Partition:
         if not self._session.pace.is_on:
             return
         for owner in self.sessions.values():
-            if owner.status is not None and (pace := owner.runner.pace.shown(owner.id)) is not None:
+            if (
+                owner.status is not None
+                and (pace := owner.runner.pace.to_contract(owner.id)) is not None
+            ):
                 yield pace
 
     def relay_checkpoint(self) -> RelayCheckpoint:
@@ -217,7 +220,7 @@ class Partition:
         await asyncio.gather(*(owner.leave() for owner in self.sessions.values()))
 
 
-def _by_stream(events: Iterable[StoredEvent]) -> Iterable[list[StoredEvent]]:
+def _grouped_by_stream(events: Iterable[StoredEvent]) -> Iterable[list[StoredEvent]]:
     """Group events by stream; streams in the order of their first event."""
     streams: dict[str, list[StoredEvent]] = {}
     for stored in events:

@@ -27,11 +27,11 @@ from wa_session_host.store.stored_event import LeaseLost
 log = structlog.get_logger()
 
 CHECKPOINT_EVERY_SECONDS = 0.5
-LOOK_EVERY_SECONDS = 1.0
+CLAIM_EVERY_SECONDS = 1.0
 """Upper limit of the time until a free partition is noticed, for any lease."""
 HAND_OVER_PAUSE_SECONDS = 0.1
 """Pause between two partitions that an overloaded host hands over."""
-ANNOUNCE_SECONDS = 0.1
+GATHER_READY_SECONDS = 0.1
 """One heartbeat announces all partitions taken over within this time."""
 DRAIN_SECONDS = 80
 
@@ -102,7 +102,7 @@ class Supervisor:
                 self.reaches_database = False
                 self._session.metrics.lease_renewals.labels("failed").inc()
                 log.warning("lease_not_renewed", error=repr(error))
-            await asyncio.sleep(min(self._lease_seconds / 4, LOOK_EVERY_SECONDS))
+            await asyncio.sleep(min(self._lease_seconds / 4, CLAIM_EVERY_SECONDS))
 
     async def _renew_and_claim(self, group: asyncio.TaskGroup) -> None:
         renewal = await self._leases.renew(
@@ -281,7 +281,7 @@ class Supervisor:
                 await self._announced.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(ANNOUNCE_SECONDS)
+        await asyncio.sleep(GATHER_READY_SECONDS)
         self._announced.clear()
 
     def _heartbeat(self, *, leaving: bool) -> Heartbeat:

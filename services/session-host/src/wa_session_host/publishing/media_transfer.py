@@ -36,7 +36,7 @@ class MediaTransfer:
         self._outbox = outbox
         self._spool = spool
         self._max_bytes = max_bytes
-        self._places = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+        self._slots = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
 
     @asynccontextmanager
     async def downloaded(
@@ -49,7 +49,7 @@ class MediaTransfer:
         """
         self._check_size(media.size)
         self._spool.mkdir(parents=True, exist_ok=True)
-        async with self._places:
+        async with self._slots:
             with NamedTemporaryFile(dir=self._spool) as file:
                 path = Path(file.name)
                 await download(media, path)

@@ -12,7 +12,7 @@ from wa_contracts.ids import SessionId, new_id, session_stream
 from wa_contracts.internal.replies import ErrorDetail, PairingCode
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import session as domain
-from wa_session_host.domain.message import REFUSING
+from wa_session_host.domain.message import REFUSALS
 from wa_session_host.domain.observations import (
     ConnectionLost,
     LoggedIn,
@@ -308,4 +308,4 @@ class SessionOwner:
 def _refusal(status: SessionStatus | None) -> ErrorDetail:
     if status is None:
         return ErrorDetail(code="session_deleted", message="The session was deleted.")
-    return ErrorDetail(code=f"session_{status}", message=REFUSING[status])
+    return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])

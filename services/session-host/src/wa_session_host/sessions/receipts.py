@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 RETENTION_MARGIN = timedelta(hours=1)
 """Receipts are ignored from this time before a message's retention ends."""
-EARLY = 500
+PENDING_LIMIT = 500
 """Limit of receipts that wait for the end of the session's current send."""
 
 
@@ -40,7 +40,7 @@ class Receipts:
         self._addable_for = context.retention - RETENTION_MARGIN
         self._sent = context.sent_messages
         self._unknown: dict[MessageId, TrackedMessage] | None = None
-        self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
+        self._pending: OrderedDict[str, ReceiptSeen] = OrderedDict()
 
     async def record_outcome(self, message: OpenMessage, outcome: Event) -> None:
         """Track an ended send, then record the receipts that arrived before its end."""
@@ -55,8 +55,8 @@ class Receipts:
                     self._clock(),
                 )
             )
-        early, self._early = self._early, OrderedDict()
-        for receipt in early.values():
+        pending, self._pending = self._pending, OrderedDict()
+        for receipt in pending.values():
             await self.record_receipt(receipt, sending=False)
 
     async def record_receipt(self, receipt: ReceiptSeen, *, sending: bool) -> None:
@@ -65,25 +65,25 @@ class Receipts:
         During a send (`sending`) an unknown id may belong to the current message, so the receipt
         waits.
         """
-        strangers = []
+        unknown_ids = []
         for whatsapp_id in receipt.message_ids:
             message = self._sent.get(self, whatsapp_id) or await self._load(whatsapp_id)
             if message is None:
-                strangers.append(whatsapp_id)
+                unknown_ids.append(whatsapp_id)
             else:
                 await self._record(message, receipt)
-        if strangers and sending:
-            self._early[strangers[0]] = replace(receipt, message_ids=tuple(strangers))
-            if len(self._early) > EARLY:
-                self._early.popitem(last=False)
-        elif strangers:
-            await self._prove(receipt, tuple(strangers))
+        if unknown_ids and sending:
+            self._pending[unknown_ids[0]] = replace(receipt, message_ids=tuple(unknown_ids))
+            if len(self._pending) > PENDING_LIMIT:
+                self._pending.popitem(last=False)
+        elif unknown_ids:
+            await self._prove(receipt, tuple(unknown_ids))
 
-    async def _prove(self, receipt: ReceiptSeen, strangers: tuple[str, ...]) -> None:
+    async def _prove(self, receipt: ReceiptSeen, unknown_ids: tuple[str, ...]) -> None:
         """Resolve an unknown outcome by a receipt for an unknown id."""
         unknown = await self._unknown_outcomes()
         states = [one.state for one in unknown.values() if isinstance(one.state, Unknown)]
-        found = proven(receipt, strangers, states)
+        found = proven(receipt, unknown_ids, states)
         if found is None:
             return
         state, sent = found

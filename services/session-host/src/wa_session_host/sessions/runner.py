@@ -250,7 +250,7 @@ class Runner:
         if isinstance(outcome, domain.MessageSendDeferred):
             await self._appender.append(message, outcome)
         else:
-            self.pace.count()
+            self.pace.count_send()
             await self._appender.append_end(message, outcome)
         if isinstance(outcome, MessageSent) and message.queued_at is not None:
             took = self._clock() - message.queued_at

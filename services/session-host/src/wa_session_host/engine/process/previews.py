@@ -25,7 +25,7 @@ class Previews:
     def __init__(self, fork_decoder: Callable[[socket.socket], Awaitable[int | None]]) -> None:
         """`fork_decoder` forks a decoder around its end of a socket pair; None on failure."""
         self._fork_decoder = fork_decoder
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def render(self, path: Path) -> Preview | None:
         """Size and thumbnail of a picture; None if the file cannot be decoded.
@@ -34,7 +34,7 @@ class Previews:
             SendRefused: `media_too_large`: too many pixels, or decoding exceeded its limits.
             NotSent: no decoder could be started.
         """
-        async with self._places:
+        async with self._slots:
             answer = await self._ask(path)
         if not answer:
             raise SendRefused("media_too_large", TOO_COSTLY)

@@ -65,13 +65,13 @@ class Script:
 
 
 @dataclass
-class _Line:
+class _ObservationQueue:
     """Queued observations in order, and timers for later ones."""
 
     queue: asyncio.Queue[Seen | None] = field(default_factory=asyncio.Queue)
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
 
-    def later(self, seconds: float, *seen: Seen) -> None:
+    def put_later(self, seconds: float, *seen: Seen) -> None:
         loop = asyncio.get_running_loop()
 
         def tell() -> None:
@@ -107,38 +107,40 @@ class SimulatedEngine:
         self._may_act = may_act
         self._session_id = session_id
         self._script = script
-        self._line = _Line()
+        self._observations = _ObservationQueue()
         self._connected = link is not None
         self._pairing: asyncio.Task[None] | None = None
         self._numbers = count(1)
         if link is None:
             self._pairing = asyncio.create_task(self._pair())
         else:
-            self._line.later(script.logs_in_after, LoggedIn())
+            self._observations.put_later(script.logs_in_after, LoggedIn())
 
     async def _pair(self) -> None:
         script = self._script
         left = script.links_after
         for number in range(script.qr_codes):
             until = datetime.now(UTC) + timedelta(seconds=script.qr_lives)
-            self._line.queue.put_nowait(QRShown(f"simulated,{self._session_id},{number}", until))
+            self._observations.queue.put_nowait(
+                QRShown(f"simulated,{self._session_id},{number}", until)
+            )
             if left is not None and left <= script.qr_lives:
                 await asyncio.sleep(left)
                 self._link()
                 return
             await asyncio.sleep(script.qr_lives)
             left = None if left is None else left - script.qr_lives
-        self._line.queue.put_nowait(QRRanOut())
-        self._line.queue.put_nowait(None)
+        self._observations.queue.put_nowait(QRRanOut())
+        self._observations.queue.put_nowait(None)
 
     def _link(self) -> None:
         number = str(10_000_000_000 + self._session_id.int % 80_000_000_000)
         self._connected = True
-        self._line.queue.put_nowait(LinkedDevice(f"{number}:1@s.whatsapp.net", number))
-        self._line.later(self._script.logs_in_after, LoggedIn())
+        self._observations.queue.put_nowait(LinkedDevice(f"{number}:1@s.whatsapp.net", number))
+        self._observations.put_later(self._script.logs_in_after, LoggedIn())
 
     async def observations(self) -> AsyncIterator[Seen]:
-        while (seen := await self._line.queue.get()) is not None:
+        while (seen := await self._observations.queue.get()) is not None:
             yield seen
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
@@ -155,7 +157,7 @@ class SimulatedEngine:
             number = _as_whatsapp_writes(message.to.partition("@")[0])
             acknowledged = replace(acknowledged, number=number)
         if message.to.partition("@")[0].endswith("0005"):
-            self._line.later(0.05, await self._answer(message, acknowledged))
+            self._observations.put_later(0.05, await self._answer(message, acknowledged))
         return acknowledged
 
     async def _act_by_script(self, number: str) -> None:
@@ -214,21 +216,21 @@ class SimulatedEngine:
         message_id = "3EB0" + sha256(name.encode()).hexdigest()[:18].upper()
         now = datetime.now(UTC)
         if self._script.receipts:
-            self._line.later(
+            self._observations.put_later(
                 0.05, ReceiptSeen((chat_of(message.to),), (message_id,), read=False, at=now)
             )
         return Acknowledged(message_id, now)
 
     def _drop(self) -> None:
         self._connected = False
-        self._line.queue.put_nowait(ConnectionLost("connection_lost", "Simulated drop."))
+        self._observations.queue.put_nowait(ConnectionLost("connection_lost", "Simulated drop."))
 
         def back() -> None:
             self._connected = True
-            self._line.queue.put_nowait(LoggedIn())
+            self._observations.queue.put_nowait(LoggedIn())
 
         handle = asyncio.get_running_loop().call_later(self._script.reconnects_after, back)
-        self._line.timers.add(handle)
+        self._observations.timers.add(handle)
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         if self._pairing is None or self._pairing.done():
@@ -252,11 +254,11 @@ class SimulatedEngine:
 
     async def stop(self) -> None:
         self._connected = False
-        for timer in self._line.timers:
+        for timer in self._observations.timers:
             timer.cancel()
         if self._pairing is not None:
             self._pairing.cancel()
-        self._line.queue.put_nowait(None)
+        self._observations.queue.put_nowait(None)
 
 
 class SimulatedEngines:
