@@ -12,7 +12,7 @@ LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   $(foreach member,wa-contracts wa-runtime wa-api wa-session-host,--no-emit-package $(member))
 
-.PHONY: help setup run demo test check types rules sbom soak bench lock doctor clean
+.PHONY: help setup run demo unit test check types rules sbom soak bench lock doctor clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ run: $(READY) ## Start everything; Ctrl-C ends it. Prints the address when it is
 
 demo: $(READY) ## The same with simulated phones and some sessions, in a data directory of its own
 	@exec $(LOCAL) demo
+
+unit: $(READY) ## Run the tests that need no server, in under a minute (ARGS="-k …" to choose)
+	@$(BIN)/python -m pytest tests/unit --quiet --numprocesses 2 $(ARGS)
 
 test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to choose)
 	@$(LOCAL) tools
@@ -43,8 +46,8 @@ rules: $(READY)
 	@for member in $(MEMBERS); do (cd $$member && "$(CURDIR)/$(BIN)/deptry" src) || exit 1; done
 	@$(BIN)/python -m deploy.local.licences
 	@$(BIN)/python -m deploy.local.vulnerabilities
-	@$(BIN)/python -m pytest --quiet tests/deploy tests/contracts/test_published_contract.py \
-	  tests/contracts/test_asyncapi_specification.py tests/contracts/test_golden.py
+	@$(BIN)/python -m pytest --quiet tests/unit/deploy tests/unit/contracts/test_published_contract.py \
+	  tests/integration/contracts/test_asyncapi_specification.py tests/unit/contracts/test_golden.py
 
 sbom: $(READY) ## Write what each image carries as CycloneDX into build/sbom
 	@mkdir -p build/sbom

@@ -1,6 +1,7 @@
 """The fixtures that every test may ask for, and the services' logs beneath a failure."""
 
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 
+FOLDER = Path(__file__).parent
+
 LONGEST_FIRST = (
     "tests/faults/test_soak.py",
     "tests/faults/test_strikes.py",
@@ -53,8 +56,34 @@ LONGEST_FIRST = (
 """Modules that would keep one process busy after the other ones have nothing left to do."""
 
 
+LEVELS = {
+    "unit": "unit",
+    "integration": "integration",
+    "system": "system",
+    "compose": "system",
+    "faults": "faults",
+    "browser": "browser",
+}
+"""The marker of every test in a folder of `tests`: pyproject.toml says what the markers mean."""
+
+SERVERS = {"postgres", "rabbitmq", "own_postgres", "own_rabbitmq", "whatsapp", "browser"}
+"""Fixtures that start a server; no unit test may ask for one."""
+
+
+def _mark_level(item: pytest.Item) -> None:
+    level = LEVELS.get(item.path.relative_to(FOLDER).parts[0])
+    if level is None:
+        raise pytest.UsageError(f"{item.nodeid}: tests belong in one of {', '.join(LEVELS)}")
+    item.add_marker(level)
+    asked = SERVERS.intersection(getattr(item, "fixturenames", ()))
+    if level == "unit" and asked:
+        raise pytest.UsageError(f"{item.nodeid}: a unit test starts no {', '.join(sorted(asked))}")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest; else nothing changes."""
+    """Mark each test with its level and begin with the longest modules."""
+    for item in items:
+        _mark_level(item)
     last = len(LONGEST_FIRST)
     ranks = {module: rank for rank, module in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], last))

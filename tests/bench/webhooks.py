@@ -20,10 +20,10 @@ from deploy.local import databases, servers
 from deploy.local.children import Child, Orders
 from deploy.local.ports import free_port
 from deploy.local.services import python_module
-from tests.api.running import KEYS, settings_for
 from tests.deadlines import eventually
-from tests.webhooks.receiver import Receiver, answers, hangs, running_receiver
-from tests.webhooks.world import World
+from tests.integration.api.running import KEYS, settings_for
+from tests.integration.webhooks.receiver import Receiver, answers, hangs, running_receiver
+from tests.integration.webhooks.world import World
 from wa_api.database.pool import Database
 from wa_runtime.migrations import migrate
 

@@ -11,9 +11,9 @@ from standardwebhooks.webhooks import Webhook
 from tests.browser.looks import examine
 from tests.browser.operator import Operator
 from tests.deadlines import eventually
+from tests.integration.webhooks.receiver import Receiver, answers, ok, running_receiver
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
-from tests.webhooks.receiver import Receiver, answers, ok, running_receiver
 
 PATIENT = 10_000
 

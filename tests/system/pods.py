@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from tests.deadlines import eventually
-from tests.deploy.manifests import Resource, one
 from tests.system.ring import Ring
+from tests.unit.deploy.manifests import Resource, one
 
 PROBE_EVERY_SECONDS = 0.2
 _WORKLOADS = {

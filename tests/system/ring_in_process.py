@@ -12,7 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from deploy.local.databases import Databases
-from tests.api.running import ADMIN_KEY, KEYS, settings_for
+from tests.integration.api.running import ADMIN_KEY, KEYS, settings_for
 from wa_api.processes.project import run_projector
 from wa_api.processes.serve import run_api
 from wa_session_host.main import run_host

@@ -10,13 +10,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
+from tests.integration.webhooks.receiver import answers, running_receiver
 from tests.scrape import Scrape, scraped
 from tests.system.linking import link, worker_of
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
-from tests.webhooks.receiver import answers, running_receiver
 from tests.whatsapp import StandIn
-from wa_api.serving.metrics import ApiMetrics, FeedMetrics, ProjectorMetrics, WebhookMetrics
+from wa_api.events.metrics import FeedMetrics
+from wa_api.projecting.metrics import ProjectorMetrics
+from wa_api.serving.metrics import ApiMetrics
+from wa_api.webhooks.delivering.metrics import WebhookMetrics
 from wa_contracts.topology import COMMANDS, PARTITIONS
 from wa_session_host.health import PartitionMetrics, WorkerMetrics
 from wa_session_host.metrics import HostMetrics

@@ -12,11 +12,11 @@ import pytest
 import wa_session_host.store.retention
 from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
+from tests.integration.webhooks.receiver import running_receiver
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import consuming
 from tests.system.projected import SESSIONS, World, execute, fetch, following, rows_of
 from tests.system.ring import Ring
-from tests.webhooks.receiver import running_receiver
 from wa_api.database.pool import Database
 from wa_api.projecting.retention import Retention
 from wa_runtime.fault_points import FaultPoint, ReplayPoint

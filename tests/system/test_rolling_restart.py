@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 
 from tests.deadlines import eventually
+from tests.integration.webhooks.receiver import Receiver, running_receiver
 from tests.system.cluster import TO, Cluster, fair_shares
 from tests.system.event_consumer import EventConsumer, consuming
 from tests.system.pods import Kubelet
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
-from tests.webhooks.receiver import Receiver, running_receiver
 
 SLOW_TO = "919876540004"
 """The simulated engine acknowledges what goes there after 2 s."""

@@ -19,10 +19,10 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from deploy.local.servers import PostgresServer, RabbitMQServer
 from tests.deadlines import eventually
+from tests.integration.webhooks.receiver import Receiver, answers, running_receiver
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
 from tests.system.test_dead_letters import publish, unstorable_send
-from tests.webhooks.receiver import Receiver, answers, running_receiver
 from wa_contracts.ids import SessionId
 from wa_contracts.topology import (
     BUNDLES,

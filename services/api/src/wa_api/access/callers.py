@@ -7,10 +7,10 @@ from uuid import UUID
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from wa_api.access.credentials import TokenHolder
+from wa_api.access.credentials import Credentials, TokenHolder
 from wa_api.access.flood_gate import token_of
-from wa_api.access.sign_in import COOKIE
-from wa_api.gateway import Gateway, TheGateway
+from wa_api.access.sign_in import COOKIE, SignIn
+from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, unauthorized
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,49 +34,51 @@ def bearer(request: Request) -> str | None:
     return token_of(request.headers)
 
 
-def is_signed_in(request: Request, gateway: TheGateway) -> bool:
+def is_signed_in(request: Request, sign_in: SignIn) -> bool:
     """Whether the browser that asks is signed in. Says nothing about CSRF."""
-    return gateway.sign_in.is_signed_in(request.cookies.get(COOKIE))
+    return sign_in.is_signed_in(request.cookies.get(COOKIE))
 
 
 async def require_admin(
-    request: Request, gateway: TheGateway, _: Annotated[object, Depends(_admin_scheme)] = None
+    request: Request, sign_in: Part[SignIn], _: Annotated[object, Depends(_admin_scheme)] = None
 ) -> None:
     """Let the operator through.
 
     Raises:
         Problem: 401, or 403 for an unsafe request of a browser without the CSRF token.
     """
-    _check_admin(request, gateway)
+    _check_admin(request, sign_in)
 
 
-def _check_admin(request: Request, gateway: Gateway) -> None:
+def _check_admin(request: Request, sign_in: SignIn) -> None:
     token = bearer(request)
     if token is not None:
-        if not gateway.sign_in.is_admin_key(token):
+        if not sign_in.is_admin_key(token):
             raise unauthorized("The admin key is not valid.")
         return
     cookie = request.cookies.get(COOKIE)
-    if cookie is None or not gateway.sign_in.is_signed_in(cookie):
+    if cookie is None or not sign_in.is_signed_in(cookie):
         raise unauthorized("Sign in, or give the admin key as a Bearer token.")
     if request.method not in SAFE_METHODS:
-        check_csrf(gateway, cookie, request.headers.get(CSRF_HEADER, ""))
+        check_csrf(sign_in, cookie, request.headers.get(CSRF_HEADER, ""))
 
 
-def check_csrf(gateway: TheGateway, cookie: str, given: str) -> None:
+def check_csrf(sign_in: SignIn, cookie: str, given: str) -> None:
     """Let a request of a page of ours through.
 
     Raises:
         Problem: 403.
     """
-    if not gateway.sign_in.is_csrf_token(given, cookie):
+    if not sign_in.is_csrf_token(given, cookie):
         raise Problem(
             "csrf_failed", f"The {CSRF_HEADER} header is missing or wrong. Reload the page."
         )
 
 
 async def require_token(
-    request: Request, gateway: TheGateway, _: Annotated[object, Depends(token_scheme)] = None
+    request: Request,
+    credentials: Part[Credentials],
+    _: Annotated[object, Depends(token_scheme)] = None,
 ) -> TokenHolder:
     """The session whose token was given.
 
@@ -84,7 +86,16 @@ async def require_token(
         Problem: 401.
         DatabaseUnavailable: the token cannot be checked now.
     """
-    holder = await gateway.credentials.holder(bearer(request) or "")
+    return await holder_of_token(credentials, bearer(request))
+
+
+async def holder_of_token(credentials: Credentials, token: str | None) -> TokenHolder:
+    """The session that this token belongs to.
+
+    Raises:
+        Problem, DatabaseUnavailable: as `require_token`.
+    """
+    holder = await credentials.holder(token or "")
     if holder is None:
         raise unauthorized("The session token is missing, wrong or revoked.")
     return holder
@@ -92,7 +103,8 @@ async def require_token(
 
 async def require_reader(
     request: Request,
-    gateway: TheGateway,
+    sign_in: Part[SignIn],
+    credentials: Part[Credentials],
     _admin: Annotated[object, Depends(_admin_scheme)] = None,
     _token: Annotated[object, Depends(token_scheme)] = None,
 ) -> Reader:
@@ -103,10 +115,10 @@ async def require_reader(
         DatabaseUnavailable: the token cannot be checked now.
     """
     given = bearer(request)
-    holder = await gateway.credentials.holder(given) if given else None
+    holder = await credentials.holder(given) if given else None
     if holder is not None:
         return Reader(holder.session_id)
-    _check_admin(request, gateway)
+    _check_admin(request, sign_in)
     return Reader(None)
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import from_json
 
 from wa_api.access.callers import CSRF_HEADER, check_csrf
-from wa_api.access.sign_in import COOKIE, LIFETIME
-from wa_api.gateway import Gateway, TheGateway
+from wa_api.access.sign_in import COOKIE, LIFETIME, SignIn
+from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, invalid_field, unauthorized
 from wa_api.http.request_body import read_body
 
@@ -22,53 +22,53 @@ _PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 @router.post("/login")
-async def log_in(request: Request, gateway: TheGateway) -> Response:
+async def log_in(request: Request, sign_in: Part[SignIn]) -> Response:
     """Field `key` of a form or of a JSON object. A form is answered with a redirect to the page."""
     fields = await _fields(request)
     wants_page = _is_form(request)
     if "key" not in fields:
         raise invalid_field("key", "'key' is required.")
-    if wants_page and gateway.sign_in.seconds_to_wait(_client(request)):
+    if wants_page and sign_in.seconds_to_wait(_client(request)):
         return _redirect(WAIT)
-    if not _attempt(gateway, request, fields["key"]):
+    if not _attempt(sign_in, request, fields["key"]):
         if wants_page:
             return _redirect(REFUSED)
         raise unauthorized("The admin key is not valid.")
     if wants_page:
-        return _signed_in(request, gateway, _redirect(HOME))
+        return _signed_in(request, sign_in, _redirect(HOME))
     done = Response(b'{"success":true}', media_type="application/json", headers=_PRIVATE)
-    return _signed_in(request, gateway, done)
+    return _signed_in(request, sign_in, done)
 
 
 @router.get("/login")
-async def follow_log_in_link(request: Request, gateway: TheGateway, key: str = "") -> Response:
+async def follow_log_in_link(request: Request, sign_in: Part[SignIn], key: str = "") -> Response:
     """The link that the start prints: signs in and goes to the page, without the key in its address."""
-    if not _attempt(gateway, request, key):
+    if not _attempt(sign_in, request, key):
         return _redirect(REFUSED)
-    return _signed_in(request, gateway, _redirect(HOME))
+    return _signed_in(request, sign_in, _redirect(HOME))
 
 
 @router.post("/logout")
-async def log_out(request: Request, gateway: TheGateway) -> Response:
+async def log_out(request: Request, sign_in: Part[SignIn]) -> Response:
     """With the CSRF token in its header, or as the form's `csrf_token`."""
     cookie = request.cookies.get(COOKIE)
-    if cookie is not None and gateway.sign_in.is_signed_in(cookie):
+    if cookie is not None and sign_in.is_signed_in(cookie):
         given = request.headers.get(CSRF_HEADER) or (await _fields(request)).get("csrf_token", "")
-        check_csrf(gateway, cookie, given)
+        check_csrf(sign_in, cookie, given)
     response = _redirect(HOME)
     response.delete_cookie(COOKIE, path="/")
     return response
 
 
-def _attempt(gateway: Gateway, request: Request, key: str) -> bool:
+def _attempt(sign_in: SignIn, request: Request, key: str) -> bool:
     client = _client(request)
-    if seconds := gateway.sign_in.seconds_to_wait(client):
+    if seconds := sign_in.seconds_to_wait(client):
         raise Problem(
             "too_many_attempts",
             "Too many wrong keys. Wait a little before the next try.",
             headers={"Retry-After": str(seconds)},
         )
-    is_right = gateway.sign_in.attempt(key, client)
+    is_right = sign_in.attempt(key, client)
     log.info("signed_in" if is_right else "sign_in_refused")
     return is_right
 
@@ -77,11 +77,11 @@ def _client(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _signed_in(request: Request, gateway: Gateway, response: Response) -> Response:
+def _signed_in(request: Request, sign_in: SignIn, response: Response) -> Response:
     """Lax, not Strict: a log-in link that is opened from a chat or mail must end signed in."""
     response.set_cookie(
         COOKIE,
-        gateway.sign_in.new_cookie(),
+        sign_in.new_cookie(),
         max_age=int(LIFETIME.total_seconds()),
         path="/",
         secure=request.url.scheme == "https",

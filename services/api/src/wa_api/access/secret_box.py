@@ -5,6 +5,13 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import SecretStr
+
+from wa_api.access.keys import derive
+from wa_api.settings import Settings
+
+TOKENS, WEBHOOKS = "session tokens", "webhook secrets"
+"""Purposes. Each has a key of its own, derived from the encryption key."""
 
 _NONCE_BYTES = 12
 
@@ -50,6 +57,14 @@ class SecretBox:
         except InvalidTag:
             return self.seal(owner, self.open(owner, sealed))
         return None
+
+
+def secret_box(settings: Settings, encryption_key: SecretStr, purpose: str) -> SecretBox:
+    """The box for a purpose. It also opens what the former key sealed, if the settings name one."""
+    former = settings.former_token_encryption_key
+    return SecretBox(
+        derive(encryption_key, purpose), None if former is None else derive(former, purpose)
+    )
 
 
 def _opened(cipher: AESGCM, owner: UUID, sealed: bytes) -> str:

@@ -2,26 +2,27 @@
 
 from fastapi import APIRouter, Request, Response
 
+from wa_api.access.sign_in import SignIn
 from wa_api.dashboard.api_reference import reference_of
 from wa_api.dashboard.event_reference import event_reference_of
 from wa_api.dashboard.pages import page
-from wa_api.gateway import TheGateway
+from wa_api.http.parts import Part
 from wa_contracts.asyncapi import as_text, asyncapi_document
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/docs")
-async def docs(request: Request, gateway: TheGateway) -> Response:
+async def docs(request: Request, sign_in: Part[SignIn]) -> Response:
     """Every operation with its parameters, body and answers."""
-    return page("reference.html", request, gateway, reference=reference_of(request.app.openapi()))
+    return page("reference.html", request, sign_in, reference=reference_of(request.app.openapi()))
 
 
 @router.get("/docs/events")
-async def events(request: Request, gateway: TheGateway) -> Response:
+async def events(request: Request, sign_in: Part[SignIn]) -> Response:
     """Every event with its fields and an example."""
     reference = event_reference_of(asyncapi_document())
-    return page("events_reference.html", request, gateway, reference=reference)
+    return page("events_reference.html", request, sign_in, reference=reference)
 
 
 @router.get("/asyncapi.json")

@@ -11,11 +11,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from wa_api.access.callers import is_signed_in
-from wa_api.access.sign_in import COOKIE
+from wa_api.access.sign_in import COOKIE, SignIn
 from wa_api.dashboard import reasons as status_reasons
 from wa_api.dashboard import webhook_words as words
 from wa_api.dashboard import words as status_words
-from wa_api.gateway import Gateway
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -94,15 +93,15 @@ def origin_of(request: Request) -> str:
 
 
 def page(
-    template: str, request: Request, gateway: Gateway, status: int = 200, **values: Any
+    template: str, request: Request, sign_in: SignIn, status: int = 200, **values: Any
 ) -> HTMLResponse:
     """A whole page, for whoever asks."""
     cookie = request.cookies.get(COOKIE, "")
-    signed_in = is_signed_in(request, gateway)
+    signed_in = is_signed_in(request, sign_in)
     text = _templates.get_template(template).render(
         request=request,
         signed_in=signed_in,
-        csrf_token=gateway.sign_in.csrf_token(cookie) if signed_in else "",
+        csrf_token=sign_in.csrf_token(cookie) if signed_in else "",
         origin=origin_of(request),
         **values,
     )

@@ -89,7 +89,7 @@ class Hour:
     seconds_to_ack: float | None
 
 
-class DashboardViews:
+class DashboardReadings:
     """Every method raises DatabaseUnavailable while the projections cannot be read."""
 
     def __init__(self, database: Database, liveness: HostLiveness) -> None:
@@ -98,15 +98,15 @@ class DashboardViews:
 
     async def sessions(self, wanted: SessionsWanted) -> SessionsPage:
         """The page that is wanted, or the last one if there are fewer; newest first."""
-        live = self._liveness.live_partitions()
+        notifications = self._liveness.live_partitions()
         search = wanted.search.strip().lower()
         async with self._database.connection() as connection:
-            counted = await connection.fetch(_COUNTS, live)
-            fitting = await connection.fetchval(_FITTING, live, wanted.status, search)
+            counted = await connection.fetch(_COUNTS, notifications)
+            fitting = await connection.fetchval(_FITTING, notifications, wanted.status, search)
             last = max(1, -(-fitting // PAGE_SIZE))
             page = min(max(1, wanted.page), last)
             rows = await connection.fetch(
-                _PAGE, live, wanted.status, search, PAGE_SIZE, (page - 1) * PAGE_SIZE
+                _PAGE, notifications, wanted.status, search, PAGE_SIZE, (page - 1) * PAGE_SIZE
             )
             sessions = [Session.model_validate(dict(row)) for row in rows]
             spans = await _spans(connection, sessions)

@@ -45,7 +45,7 @@ class Watch:
         return True
 
 
-class Live:
+class Notifications:
     """Fans notifications out to all watchers; after a lost connection all are rung, to look again."""
 
     def __init__(self, url: str) -> None:

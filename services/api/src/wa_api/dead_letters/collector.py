@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.dead_letters.letters import DeadLetters, read
 from wa_api.owners.command_bus import BrokerUnavailable, CommandBus, ConfirmLost
-from wa_api.serving.metrics import ProjectorMetrics
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_contracts.codec import Undecodable, decode_command
 from wa_contracts.ids import CommandId, new_id
 from wa_contracts.internal.commands import FailMessage, SendMessage
@@ -52,18 +52,21 @@ class DeadLetterCollector:
                 log.info("ack_lost", reason=str(error), note="the letter is kept twice")
 
     async def _until_collected(self, message: AbstractIncomingMessage) -> None:
-        letter = read(message)
+        dead_letter = read(message)
         while True:
             try:
                 await self._fail_send(message.body)
-                await self._letters.keep(letter)
+                await self._letters.keep(dead_letter)
             except (DatabaseUnavailable, BrokerUnavailable, ConfirmLost) as error:
                 log.warning("dead_letter_waits", reason=type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 self._metrics.dead_letters.inc()
                 log.error(
-                    "dead_letter_kept", queue=letter.queue, reason=letter.reason, cause=letter.cause
+                    "dead_letter_kept",
+                    queue=dead_letter.queue,
+                    reason=dead_letter.reason,
+                    cause=dead_letter.cause,
                 )
                 return
 

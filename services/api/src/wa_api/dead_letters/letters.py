@@ -8,11 +8,10 @@ from uuid import UUID
 
 import asyncpg
 from aio_pika.abc import AbstractIncomingMessage
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 
 from wa_api.database.pool import Database
-from wa_api.http.paging import Page, Place
+from wa_api.http.models import View
+from wa_api.http.paging import Page, Place, page_of
 from wa_api.owners.command_bus import BrokerUnavailable
 from wa_contracts.codec import (
     Undecodable,
@@ -30,15 +29,11 @@ from wa_runtime.connection_loss import BrokerConnectionLost
 LONGEST_CAUSE = 500
 
 
-class DeadLetter(BaseModel):
+class DeadLetter(View):
     """One message that could not be handled. Its body is not shown: it may be private.
 
     `reason` is the broker's word, `cause` what is wrong with a message that cannot be read.
     """
-
-    model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
-    )
 
     id: UUID
     queue: str
@@ -50,7 +45,7 @@ class DeadLetter(BaseModel):
 
 
 @dataclass(frozen=True)
-class Letter:
+class ReceivedDeadLetter:
     """A dead letter with all that a retry needs."""
 
     id: UUID
@@ -62,11 +57,11 @@ class Letter:
     died_at: datetime
 
 
-def read(message: AbstractIncomingMessage) -> Letter:
+def read(message: AbstractIncomingMessage) -> ReceivedDeadLetter:
     """A dead-lettered message with the broker's own word on where, why and when it died."""
     first = _first_death(message)
     queue = _word(first.get("queue", ""))
-    return Letter(
+    return ReceivedDeadLetter(
         id=new_id(),
         queue=queue,
         reason=_word(first.get("reason", "unknown")),
@@ -116,7 +111,7 @@ class DeadLetters:
         self._database = database
         self._link = link
 
-    async def keep(self, letter: Letter) -> None:
+    async def keep(self, dead_letter: ReceivedDeadLetter) -> None:
         """Store one.
 
         Raises:
@@ -125,13 +120,13 @@ class DeadLetters:
         async with self._database.connection() as connection:
             await connection.execute(
                 _KEEP,
-                letter.id,
-                letter.queue,
-                letter.reason,
-                letter.cause,
-                letter.type,
-                letter.body,
-                letter.died_at,
+                dead_letter.id,
+                dead_letter.queue,
+                dead_letter.reason,
+                dead_letter.cause,
+                dead_letter.type,
+                dead_letter.body,
+                dead_letter.died_at,
             )
 
     async def page(self, after: Place | None, limit: int) -> Page[DeadLetter]:
@@ -144,10 +139,9 @@ class DeadLetters:
             rows = await connection.fetch(
                 _PAGE, after and after.created_at, after and after.id, limit + 1
             )
-        items = [DeadLetter(**dict(row)) for row in rows[:limit]]
-        more = len(rows) > limit
-        cursor = Place(items[-1].died_at, items[-1].id).cursor() if more else None
-        return Page(items=items, next_cursor=cursor)
+        return page_of(
+            rows, limit, lambda row: DeadLetter(**row), lambda one: Place(one.died_at, one.id)
+        )
 
     async def put_back(self, letter_id: UUID) -> bool:
         """Publish one to where it came from, then forget it; False if there is none such.

@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from wa_api.access.callers import Admin
-from wa_api.dead_letters.letters import DeadLetter
-from wa_api.gateway import TheGateway
+from wa_api.dead_letters.letters import DeadLetter, DeadLetters
 from wa_api.http.documented import Cursor, errors
 from wa_api.http.paging import Page, place_of
+from wa_api.http.parts import Part
 from wa_api.http.problems import not_found
 
 router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
@@ -22,12 +22,12 @@ router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
     dependencies=[Admin],
 )
 async def list_dead_letters(
-    gateway: TheGateway,
+    dead_letters: Part[DeadLetters],
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeadLetter]:
     """Commands and events that could not be handled, with the broker's reason."""
-    return await gateway.dead_letters.page(place_of(cursor), limit)
+    return await dead_letters.page(place_of(cursor), limit)
 
 
 @router.post(
@@ -37,8 +37,8 @@ async def list_dead_letters(
     responses=errors(400, 401, 403, 404, 503),
     dependencies=[Admin],
 )
-async def retry_dead_letter(letter_id: UUID, gateway: TheGateway) -> Response:
+async def retry_dead_letter(letter_id: UUID, dead_letters: Part[DeadLetters]) -> Response:
     """It is handled once more; if that fails again, it comes back under another id."""
-    if not await gateway.dead_letters.put_back(letter_id):
+    if not await dead_letters.put_back(letter_id):
         raise not_found("dead_letter")
     return Response(status_code=202)

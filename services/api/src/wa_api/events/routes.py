@@ -13,11 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from wa_api.access.callers import Reader, ReaderOf
 from wa_api.access.concurrency import TooMany
+from wa_api.database.notifications import Notifications
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.events.feed import FeedFilter
 from wa_api.events.patterns import CHOICES, UnknownEvent, events_meant
-from wa_api.gateway import Gateway, TheGateway
+from wa_api.events.streams import EventStreams
+from wa_api.events.tail import FeedTail
 from wa_api.http.documented import errors
+from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, invalid_field
 
 log = structlog.get_logger()
@@ -41,8 +44,11 @@ _TYPES = "Names such as `message.sent`, or `message.*`; may be given more than o
     },
 )
 async def follow_events(
-    gateway: TheGateway,
+    tail: Part[FeedTail],
+    streams: Part[EventStreams],
+    notifications: Part[Notifications],
     reader: ReaderOf,
+    *,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
     type_: Annotated[
         Sequence[Annotated[str, Field(json_schema_extra={"enum": list(CHOICES)})]],
@@ -59,15 +65,17 @@ async def follow_events(
     wanted = FeedFilter(reader.session_id or session_id, _types(type_))
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
-    position = await gateway.feed_tail.start(_last_seen(last_event_id))
-    return _EventStream(gateway, reader, _stream(gateway, wanted, position))
+    position = await tail.start(_last_seen(last_event_id))
+    return _EventStream(streams, reader, _stream(tail, notifications, wanted, position))
 
 
 class _EventStream(StreamingResponse):
     """One of the few that a token may have open; given back at its end, whichever end that is."""
 
-    def __init__(self, gateway: Gateway, reader: Reader, content: AsyncIterator[bytes]) -> None:
-        self._streams = gateway.event_streams
+    def __init__(
+        self, streams: EventStreams, reader: Reader, content: AsyncIterator[bytes]
+    ) -> None:
+        self._streams = streams
         self._session_id = reader.session_id
         if self._session_id is not None:
             self._take()
@@ -110,7 +118,9 @@ def _last_seen(last_event_id: str | None) -> int | None:
     return int(last_event_id)
 
 
-async def _stream(gateway: Gateway, wanted: FeedFilter, position: int) -> AsyncIterator[bytes]:
+async def _stream(
+    tail: FeedTail, notifications: Notifications, wanted: FeedFilter, position: int
+) -> AsyncIterator[bytes]:
     """Ends when the process does, or the database goes: the client comes back with its position.
 
     It is told its position at once, so that it can come back before it has seen an event. One that
@@ -118,11 +128,11 @@ async def _stream(gateway: Gateway, wanted: FeedFilter, position: int) -> AsyncI
     """
     yield f"retry: {RETRY_MILLISECONDS}\nid: {position}\n\n".encode()
     clock = asyncio.get_running_loop().time
-    with gateway.live.watch() as watch:
+    with notifications.watch() as watch:
         silent_since = clock()
         while not watch.ended:
             try:
-                page = await gateway.feed_tail.after(position, wanted)
+                page = await tail.after(position, wanted)
             except DatabaseUnavailable:
                 log.info("event_stream_ended", reason="database_unavailable")
                 return

@@ -7,7 +7,7 @@ from the table until it has caught up; one that stops reading costs nobody anyth
 import asyncio
 from bisect import bisect_right
 
-from wa_api.database.notifications import Live
+from wa_api.database.notifications import Notifications
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.events.feed import BATCH, BATCH_BYTES, EVERYTHING, Feed, FeedEntry, FeedFilter, FeedPage
 
@@ -22,9 +22,9 @@ FAILED_SECONDS = 1.0
 class FeedTail:
     """What all followers of one process share. Methods raise DatabaseUnavailable."""
 
-    def __init__(self, feed: Feed, live: Live) -> None:
+    def __init__(self, feed: Feed, notifications: Notifications) -> None:
         self._feed = feed
-        self._live = live
+        self._notifications = notifications
         self._reading = asyncio.Lock()
         self._entries: list[FeedEntry] = []
         self._bytes = 0
@@ -75,7 +75,7 @@ class FeedTail:
             if clock() - self._failed_at < FAILED_SECONDS:
                 raise DatabaseUnavailable("a read has just failed")
             is_stale = clock() - self._asked_at > STALE_SECONDS
-            rings = self._live.rings
+            rings = self._notifications.rings
             if not is_stale and rings == self._rings_seen:
                 self._asked_at = clock()
                 return

@@ -2,15 +2,17 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel
 
+from wa_api.http.models import View
+
+Row = TypeVar("Row")
 Item = TypeVar("Item", bound=BaseModel)
 
 
@@ -50,12 +52,20 @@ def place_of(cursor: str | None) -> Place | None:
         raise BadCursor from error
 
 
-class Page(BaseModel, Generic[Item]):
+class Page(View, Generic[Item]):
     """Part of a list. `next_cursor` is None on the last page."""
-
-    model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
-    )
 
     items: Sequence[Item]
     next_cursor: str | None = None
+
+
+def page_of(
+    rows: Sequence[Row],
+    limit: int,
+    item_of: Callable[[Row], Item],
+    place_of_item: Callable[[Item], Place],
+) -> Page[Item]:
+    """The page of these rows, of which one more than `limit` was asked for."""
+    items = [item_of(row) for row in rows[:limit]]
+    more = len(rows) > limit
+    return Page(items=items, next_cursor=place_of_item(items[-1]).cursor() if more else None)

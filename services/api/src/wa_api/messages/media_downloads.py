@@ -12,9 +12,9 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 
 from wa_api.http.problems import Problem
+from wa_api.messages.views import Message
 from wa_api.owners.command_bus import BrokerUnavailable
-from wa_api.owners.requests import RequestsToOwner
-from wa_api.sessions.views import Message
+from wa_api.owners.requests import OwnerRequests
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import FetchMedia
 from wa_contracts.internal.media_transfer import CHUNKS_UNACKED, OFFSET, QUEUE_ARGUMENTS
@@ -92,7 +92,7 @@ class Download:
 class MediaDownloads:
     """Asks owners for media."""
 
-    def __init__(self, requests: RequestsToOwner, link: BrokerLink) -> None:
+    def __init__(self, requests: OwnerRequests, link: BrokerLink) -> None:
         """`link` is a connection for media alone, so that no reply waits behind them."""
         self._requests = requests
         self._link = link

@@ -8,12 +8,14 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from wa_api.access.callers import ReaderOf
-from wa_api.gateway import Gateway, TheGateway
 from wa_api.http.documented import errors
+from wa_api.http.models import Text
+from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, not_found
-from wa_api.messages.media_downloads import Download
-from wa_api.messages.send_request import Text
-from wa_api.sessions.views import Message
+from wa_api.messages.media_downloads import Download, MediaDownloads
+from wa_api.messages.requests import MessageRequests
+from wa_api.messages.views import Message
+from wa_api.sessions.views import SessionViews
 from wa_contracts.session_events import SessionStatus
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
@@ -60,20 +62,26 @@ class MediaResponse(StreamingResponse):
         **errors(400, 401, 404, 409, 410, 413, 500, 503),
     },
 )
-async def get_media(key: Text, gateway: TheGateway, reader: ReaderOf) -> MediaResponse:
+async def get_media(
+    key: Text,
+    requests: Part[MessageRequests],
+    downloads: Part[MediaDownloads],
+    sessions: Part[SessionViews],
+    reader: ReaderOf,
+) -> MediaResponse:
     """Downloaded from WhatsApp by the message's session, which must work, and streamed."""
-    message = await gateway.message_requests.look_up(key, reader.session_id)
+    message = await requests.look_up(key, reader.session_id)
     if message is None:
         raise not_found("message")
     if message.direction != "incoming" or message.type in _WITHOUT_MEDIA:
         raise Problem("media_not_found", "This message has no media: only incoming media is kept.")
-    await _check_session(gateway, message)
-    return MediaResponse(await gateway.media_downloads.open(message), message)
+    await _check_session(sessions, message)
+    return MediaResponse(await downloads.open(message), message)
 
 
-async def _check_session(gateway: Gateway, message: Message) -> None:
+async def _check_session(sessions: SessionViews, message: Message) -> None:
     """Refuse at once what the owner would refuse, and what no owner is there to answer."""
-    session = await gateway.views.session(message.session_id)
+    session = await sessions.session(message.session_id)
     if session is None:
         raise not_found("session")
     if session.status is not SessionStatus.WORKING:

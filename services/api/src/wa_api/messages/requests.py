@@ -4,10 +4,10 @@ import asyncio
 import re
 from uuid import UUID
 
-from wa_api.database.notifications import Live
+from wa_api.database.notifications import Notifications
+from wa_api.messages.views import Message, MessageViews
 from wa_api.owners.command_bus import ConfirmLost
-from wa_api.owners.requests import OwnerSilent, RequestsToOwner
-from wa_api.sessions.views import Message, Views
+from wa_api.owners.requests import OwnerRequests, OwnerSilent
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import MessageId, SessionId, new_id
 from wa_contracts.internal.commands import CancelMessage, ResendMessage, SessionCommand
@@ -24,16 +24,18 @@ class MessageRequests:
     Every method raises DatabaseUnavailable; cancel and resend also BrokerUnavailable and OwnerRefused.
     """
 
-    def __init__(self, *, requests: RequestsToOwner, views: Views, live: Live) -> None:
+    def __init__(
+        self, *, requests: OwnerRequests, views: MessageViews, notifications: Notifications
+    ) -> None:
         self._requests = requests
         self._views = views
-        self._live = live
+        self._notifications = notifications
 
     async def look_up(self, key: str, session_id: UUID | None) -> Message | None:
         """A message by either id; one that was answered just now is waited for, 2 s at most."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + (LOOK_UP_SECONDS if _may_be_new(key) else 0.0)
-        with self._live.watch() as watch:
+        with self._notifications.watch() as watch:
             message = await self._views.message(key, session_id)
             while message is None and clock() < deadline and not watch.ended:
                 await watch.changed(_LOOK_AGAIN_SECONDS)

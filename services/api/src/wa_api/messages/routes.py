@@ -7,13 +7,14 @@ from fastapi import APIRouter, Query, Response
 from pydantic_core import to_json
 
 from wa_api.access.callers import Reader, ReaderOf
-from wa_api.gateway import TheGateway
 from wa_api.http.documented import Cursor, errors
+from wa_api.http.models import Text
 from wa_api.http.paging import Page, place_of
+from wa_api.http.parts import Part
 from wa_api.http.problems import not_found
-from wa_api.messages.send_request import Text
+from wa_api.messages.requests import MessageRequests
 from wa_api.messages.send_route import SendAnswer
-from wa_api.sessions.views import Message, MessageFilter
+from wa_api.messages.views import Message, MessageFilter, MessageViews
 from wa_contracts.internal.replies import MessageStatus
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
@@ -23,7 +24,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 @router.get("", summary="List messages, newest first", responses=errors(400, 401, 503))
 async def list_messages(
-    gateway: TheGateway,
+    messages: Part[MessageViews],
     reader: ReaderOf,
     *,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
@@ -38,13 +39,13 @@ async def list_messages(
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         return Page(items=[])
     wanted = MessageFilter(reader.session_id or session_id, status, to, reference)
-    return await gateway.views.messages(wanted, after, limit)
+    return await messages.messages(wanted, after, limit)
 
 
 @router.get("/{key}", summary="One message", responses=errors(400, 401, 404, 503))
-async def get_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Message:
+async def get_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
     """By our id or WhatsApp's. An id that was just accepted is waited for, 2 s at most."""
-    return await _found(key, gateway, reader)
+    return await _found(key, requests, reader)
 
 
 @router.post(
@@ -52,9 +53,9 @@ async def get_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Messa
     summary="Cancel a queued message",
     responses=errors(400, 401, 403, 404, 409, 503),
 )
-async def cancel_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Message:
+async def cancel_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
     """Answers with the message as it is then."""
-    return await gateway.message_requests.cancel(await _found(key, gateway, reader))
+    return await requests.cancel(await _found(key, requests, reader))
 
 
 @router.post(
@@ -64,17 +65,17 @@ async def cancel_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Me
     response_model=SendAnswer,
     responses=errors(400, 401, 403, 404, 409, 503),
 )
-async def resend_message(key: Text, gateway: TheGateway, reader: ReaderOf) -> Response:
+async def resend_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Response:
     """As a new message that names the old one."""
-    message = await _found(key, gateway, reader)
-    new_id = await gateway.message_requests.resend(message)
+    message = await _found(key, requests, reader)
+    new_id = await requests.resend(message)
     body: dict[str, Any] = {"success": True, "messageId": None, "id": new_id, "status": "queued"}
     headers = {"Location": f"/api/messages/{new_id}"}
     return Response(to_json(body), 202, headers, "application/json")
 
 
-async def _found(key: Text, gateway: TheGateway, reader: Reader) -> Message:
-    message = await gateway.message_requests.look_up(key, reader.session_id)
+async def _found(key: Text, requests: Part[MessageRequests], reader: Reader) -> Message:
+    message = await requests.look_up(key, reader.session_id)
     if message is None:
         raise not_found("message")
     return message

@@ -4,34 +4,18 @@ import hashlib
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
-    WithJsonSchema,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from wa_api.http.models import Body, Text
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.recipient import RECIPIENT_PATTERN, Recipient
 
 TEXT_LIMIT = 65_536
 REFERENCE_LIMIT = 128
-
-
-def _without_nul(value: str) -> str:
-    if "\x00" in value:
-        raise ValueError("must not contain U+0000")
-    return value
-
-
-Text = Annotated[
-    str,
-    AfterValidator(_without_nul),
-    WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"}),
-]
 
 
 def _by_type(schema: dict[str, Any]) -> None:
@@ -50,16 +34,10 @@ def _by_type(schema: dict[str, Any]) -> None:
     ]
 
 
-class SendRequest(BaseModel):
+class SendRequest(Body):
     """One message to send. Unknown fields are ignored."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        alias_generator=to_camel,
-        validate_by_alias=True,
-        json_schema_extra=_by_type,
-    )
+    model_config = ConfigDict(json_schema_extra=_by_type)
 
     to: Annotated[
         Recipient,

@@ -9,18 +9,29 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from wa_api.access.callers import bearer, require_token, token_scheme
-from wa_api.access.concurrency import TooMany
-from wa_api.access.credentials import TokenHolder
+from wa_api.access.callers import bearer, holder_of_token, token_scheme
+from wa_api.access.concurrency import Concurrency, TooMany
+from wa_api.access.credentials import Credentials, TokenHolder
 from wa_api.access.flood_gate import PATH, over_the_rate
-from wa_api.gateway import Gateway, gateway_of
+from wa_api.access.rate_limit import RateLimit
 from wa_api.http import problems
 from wa_api.http.direct import DirectRoute
 from wa_api.http.documented import errors, header, json_body
+from wa_api.http.parts import Parts, parts_of
 from wa_api.http.request_body import read_json
-from wa_api.messages.media_address import MediaRefused
+from wa_api.messages.media_address import MediaAddressRule, MediaRefused
 from wa_api.messages.send_request import SendRequest
-from wa_api.messages.sending import Queued, Refused, SendOptions, SendResult, Sent, Unknown
+from wa_api.messages.sending import (
+    Queued,
+    Refused,
+    Sending,
+    SendOptions,
+    SendResult,
+    Sent,
+    Unknown,
+)
+from wa_api.messages.views import MessageViews
+from wa_api.settings import Settings
 from wa_contracts.ids import message_id_for_key
 
 DEFAULT_EXPIRY = timedelta(hours=24)
@@ -42,6 +53,10 @@ _LINKS = {
 """What can be done with the id of an answer."""
 
 
+class SendWaits(Concurrency):
+    """Requests that wait for an outcome, by session."""
+
+
 class SendAnswer(BaseModel):
     """Sent (200) or queued (202). `messageId` is WhatsApp's own id, `id` ours."""
 
@@ -53,21 +68,21 @@ class SendAnswer(BaseModel):
 
 async def send_message(request: Request) -> Response:
     """One message through the session that the token belongs to."""
-    gateway = await gateway_of(request)
-    holder = await require_token(request, gateway)
-    if seconds := gateway.send_rate.take(bearer(request)):
+    parts = parts_of(request)
+    holder = await holder_of_token(parts[Credentials], bearer(request))
+    if seconds := parts[RateLimit].take(bearer(request)):
         raise over_the_rate(seconds)
     body = await read_json(request, SendRequest)
     options = SendOptions(
         idempotency_key=_idempotency_key(request.headers.get("idempotency-key")),
         respond_async=_wants_async(request.headers.get("prefer")),
-        expires_in=_expires_in(request.headers.get("x-expires-in"), gateway),
+        expires_in=_expires_in(request.headers.get("x-expires-in"), parts[Settings]),
     )
-    _check_media(gateway, body)
-    await _check_session(gateway, holder, options)
+    _check_media(parts[MediaAddressRule], body)
+    await _check_session(parts, holder, options)
     try:
-        with gateway.send_waits.held(holder.session_id):
-            return answer(await gateway.sending.send(holder.session_id, body, options))
+        with parts[SendWaits].held(holder.session_id):
+            return answer(await parts[Sending].send(holder.session_id, body, options))
     except TooMany as error:
         raise problems.Problem(
             "too_many_waits",
@@ -146,10 +161,10 @@ def _wants_async(prefer: str | None) -> bool:
     return "respond-async" in wishes
 
 
-def _expires_in(given: str | None, gateway: Gateway) -> timedelta:
+def _expires_in(given: str | None, settings: Settings) -> timedelta:
     if given is None:
         return DEFAULT_EXPIRY
-    longest = gateway.settings.retention_days * 86_400
+    longest = settings.retention_days * 86_400
     if not (given.isascii() and given.isdigit() and len(given) < 12 and 0 < int(given) < longest):
         raise problems.invalid_field(
             "X-Expires-In", f"'X-Expires-In' must be whole seconds, from 1 to {longest - 1}."
@@ -157,19 +172,19 @@ def _expires_in(given: str | None, gateway: Gateway) -> timedelta:
     return timedelta(seconds=int(given))
 
 
-def _check_media(gateway: Gateway, body: SendRequest) -> None:
+def _check_media(rule: MediaAddressRule, body: SendRequest) -> None:
     if body.media_url is None or body.type == "text":
         return
     try:
-        gateway.media_rule.check(body.media_url)
+        rule.check(body.media_url)
     except MediaRefused as error:
         raise problems.invalid_field("mediaUrl", str(error)) from error
 
 
-async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOptions) -> None:
+async def _check_session(parts: Parts, holder: TokenHolder, options: SendOptions) -> None:
     """Refuse what the owner would refuse anyway, unless it may be the repeat of a known message."""
     key = options.idempotency_key
-    is_full = holder.queued >= gateway.settings.session_queue_limit
+    is_full = holder.queued >= parts[Settings].session_queue_limit
     refusal = problems.session_refuses(holder.status or "")
     if refusal is None and is_full:
         refusal = problems.Problem("queue_full", "The session's queue of unsent messages is full.")
@@ -177,6 +192,6 @@ async def _check_session(gateway: Gateway, holder: TokenHolder, options: SendOpt
         return
     if key is not None:
         message_id = message_id_for_key(holder.session_id, key)
-        if await gateway.views.has_message(message_id):
+        if await parts[MessageViews].has_message(message_id):
             return
     raise refusal

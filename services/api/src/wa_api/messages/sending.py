@@ -8,9 +8,9 @@ from structlog.contextvars import bind_contextvars
 
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.messages.send_request import SendRequest
+from wa_api.messages.views import MessageViews
 from wa_api.owners.command_bus import CommandBus, ConfirmLost
-from wa_api.owners.pending_replies import Interruption, Outcomes, Wait
-from wa_api.sessions.views import Views
+from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingReply
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.commands import SendMessage
@@ -80,13 +80,13 @@ class Sending:
         self,
         *,
         bus: CommandBus,
-        outcomes: Outcomes,
-        views: Views,
+        pending: PendingReplies,
+        views: MessageViews,
         reply_to: str,
         wait_seconds: float,
     ) -> None:
         self._bus = bus
-        self._outcomes = outcomes
+        self._pending = pending
         self._views = views
         self._reply_to = reply_to
         self._wait_seconds = wait_seconds
@@ -106,7 +106,7 @@ class Sending:
         bind_contextvars(**ids)  # the request's own context
         with (
             span("send", ids),
-            self._outcomes.expect(command.message_id, command.id) as wait,
+            self._pending.expect(command.message_id, command.id) as wait,
         ):
             try:
                 written = await self._bus.publish(command, deadline=deadline)
@@ -148,7 +148,9 @@ class Sending:
 class _Listener:
     """Turns what is heard about one command into its result."""
 
-    def __init__(self, command: SendMessage, views: Views, wait: Wait, may_replay: bool) -> None:
+    def __init__(
+        self, command: SendMessage, views: MessageViews, wait: PendingReply, may_replay: bool
+    ) -> None:
         self._command = command
         self._views = views
         self._wait = wait

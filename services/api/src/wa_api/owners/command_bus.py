@@ -37,6 +37,11 @@ class CommandBus:
         """Whether a publish now would be written."""
         return self._link.writer is not None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, also while the broker blocks publishers."""
+        return self._link.is_connected
+
     async def publish(self, command: Command, *, deadline: float) -> int:
         """Publish until confirmed, at the latest until `deadline` (the loop's time), same id each time.
 

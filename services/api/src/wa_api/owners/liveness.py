@@ -40,15 +40,15 @@ class HostLiveness:
 
     def pace_of(self, session_id: UUID) -> SessionPace | None:
         """How fast a session may send, if a host that lives says that this is limited."""
-        live = self.hosts()
-        self._paces = {host: paces for host, paces in self._paces.items() if host in live}
+        notifications = self.hosts()
+        self._paces = {host: paces for host, paces in self._paces.items() if host in notifications}
         found = (paces.get(session_id) for paces in self._paces.values())
         return next((pace for pace in found if pace is not None), None)
 
     def live_hosts(self) -> int:
         """How many hosts those are."""
-        live = set(self.live_partitions())
-        return len({sign.host for p, sign in self._signs.items() if p in live})
+        notifications = set(self.live_partitions())
+        return len({sign.host for p, sign in self._signs.items() if p in notifications})
 
     def hosts(self) -> Mapping[str, Sequence[int]]:
         """The hosts that live, with the partitions that each named last."""

@@ -21,7 +21,7 @@ class Interruption(Enum):
 Heard = Envelope | Reply | Interruption
 
 
-class Wait:
+class PendingReply:
     """One request's wait: what is heard comes out in order."""
 
     def __init__(self) -> None:
@@ -51,11 +51,11 @@ class Wait:
             self._waiting.set_result(None)
 
 
-class Outcomes:
+class PendingReplies:
     """All open waits of this process, by the ids of messages and commands."""
 
     def __init__(self) -> None:
-        self._waits: defaultdict[UUID, set[Wait]] = defaultdict(set)
+        self._waits: defaultdict[UUID, set[PendingReply]] = defaultdict(set)
         self._draining = False
 
     @property
@@ -64,9 +64,9 @@ class Outcomes:
         return len(self._waits)
 
     @contextmanager
-    def expect(self, *ids: UUID) -> Iterator[Wait]:
+    def expect(self, *ids: UUID) -> Iterator[PendingReply]:
         """Hear, during the block, what concerns these ids (of messages or commands)."""
-        wait = Wait()
+        wait = PendingReply()
         for key in ids:
             self._waits[key].add(wait)
         if self._draining:

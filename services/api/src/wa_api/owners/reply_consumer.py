@@ -3,7 +3,7 @@
 import structlog
 
 from wa_api.owners.liveness import HostLiveness
-from wa_api.owners.pending_replies import Outcomes
+from wa_api.owners.pending_replies import PendingReplies
 from wa_contracts.codec import Undecodable, decode_event, decode_heartbeat, decode_reply
 from wa_contracts.topology import EVENTS, HEARTBEATS, reply_key
 from wa_runtime.channel_writer import ChannelWriter
@@ -12,16 +12,16 @@ from wa_runtime.deliveries import Delivery, consume
 log = structlog.get_logger()
 
 
-class Inbox:
+class ReplyConsumer:
     """Feeds `Outcomes` and `HostLiveness` from two queues of this process's own.
 
     The queues are new with every connection (an old one may live on in the broker for a while), and
     what came in between is lost: that is why waits then look into the projection.
     """
 
-    def __init__(self, instance: str, outcomes: Outcomes, liveness: HostLiveness) -> None:
+    def __init__(self, instance: str, pending: PendingReplies, liveness: HostLiveness) -> None:
         self.reply_to = reply_key(instance)
-        self._outcomes = outcomes
+        self._pending = pending
         self._liveness = liveness
 
     async def open(self, writer: ChannelWriter) -> None:
@@ -32,14 +32,14 @@ class Inbox:
         heartbeats = await writer.channel.declare_queue("", exclusive=True, auto_delete=True)
         await heartbeats.bind(HEARTBEATS)
         await consume(writer, heartbeats.name, self._on_heartbeat, no_ack=True)
-        self._outcomes.reread()
+        self._pending.reread()
 
     def _on_reply(self, message: Delivery) -> None:
         try:
             if message.type == "reply":
-                self._outcomes.reply(decode_reply(message.body))
+                self._pending.reply(decode_reply(message.body))
             else:
-                self._outcomes.event(decode_event(message.body))
+                self._pending.event(decode_event(message.body))
         except Undecodable as error:
             log.warning("reply_undecodable", type=message.type, reason=str(error))
 

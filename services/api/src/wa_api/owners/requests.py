@@ -1,14 +1,13 @@
 """Asking a session's owner for something short and waiting for the answer."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from wa_api.owners.command_bus import CommandBus
-from wa_api.owners.pending_replies import Interruption, Outcomes, Wait
-from wa_api.sessions.views import Views
+from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingReply
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, SessionId, new_id
 from wa_contracts.internal.commands import SessionCommand
@@ -34,13 +33,21 @@ class OwnerSilent(Exception):
     """The command is with the broker, but nobody answered in time. It expires unless taken up."""
 
 
-class RequestsToOwner:
+class OwnerRequests:
     """One command, one answer."""
 
-    def __init__(self, *, bus: CommandBus, outcomes: Outcomes, views: Views, reply_to: str) -> None:
+    def __init__(
+        self,
+        *,
+        bus: CommandBus,
+        pending: PendingReplies,
+        applied_sequence: Callable[[SessionId], Awaitable[int]],
+        reply_to: str,
+    ) -> None:
+        """`applied_sequence` reads how far a session is projected."""
         self._bus = bus
-        self._outcomes = outcomes
-        self._views = views
+        self._pending = pending
+        self._applied_sequence = applied_sequence
         self._reply_to = reply_to
 
     def command(self, kind: type[AnyCommand], session_id: SessionId, **fields: Any) -> AnyCommand:
@@ -68,7 +75,7 @@ class RequestsToOwner:
     @contextmanager
     def answers(self, command: SessionCommand) -> Iterator["Answers"]:
         """Hear, during the block, what the owner answers to this command."""
-        with self._outcomes.expect(command.id) as wait:
+        with self._pending.expect(command.id) as wait:
             yield Answers(wait)
 
     async def ask(self, command: SessionCommand, *, seconds: float) -> Envelope | Reply:
@@ -86,7 +93,7 @@ class RequestsToOwner:
         """Wait until the event shows in the projections, so that the caller reads its own write."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PROJECTED_SECONDS
-        while await self._views.applied_sequence(event.session_id) < event.session_sequence:
+        while await self._applied_sequence(event.session_id) < event.session_sequence:
             if loop.time() >= deadline:
                 return False
             await asyncio.sleep(_LOOK_EVERY_SECONDS)
@@ -96,7 +103,7 @@ class RequestsToOwner:
 class Answers:
     """What the owner answers to one command."""
 
-    def __init__(self, wait: Wait) -> None:
+    def __init__(self, wait: PendingReply) -> None:
         self._wait = wait
 
     async def first(self, seconds: float) -> Envelope | Reply:

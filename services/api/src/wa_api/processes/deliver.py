@@ -2,17 +2,24 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from wa_api.access.secret_boxes import WEBHOOKS, secret_box
+from wa_api.access.secret_box import WEBHOOKS, SecretBox, secret_box
 from wa_api.database.pool import Database
-from wa_api.processes.running import first_address, running
-from wa_api.processes.webhook_wiring import build_dispatcher
-from wa_api.serving.metrics import WebhookMetrics, metrics_served
+from wa_api.processes.running import first_address, metrics_served, running
 from wa_api.settings import Settings
+from wa_api.webhooks.delivering.backlog import Backlog
+from wa_api.webhooks.delivering.cleanup import Cleanup
+from wa_api.webhooks.delivering.dispatcher import Dispatcher
+from wa_api.webhooks.delivering.endpoint_worker import DeliveryContext
+from wa_api.webhooks.delivering.fan_out import FanOut
+from wa_api.webhooks.delivering.http_attempt import HttpSender
+from wa_api.webhooks.delivering.metrics import WebhookMetrics
+from wa_api.webhooks.delivering.retry_rule import RetryRule
 
 log = structlog.get_logger()
 
@@ -30,3 +37,34 @@ async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asy
         async with running(dispatcher.run()):
             await stop.wait()
     log.info("deliverer_stopped")
+
+
+def build_dispatcher(
+    settings: Settings, database: Database, secrets: SecretBox, metrics: WebhookMetrics
+) -> Dispatcher:
+    """The dispatcher with its parts, wired. Nothing runs yet."""
+    sender = HttpSender(
+        allowed_hosts=settings.webhook_allowed_hosts,
+        connect_seconds=settings.webhook_connect_seconds,
+        answer_seconds=settings.webhook_answer_seconds,
+    )
+    rule = RetryRule(
+        first=timedelta(seconds=settings.webhook_retry_first_seconds),
+        longest=timedelta(seconds=settings.webhook_retry_longest_seconds),
+        window=timedelta(seconds=settings.webhook_retry_seconds),
+    )
+    keep = timedelta(days=settings.retention_days)
+    return Dispatcher(
+        url=settings.api_database_url.get_secret_value(),
+        fan_out=FanOut(database, backlog_limit=settings.webhook_backlog_limit),
+        context=DeliveryContext(
+            backlog=Backlog(database, secrets),
+            sender=sender,
+            rule=rule,
+            metrics=metrics,
+            quick_slots=asyncio.Semaphore(settings.webhook_concurrency),
+            slow_slots=asyncio.Semaphore(settings.webhook_concurrency),
+            at_once=settings.webhook_endpoint_concurrency,
+        ),
+        cleanup=Cleanup(database, keep=keep, clock=lambda: datetime.now(UTC)),
+    )

@@ -10,10 +10,10 @@ from wa_api.database.pool import Database
 from wa_api.dead_letters.collector import DeadLetterCollector
 from wa_api.dead_letters.letters import DeadLetters
 from wa_api.owners.command_bus import CommandBus
-from wa_api.processes.running import first_address, retention_of, running
+from wa_api.processes.running import first_address, metrics_served, retention_of, running
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.projector import Projector
 from wa_api.projecting.writer import ProjectionWriter
-from wa_api.serving.metrics import ProjectorMetrics, metrics_served
 from wa_api.settings import Settings
 from wa_runtime.broker import BrokerLink
 

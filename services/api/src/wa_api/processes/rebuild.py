@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry
 
 from wa_api.database.pool import Database
 from wa_api.processes.running import retention_of, running
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.rebuild import Rebuild
 from wa_api.projecting.shadow_tables import alone, clear, prepare, shadow_url
-from wa_api.serving.metrics import ProjectorMetrics
 from wa_api.settings import Settings
 from wa_runtime.broker import BrokerLink
 

@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from wa_api.access import key_rotation
 from wa_api.access.key_rotation import CannotRotate, KeyRotation
-from wa_api.access.secret_boxes import TOKENS, WEBHOOKS, secret_box
+from wa_api.access.secret_box import TOKENS, WEBHOOKS, secret_box
 from wa_api.database.pool import Database
 from wa_api.settings import Settings
 

@@ -1,10 +1,12 @@
 """What the processes have in common."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
 
 from wa_api.database.pool import Database
 from wa_api.projecting.retention import Retention
@@ -31,3 +33,19 @@ def retention_of(settings: Settings, database: Database, *, shadow: bool = False
     """What forgets what is finished for so long as RETENTION_DAYS says."""
     keep = timedelta(days=settings.retention_days)
     return Retention(database, keep=keep, clock=lambda: datetime.now(UTC), shadow=shadow)
+
+
+@contextmanager
+def metrics_served(registry: CollectorRegistry, host: str, port: int) -> Iterator[None]:
+    """Answer `/metrics` from a thread during the block.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

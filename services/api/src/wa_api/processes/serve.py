@@ -2,42 +2,51 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from wa_api.access.concurrency import Concurrency
 from wa_api.access.credentials import Credentials
 from wa_api.access.keys import Keys
 from wa_api.access.rate_limit import RateLimit
-from wa_api.access.secret_boxes import TOKENS, WEBHOOKS, secret_box
+from wa_api.access.secret_box import TOKENS, WEBHOOKS, secret_box
 from wa_api.access.sign_in import SignIn
-from wa_api.dashboard.readings import DashboardViews
-from wa_api.database.notifications import Live
+from wa_api.dashboard.changes import Changes
+from wa_api.dashboard.readings import DashboardReadings
+from wa_api.dashboard.session_details import SessionDetails
+from wa_api.dashboard.session_table import SessionTable
+from wa_api.database.notifications import Notifications
 from wa_api.database.pool import Database
 from wa_api.dead_letters.letters import DeadLetters
 from wa_api.events.feed import Feed
+from wa_api.events.metrics import FeedMetrics
+from wa_api.events.streams import EventStreams
 from wa_api.events.tail import FeedTail
-from wa_api.gateway import Gateway
+from wa_api.http.parts import Parts
 from wa_api.messages.media_address import MediaAddressRule
 from wa_api.messages.media_downloads import MediaDownloads, limit_pieces
 from wa_api.messages.requests import MessageRequests
+from wa_api.messages.send_route import SendWaits
 from wa_api.messages.sending import Sending
+from wa_api.messages.views import MessageViews
 from wa_api.owners.command_bus import CommandBus
 from wa_api.owners.liveness import HostLiveness
-from wa_api.owners.pending_replies import Outcomes
-from wa_api.owners.reply_consumer import Inbox
-from wa_api.owners.requests import RequestsToOwner
-from wa_api.processes.running import first_address, running
+from wa_api.owners.pending_replies import PendingReplies
+from wa_api.owners.reply_consumer import ReplyConsumer
+from wa_api.owners.requests import OwnerRequests
+from wa_api.processes.running import first_address, metrics_served, running
+from wa_api.projecting.tables.checkpoints import applied_sequence
 from wa_api.serving.app import build_app
-from wa_api.serving.metrics import ApiMetrics, FeedMetrics, metrics_served
+from wa_api.serving.health import ProjectorBacklog
+from wa_api.serving.metrics import ApiMetrics
 from wa_api.serving.server import Server, listen
 from wa_api.sessions.lifecycle import SessionLifecycle
-from wa_api.sessions.views import Views
+from wa_api.sessions.views import SessionViews
 from wa_api.settings import Settings
 from wa_api.webhooks.deliveries import Deliveries
 from wa_api.webhooks.endpoints import Endpoints
@@ -65,20 +74,20 @@ async def run_api(
     async with AsyncExitStack() as stack:
         database = Database(settings.api_database_url.get_secret_value())
         await stack.enter_async_context(database)
-        gateway = build_gateway(settings, keys, database)
-        links = (gateway.publish_link, gateway.inbox_link, gateway.media_link)
+        parts, links = build_parts(settings, keys, database)
+        notifications = parts[Notifications]
         registry = CollectorRegistry()
-        app = build_app(gateway, _api_metrics(registry, gateway))
+        app = build_app(parts, _api_metrics(registry, parts))
         if settings.otel_exporter_otlp_endpoint:
             _trace_requests(app)
         address = first_address(settings.host)
         stack.enter_context(metrics_served(registry, address, settings.metrics_port))
         server = Server(app, lambda: on_ready(port), trusted_proxies=settings.trusted_proxies)
-        async with running(*(link.run() for link in links), gateway.live.run()):
+        async with running(*(link.run() for link in links), notifications.run()):
             for link in links:
                 await link.wait_first_attempt(FIRST_ATTEMPT_SECONDS)
-            await gateway.live.attempted(FIRST_ATTEMPT_SECONDS)
-            async with running(_drain_when(stop, gateway, server)):
+            await notifications.attempted(FIRST_ATTEMPT_SECONDS)
+            async with running(_drain_when(stop, parts, server)):
                 await server.serve(sockets=list(sockets))
     log.info("api_stopped")
 
@@ -89,74 +98,104 @@ def _trace_requests(app: FastAPI) -> None:
     trace_requests(app)
 
 
-async def _drain_when(stop: asyncio.Event, gateway: Gateway, server: Server) -> None:
+async def _drain_when(stop: asyncio.Event, parts: Parts, server: Server) -> None:
     await stop.wait()
-    gateway.outcomes.drain()
-    gateway.live.drain()
+    parts[PendingReplies].drain()
+    parts[Notifications].drain()
     server.should_exit = True
 
 
-def build_gateway(settings: Settings, keys: Keys, database: Database) -> Gateway:
-    """Everything that a serving process needs, wired; nothing of it runs yet."""
-    outcomes = Outcomes()
-    liveness = HostLiveness(time.monotonic)
-    inbox = Inbox(f"api-{new_id()}", outcomes, liveness)
+def build_parts(
+    settings: Settings, keys: Keys, database: Database
+) -> tuple[Parts, Sequence[BrokerLink]]:
+    """Everything that routes use, wired, and the connections to run. Nothing runs yet."""
     amqp_url = settings.amqp_url.get_secret_value()
     publish_link = BrokerLink(amqp_url, "wa_api, publishing")
     media_link = BrokerLink(amqp_url, "wa_api, media", limit_pieces)
-    bus = CommandBus(publish_link)
-    views = Views(database, liveness)
-    credentials = Credentials(database, secret_box(settings, keys.encryption, TOKENS))
-    feed = Feed(database)
-    live = Live(settings.api_database_url.get_secret_value())
-    requests = RequestsToOwner(bus=bus, outcomes=outcomes, views=views, reply_to=inbox.reply_to)
-    return Gateway(
-        settings=settings,
-        database=database,
-        publish_link=publish_link,
-        inbox_link=BrokerLink(amqp_url, "wa_api, replies", inbox.open),
-        outcomes=outcomes,
-        liveness=liveness,
-        credentials=credentials,
-        sign_in=SignIn(keys, now=lambda: datetime.now(UTC), monotonic=time.monotonic),
-        sending=Sending(
-            bus=bus,
-            outcomes=outcomes,
-            views=views,
-            reply_to=inbox.reply_to,
-            wait_seconds=settings.send_wait_seconds,
-        ),
-        send_rate=RateLimit(
-            settings.session_rate_per_minute, time.monotonic, burst=settings.session_burst
-        ),
-        send_waits=Concurrency(settings.session_wait_limit),
-        event_streams=Concurrency(settings.session_stream_limit),
-        media_rule=MediaAddressRule(settings.media_directory, settings.media_allowed_hosts),
-        media_link=media_link,
-        media_downloads=MediaDownloads(requests, media_link),
-        message_requests=MessageRequests(requests=requests, views=views, live=live),
-        lifecycle=SessionLifecycle(
-            database=database, credentials=credentials, requests=requests, views=views
-        ),
-        views=views,
-        dashboard_views=DashboardViews(database, liveness),
-        feed=feed,
-        feed_tail=FeedTail(feed, live),
-        dead_letters=DeadLetters(database, publish_link),
-        webhooks=Endpoints(
-            database,
-            secret_box(settings, keys.encryption, WEBHOOKS),
-            overlap=timedelta(seconds=settings.webhook_secret_overlap_seconds),
-        ),
-        webhook_deliveries=Deliveries(database),
-        live=live,
+    parts = Parts(settings, database, PendingReplies(), HostLiveness(time.monotonic))
+    parts.add(Notifications(settings.api_database_url.get_secret_value()))
+    parts.add(CommandBus(publish_link))
+    parts.add(DeadLetters(database, publish_link))
+    replies = ReplyConsumer(f"api-{new_id()}", parts[PendingReplies], parts[HostLiveness])
+    reply_link = BrokerLink(amqp_url, "wa_api, replies", replies.open)
+    parts.add(ProjectorBacklog(reply_link))
+    _add_access(parts, keys)
+    _add_sessions_and_messages(parts, media_link, replies.reply_to)
+    _add_events_and_webhooks(parts, keys)
+    _add_dashboard(parts)
+    return parts, (publish_link, reply_link, media_link)
+
+
+def _add_access(parts: Parts, keys: Keys) -> None:
+    settings = parts[Settings]
+    parts.add(Credentials(parts[Database], secret_box(settings, keys.encryption, TOKENS)))
+    parts.add(SignIn(keys, now=lambda: datetime.now(UTC), monotonic=time.monotonic))
+    rate, burst = settings.session_rate_per_minute, settings.session_burst
+    parts.add(RateLimit(rate, time.monotonic, burst=burst))
+    parts.add(SendWaits(settings.session_wait_limit))
+    parts.add(EventStreams(settings.session_stream_limit))
+    parts.add(MediaAddressRule(settings.media_directory, settings.media_allowed_hosts))
+
+
+def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: str) -> None:
+    database, bus, pending = parts[Database], parts[CommandBus], parts[PendingReplies]
+    sessions = parts.add(SessionViews(database, parts[HostLiveness]))
+    messages = parts.add(MessageViews(database))
+    requests = OwnerRequests(
+        bus=bus,
+        pending=pending,
+        applied_sequence=partial(applied_sequence, database),
+        reply_to=reply_to,
     )
+    parts.add(
+        SessionLifecycle(
+            database=database, credentials=parts[Credentials], requests=requests, views=sessions
+        )
+    )
+    parts.add(
+        Sending(
+            bus=bus,
+            pending=pending,
+            views=messages,
+            reply_to=reply_to,
+            wait_seconds=parts[Settings].send_wait_seconds,
+        )
+    )
+    parts.add(
+        MessageRequests(requests=requests, views=messages, notifications=parts[Notifications])
+    )
+    parts.add(MediaDownloads(requests, media_link))
 
 
-def _api_metrics(registry: CollectorRegistry, gateway: Gateway) -> ApiMetrics:
-    metrics = ApiMetrics(registry)
-    metrics.open_waits.set_function(lambda: gateway.outcomes.open_waits)
-    metrics.live_hosts.set_function(gateway.liveness.live_hosts)
-    registry.register(FeedMetrics(gateway.feed))
-    metrics.broker_available.set_function(lambda: float(gateway.publish_link.is_connected))
+def _add_events_and_webhooks(parts: Parts, keys: Keys) -> None:
+    database, settings = parts[Database], parts[Settings]
+    feed = parts.add(Feed(database))
+    parts.add(FeedTail(feed, parts[Notifications]))
+    overlap = timedelta(seconds=settings.webhook_secret_overlap_seconds)
+    box = secret_box(settings, keys.encryption, WEBHOOKS)
+    parts.add(Endpoints(database, box, overlap=overlap))
+    parts.add(Deliveries(database))
+
+
+def _add_dashboard(parts: Parts) -> None:
+    bus, liveness, notifications = parts[CommandBus], parts[HostLiveness], parts[Notifications]
+    readings = DashboardReadings(parts[Database], liveness)
+    parts.add(SessionTable(readings, bus, notifications))
+    parts.add(
+        SessionDetails(
+            messages=parts[MessageViews],
+            readings=readings,
+            endpoints=parts[Endpoints],
+            deliveries=parts[Deliveries],
+        )
+    )
+    parts.add(Changes(notifications, bus, liveness))
+
+
+def _api_metrics(registry: CollectorRegistry, parts: Parts) -> ApiMetrics:
+    metrics, bus = ApiMetrics(registry), parts[CommandBus]
+    metrics.open_waits.set_function(lambda: parts[PendingReplies].open_waits)
+    metrics.live_hosts.set_function(parts[HostLiveness].live_hosts)
+    registry.register(FeedMetrics(parts[Feed]))
+    metrics.broker_available.set_function(lambda: float(bus.is_connected))
     return metrics

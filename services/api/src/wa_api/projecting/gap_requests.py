@@ -10,8 +10,8 @@ import structlog
 
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.owners.command_bus import BrokerUnavailable, CommandBus, ConfirmLost
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.writer import ProjectionWriter
-from wa_api.serving.metrics import ProjectorMetrics
 from wa_contracts.ids import CommandId, SessionId, new_id
 from wa_contracts.internal.commands import ReplaySession
 

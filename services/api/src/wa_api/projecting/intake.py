@@ -12,9 +12,9 @@ import structlog
 
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.projecting.event_message import EventMessage, read_message
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.order import Arrival
 from wa_api.projecting.writer import ProjectionWriter, Written
-from wa_api.serving.metrics import ProjectorMetrics
 from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import Delivery
 from wa_runtime.fault_points import FaultPoint, are_set, reach

@@ -6,8 +6,8 @@ from typing import NoReturn
 from wa_api.owners.command_bus import CommandBus
 from wa_api.projecting.gap_requests import GapRequests
 from wa_api.projecting.intake import EventIntake
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.writer import ProjectionWriter
-from wa_api.serving.metrics import ProjectorMetrics
 from wa_contracts.topology import PROJECTOR
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.deliveries import consume

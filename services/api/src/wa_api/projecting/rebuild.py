@@ -25,10 +25,10 @@ from wa_api.projecting import shadow_tables
 from wa_api.projecting.event_message import FENCE
 from wa_api.projecting.gap_requests import GapRequests
 from wa_api.projecting.intake import EventIntake
+from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.projecting.retention import Retention
 from wa_api.projecting.shadow_tables import CannotRebuild, Checked
 from wa_api.projecting.writer import LOCK, NOTIFY, SERVING_LOCK, ProjectionWriter
-from wa_api.serving.metrics import ProjectorMetrics
 from wa_contracts.codec import decode_partition_replayed
 from wa_contracts.ids import CommandId, SessionId, new_id
 from wa_contracts.internal.commands import ReplayPartition

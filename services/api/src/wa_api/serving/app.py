@@ -1,4 +1,4 @@
-"""The FastAPI application around a gateway: its routes, and how errors become answers."""
+"""The FastAPI application: its routes, and how errors become answers."""
 
 import time
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wa_api.access import routes as sign_in
 from wa_api.access.flood_gate import FloodGate
+from wa_api.access.rate_limit import RateLimit
 from wa_api.dashboard import documentation
 from wa_api.dashboard import fragments as dashboard_fragments
 from wa_api.dashboard import home as dashboard
@@ -22,9 +23,9 @@ from wa_api.dashboard.pages import STATIC
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.dead_letters import routes as dead_letters
 from wa_api.events import routes as events
-from wa_api.gateway import Gateway
 from wa_api.http import problems
 from wa_api.http.paging import BadCursor
+from wa_api.http.parts import Parts
 from wa_api.http.problems import Problem
 from wa_api.messages import media_routes as media
 from wa_api.messages import routes as messages
@@ -59,7 +60,7 @@ _ROUTERS = (
 )
 
 
-def build_app(gateway: Gateway, metrics: ApiMetrics) -> FastAPI:
+def build_app(parts: Parts, metrics: ApiMetrics) -> FastAPI:
     """The application. FastAPI's own documentation pages load from other hosts, so they are off."""
     app = FastAPI(
         routes=[send.route],
@@ -68,7 +69,7 @@ def build_app(gateway: Gateway, metrics: ApiMetrics) -> FastAPI:
         redirect_slashes=False,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.gateway = gateway
+    parts.provide(app)
     for router in _ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -78,7 +79,7 @@ def build_app(gateway: Gateway, metrics: ApiMetrics) -> FastAPI:
     app.add_exception_handler(Exception, _answer_internal)
     for kind, translate in _TRANSLATED.items():
         app.add_exception_handler(kind, _answering(translate))
-    app.add_middleware(FloodGate, rate=gateway.send_rate)
+    app.add_middleware(FloodGate, rate=parts[RateLimit])
     app.add_middleware(SecurityHeaders)
     app.add_middleware(_Measured, metrics=metrics)
     install_openapi(app, VERSION)

@@ -4,11 +4,15 @@ from typing import Literal
 
 import structlog
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel
 
-from wa_api.gateway import Gateway, TheGateway
+from wa_api.database.pool import Database
+from wa_api.http.models import View
+from wa_api.http.parts import Part
+from wa_api.owners.command_bus import CommandBus
+from wa_api.owners.liveness import HostLiveness
 from wa_contracts.topology import PROJECTOR
+from wa_runtime.broker import BrokerLink
 from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 
 log = structlog.get_logger()
@@ -21,17 +25,35 @@ class Alive(BaseModel):
     status: Literal["alive"] = "alive"
 
 
-class Readiness(BaseModel):
+class Readiness(View):
     """Ready once started. `projector_backlog` counts bundles of events not projected yet, None if unknown."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
-    )
     status: Literal["ready"] = "ready"
     broker: Literal["available", "unavailable"]
     database: Literal["available", "unavailable"]
     live_hosts: int
     projector_backlog: int | None
+
+
+class ProjectorBacklog:
+    """How many bundles of events wait in the projector's queue."""
+
+    def __init__(self, link: BrokerLink) -> None:
+        self._link = link
+
+    async def count(self) -> int | None:
+        """Bundles; None if the broker does not answer within 2 s."""
+        writer = self._link.writer
+        if writer is None:
+            return None
+        try:
+            async with translate_connection_errors():
+                queue = await writer.channel.declare_queue(PROJECTOR, passive=True, timeout=2)
+        except (BrokerConnectionLost, TimeoutError) as error:
+            log.info("backlog_unknown", reason=str(error))
+            return None
+        count: int | None = queue.declaration_result.message_count
+        return count
 
 
 @router.get("/livez", summary="Does the process live?")
@@ -41,26 +63,16 @@ async def livez() -> Alive:
 
 
 @router.get("/readyz", summary="Does it take requests, and what is away?")
-async def readyz(gateway: TheGateway) -> Readiness:
+async def readyz(
+    bus: Part[CommandBus],
+    database: Part[Database],
+    liveness: Part[HostLiveness],
+    backlog: Part[ProjectorBacklog],
+) -> Readiness:
     """Its own start decides: with a dependency away, page and errors must still reach people."""
-    is_broker_there = gateway.publish_link.writer is not None
     return Readiness(
-        broker="available" if is_broker_there else "unavailable",
-        database="available" if await gateway.database.is_ready() else "unavailable",
-        live_hosts=gateway.liveness.live_hosts(),
-        projector_backlog=await _backlog(gateway),
+        broker="available" if bus.is_available else "unavailable",
+        database="available" if await database.is_ready() else "unavailable",
+        live_hosts=liveness.live_hosts(),
+        projector_backlog=await backlog.count(),
     )
-
-
-async def _backlog(gateway: Gateway) -> int | None:
-    writer = gateway.inbox_link.writer
-    if writer is None:
-        return None
-    try:
-        async with translate_connection_errors():
-            queue = await writer.channel.declare_queue(PROJECTOR, passive=True, timeout=2)
-    except (BrokerConnectionLost, TimeoutError) as error:
-        log.info("backlog_unknown", reason=str(error))
-        return None
-    count: int | None = queue.declaration_result.message_count
-    return count

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from wa_api.access.credentials import Credentials
 from wa_api.database.pool import Database
 from wa_api.owners.command_bus import ConfirmLost
-from wa_api.owners.requests import OwnerSilent, RequestsToOwner
-from wa_api.sessions.views import Session, SessionWithToken, Views
+from wa_api.owners.requests import OwnerRequests, OwnerSilent
+from wa_api.sessions.views import Session, SessionViews, SessionWithToken
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import SessionId, new_id
 from wa_contracts.internal.commands import (
@@ -44,8 +44,8 @@ class SessionLifecycle:
         *,
         database: Database,
         credentials: Credentials,
-        requests: RequestsToOwner,
-        views: Views,
+        requests: OwnerRequests,
+        views: SessionViews,
     ) -> None:
         self._database = database
         self._credentials = credentials

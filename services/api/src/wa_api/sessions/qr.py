@@ -8,10 +8,10 @@ import segno
 from fastapi import APIRouter, Request, Response
 
 from wa_api.access.callers import Admin
-from wa_api.gateway import TheGateway
 from wa_api.http.documented import errors
+from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, no_qr, not_found
-from wa_api.sessions.views import QRCode, Session
+from wa_api.sessions.views import QRCode, Session, SessionViews
 from wa_contracts.session_events import SessionStatus
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=[Admin])
@@ -36,13 +36,13 @@ _OFFERED = (PNG, SVG, JSON)
         **errors(400, 401, 404, 406, 503),
     },
 )
-async def get_qr(session_id: UUID, request: Request, gateway: TheGateway) -> Response:
+async def get_qr(session_id: UUID, request: Request, sessions: Part[SessionViews]) -> Response:
     """404 with a code when there is none to show."""
     media_type = _preferred(request.headers.get("accept", "*/*"))
-    session = await gateway.views.session(session_id)
+    session = await sessions.session(session_id)
     if session is None:
         raise not_found("session")
-    code = await gateway.views.qr_code(session_id)
+    code = await sessions.qr_code(session_id)
     if code is None:
         raise _absent(session)
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}

@@ -5,17 +5,17 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from wa_api.access.callers import Admin, TokenOf
-from wa_api.gateway import TheGateway
 from wa_api.http.documented import Cursor, errors, json_body
+from wa_api.http.models import Body, Text, View
 from wa_api.http.paging import Page, place_of
+from wa_api.http.parts import Part
 from wa_api.http.problems import not_found, token_unreadable
 from wa_api.http.request_body import read_json
-from wa_api.messages.send_request import Text
-from wa_api.sessions.views import Session, SessionWithToken
+from wa_api.sessions.lifecycle import SessionLifecycle
+from wa_api.sessions.views import Session, SessionViews, SessionWithToken
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import (
     LogOutSession,
@@ -34,17 +34,15 @@ AnySession = TypeVar("AnySession", bound=Session)
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-class NewSession(BaseModel):
+class NewSession(Body):
     """What a new session is called."""
 
-    model_config = ConfigDict(extra="ignore")
     name: Annotated[Text | None, Field(max_length=128)] = None
 
 
-class PairingRequest(BaseModel):
+class PairingRequest(Body):
     """The number of the phone that will enter the code."""
 
-    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_alias=True)
     phone_number: Annotated[
         str,
         Field(
@@ -55,10 +53,9 @@ class PairingRequest(BaseModel):
     ]
 
 
-class Deletion(BaseModel):
+class Deletion(View):
     """The session is being logged out and forgotten."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
     success: bool = True
     session_id: UUID
 
@@ -74,14 +71,14 @@ class Deletion(BaseModel):
     openapi_extra=json_body(NewSession, required=False),
 )
 async def create_session(
-    request: Request, response: Response, gateway: TheGateway
+    request: Request, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> SessionWithToken:
     """Makes its id and token and starts it; next, scan its QR code."""
     has_body = request.headers.get("content-length", "0") != "0" or (
         "transfer-encoding" in request.headers
     )
     wanted = await read_json(request, NewSession) if has_body else NewSession()
-    created = await gateway.lifecycle.create(wanted.name)
+    created = await lifecycle.create(wanted.name)
     response.status_code = 201 if created.confirmed else 202
     response.headers.update(NO_STORE)
     response.headers["Location"] = _address(created.session.session_id)
@@ -90,19 +87,19 @@ async def create_session(
 
 @admin.get("", summary="List sessions, newest first", responses=errors(400, 401, 503))
 async def list_sessions(
-    gateway: TheGateway,
+    sessions: Part[SessionViews],
     status: SessionStatus | None = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Session]:
     """Only those with this status, if one is given."""
-    return await gateway.views.sessions(status, place_of(cursor), limit)
+    return await sessions.sessions(status, place_of(cursor), limit)
 
 
 @admin.get("/{session_id}", summary="One session", responses=errors(400, 401, 404, 503))
-async def get_session(session_id: UUID, gateway: TheGateway) -> Session:
+async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session:
     """As it is now."""
-    return _there(await gateway.views.session(session_id))
+    return _there(await sessions.session(session_id))
 
 
 @admin.post(
@@ -111,9 +108,11 @@ async def get_session(session_id: UUID, gateway: TheGateway) -> Session:
     status_code=202,
     responses=errors(400, 401, 403, 404, 409, 503),
 )
-async def restart_session(session_id: UUID, response: Response, gateway: TheGateway) -> Session:
+async def restart_session(
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+) -> Session:
     """Whatever its state: also after stop, an expired QR code or a log-out."""
-    return await _perform(RestartSession, session_id, response, gateway)
+    return await _perform(RestartSession, session_id, response, lifecycle)
 
 
 @admin.post(
@@ -122,9 +121,11 @@ async def restart_session(session_id: UUID, response: Response, gateway: TheGate
     status_code=202,
     responses=errors(400, 401, 403, 404, 409, 503),
 )
-async def stop_session(session_id: UUID, response: Response, gateway: TheGateway) -> Session:
+async def stop_session(
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+) -> Session:
     """Messages queue up until it is restarted."""
-    return await _perform(StopSession, session_id, response, gateway)
+    return await _perform(StopSession, session_id, response, lifecycle)
 
 
 @admin.post(
@@ -133,9 +134,11 @@ async def stop_session(session_id: UUID, response: Response, gateway: TheGateway
     status_code=202,
     responses=errors(400, 401, 403, 404, 409, 503),
 )
-async def log_out_session(session_id: UUID, response: Response, gateway: TheGateway) -> Session:
+async def log_out_session(
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+) -> Session:
     """Its queued messages fail."""
-    return await _perform(LogOutSession, session_id, response, gateway)
+    return await _perform(LogOutSession, session_id, response, lifecycle)
 
 
 @admin.delete(
@@ -144,9 +147,11 @@ async def log_out_session(session_id: UUID, response: Response, gateway: TheGate
     status_code=202,
     responses=errors(400, 401, 403, 404, 503),
 )
-async def delete_session(session_id: UUID, response: Response, gateway: TheGateway) -> Deletion:
+async def delete_session(
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+) -> Deletion:
     """Its token is refused from now on."""
-    if not await gateway.lifecycle.delete(SessionId(session_id)):
+    if not await lifecycle.delete(SessionId(session_id)):
         raise not_found("session")
     response.headers["Location"] = _address(session_id)
     return Deletion(session_id=session_id)
@@ -159,11 +164,11 @@ async def delete_session(session_id: UUID, response: Response, gateway: TheGatew
     openapi_extra=json_body(PairingRequest),
 )
 async def request_pairing_code(
-    session_id: UUID, request: Request, response: Response, gateway: TheGateway
+    session_id: UUID, request: Request, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> PairingCode:
     """A code to enter on the phone with the given number."""
     wanted = await read_json(request, PairingRequest)
-    code = await gateway.lifecycle.pairing_code(SessionId(session_id), wanted.phone_number)
+    code = await lifecycle.pairing_code(SessionId(session_id), wanted.phone_number)
     if code is None:
         raise not_found("session")
     response.headers.update(NO_STORE)
@@ -173,11 +178,13 @@ async def request_pairing_code(
 @admin.get(
     "/{session_id}/token", summary="Show the token", responses=errors(400, 401, 404, 409, 503)
 )
-async def show_token(session_id: UUID, response: Response, gateway: TheGateway) -> SessionWithToken:
+async def show_token(
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+) -> SessionWithToken:
     """The session with its present token."""
     response.headers.update(NO_STORE)
     try:
-        return _there(await gateway.lifecycle.show_token(SessionId(session_id)))
+        return _there(await lifecycle.show_token(SessionId(session_id)))
     except InvalidTag as error:
         raise token_unreadable() from error
 
@@ -186,23 +193,23 @@ async def show_token(session_id: UUID, response: Response, gateway: TheGateway) 
     "/{session_id}/token", summary="Rotate the token", responses=errors(400, 401, 403, 404, 503)
 )
 async def rotate_token(
-    session_id: UUID, response: Response, gateway: TheGateway
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> SessionWithToken:
     """A new token; the old one is refused from now on."""
     response.headers.update(NO_STORE)
-    return _there(await gateway.lifecycle.rotate_token(SessionId(session_id)))
+    return _there(await lifecycle.rotate_token(SessionId(session_id)))
 
 
 @router.get("/api/session", summary="The token's own session", responses=errors(401, 404, 503))
-async def own_session(gateway: TheGateway, holder: TokenOf) -> Session:
+async def own_session(sessions: Part[SessionViews], holder: TokenOf) -> Session:
     """For programs that hold a session's token."""
-    return _there(await gateway.views.session(holder.session_id))
+    return _there(await sessions.session(holder.session_id))
 
 
 async def _perform(
-    kind: type[SessionCommand], session_id: UUID, response: Response, gateway: TheGateway
+    kind: type[SessionCommand], session_id: UUID, response: Response, lifecycle: SessionLifecycle
 ) -> Session:
-    session = _there(await gateway.lifecycle.perform(kind, SessionId(session_id)))
+    session = _there(await lifecycle.perform(kind, SessionId(session_id)))
     response.headers["Location"] = _address(session_id)
     return session
 

@@ -5,11 +5,11 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict
 
 from wa_api.database.pool import Database
-from wa_api.http.paging import Page, Place
+from wa_api.http.models import View
+from wa_api.http.paging import Page, Place, page_of
 from wa_api.webhooks.delivering.backlog import TEST
 from wa_api.webhooks.delivering.leadership import notify_changed
 from wa_api.webhooks.delivering.retry_rule import GivenUpReason
@@ -24,19 +24,13 @@ class DeliveryStatus(StrEnum):
     GIVEN_UP = "given_up"
 
 
-class DeliveryShown(BaseModel):
+class DeliveryShown(View):
     """One event for one endpoint. `event_id` is the header `webhook-id`.
 
     `response_status`, `duration_ms` and `error` are those of the last attempt.
     """
 
-    model_config = ConfigDict(
-        frozen=True,
-        title="Delivery",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        serialize_by_alias=True,
-    )
+    model_config = ConfigDict(title="Delivery")
 
     id: UUID
     endpoint_id: UUID
@@ -77,10 +71,9 @@ class Deliveries:
                 after and after.id,
                 limit + 1,
             )
-        items = [DeliveryShown(**dict(row)) for row in rows[:limit]]
-        more = len(rows) > limit
-        cursor = Place(items[-1].created_at, items[-1].id).cursor() if more else None
-        return Page(items=items, next_cursor=cursor)
+        return page_of(
+            rows, limit, lambda row: DeliveryShown(**row), lambda one: Place(one.created_at, one.id)
+        )
 
     async def latest_of_session(self, session_id: UUID, limit: int) -> Sequence[DeliveryShown]:
         """Of a session's events, to whichever endpoints there are, the newest first."""

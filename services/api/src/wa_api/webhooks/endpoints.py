@@ -6,16 +6,15 @@ from enum import StrEnum
 from uuid import UUID
 
 import asyncpg
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 
 from wa_api.access.secret_box import SecretBox
 from wa_api.database.pool import Database
 from wa_api.events.patterns import events_meant
-from wa_api.http.paging import Page, Place
+from wa_api.http.models import View
+from wa_api.http.paging import Page, Place, page_of
 from wa_api.webhooks.delivering.leadership import notify_changed
 from wa_api.webhooks.delivering.retry_rule import PauseReason
-from wa_api.webhooks.signing import new_secret
+from wa_api.webhooks.delivering.signing import new_secret
 from wa_contracts.ids import new_id
 
 
@@ -27,16 +26,12 @@ class EndpointStatus(StrEnum):
     ENDED = "ended"
 
 
-class Endpoint(BaseModel):
+class Endpoint(View):
     """One address that gets events. `session_id` and `events` are None where all are meant.
 
     `backlog` counts the deliveries that wait. `former_secret_until` says until when deliveries are
     signed by the secret before the last rotation, too.
     """
-
-    model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
-    )
 
     id: UUID
     url: str
@@ -100,10 +95,9 @@ class Endpoints:
             rows = await connection.fetch(
                 _PAGE, after and after.created_at, after and after.id, limit + 1, for_session
             )
-        items = [Endpoint(**dict(row)) for row in rows[:limit]]
-        more = len(rows) > limit
-        cursor = Place(items[-1].created_at, items[-1].id).cursor() if more else None
-        return Page(items=items, next_cursor=cursor)
+        return page_of(
+            rows, limit, lambda row: Endpoint(**row), lambda one: Place(one.created_at, one.id)
+        )
 
     async def one(self, endpoint_id: UUID) -> Endpoint | None:
         """One; None if there is none."""

@@ -5,20 +5,20 @@ from typing import Annotated, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from wa_api.access.callers import Admin
 from wa_api.events.patterns import CHOICES, UnknownEvent, events_meant
-from wa_api.gateway import Gateway, TheGateway
 from wa_api.http.documented import Cursor, errors, json_body
+from wa_api.http.models import Body, Text
 from wa_api.http.paging import Page, place_of
+from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, invalid_field, not_found
 from wa_api.http.request_body import read_json
-from wa_api.messages.send_request import Text
-from wa_api.webhooks.addresses import LENGTH_LIMIT, UrlRefused, check_url
-from wa_api.webhooks.deliveries import DeliveryShown, DeliveryStatus, EventForgotten
-from wa_api.webhooks.endpoints import Endpoint, EndpointWithSecret, NoSuchSession
+from wa_api.settings import Settings
+from wa_api.webhooks.deliveries import Deliveries, DeliveryShown, DeliveryStatus, EventForgotten
+from wa_api.webhooks.delivering.addresses import LENGTH_LIMIT, UrlRefused, check_url
+from wa_api.webhooks.endpoints import Endpoint, Endpoints, EndpointWithSecret, NoSuchSession
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], dependencies=[Admin])
 
@@ -44,19 +44,17 @@ Events = Annotated[
 ]
 
 
-class NewWebhook(BaseModel):
+class NewWebhook(Body):
     """Where which events are to go. Without `sessionId`, those of all sessions."""
 
-    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_alias=True)
     url: Url
     events: Events | None = None
     session_id: UUID | None = None
 
 
-class WebhookChange(BaseModel):
+class WebhookChange(Body):
     """What is to be different; what is not given stays. `paused: false` resumes."""
 
-    model_config = ConfigDict(extra="ignore", alias_generator=to_camel, validate_by_alias=True)
     url: Url | None = None
     events: Events | None = None
     paused: bool | None = None
@@ -70,14 +68,14 @@ class WebhookChange(BaseModel):
     openapi_extra=json_body(NewWebhook),
 )
 async def create_webhook(
-    request: Request, response: Response, gateway: TheGateway
+    request: Request, response: Response, settings: Part[Settings], endpoints: Part[Endpoints]
 ) -> EndpointWithSecret:
     """It gets the events from now on. The answer is the only one with its secret."""
     wanted = await read_json(request, NewWebhook)
     _check_events(wanted.events)
-    await _check_url(gateway, wanted.url)
+    await _check_url(settings, wanted.url)
     try:
-        made = await gateway.webhooks.create(wanted.url, wanted.events, wanted.session_id)
+        made = await endpoints.create(wanted.url, wanted.events, wanted.session_id)
     except NoSuchSession as error:
         raise not_found("session") from error
     response.headers.update(NO_STORE)
@@ -87,7 +85,7 @@ async def create_webhook(
 
 @router.get("", summary="List endpoints, newest first", responses=errors(400, 401, 503))
 async def list_webhooks(
-    gateway: TheGateway,
+    endpoints: Part[Endpoints],
     session_id: Annotated[
         UUID | None,
         Query(alias="sessionId", description="Those that get this session's events."),
@@ -96,13 +94,13 @@ async def list_webhooks(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Endpoint]:
     """With what waits for each, and why one is paused."""
-    return await gateway.webhooks.page(place_of(cursor), limit, for_session=session_id)
+    return await endpoints.page(place_of(cursor), limit, for_session=session_id)
 
 
 @router.get("/{webhook_id}", summary="One endpoint", responses=errors(400, 401, 404, 503))
-async def get_webhook(webhook_id: UUID, gateway: TheGateway) -> Endpoint:
+async def get_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Endpoint:
     """As it is now."""
-    return _there(await gateway.webhooks.one(webhook_id))
+    return _there(await endpoints.one(webhook_id))
 
 
 @router.patch(
@@ -111,20 +109,21 @@ async def get_webhook(webhook_id: UUID, gateway: TheGateway) -> Endpoint:
     responses=errors(400, 401, 403, 404, 408, 413, 415, 503),
     openapi_extra=json_body(WebhookChange),
 )
-async def change_webhook(webhook_id: UUID, request: Request, gateway: TheGateway) -> Endpoint:
+async def change_webhook(
+    webhook_id: UUID, request: Request, settings: Part[Settings], endpoints: Part[Endpoints]
+) -> Endpoint:
     """What waits goes to the new address, and after a resumption at once."""
     change = await read_json(request, WebhookChange)
-    webhooks = gateway.webhooks
-    _there(await webhooks.one(webhook_id))
+    _there(await endpoints.one(webhook_id))
     _check_events(change.events)
     if change.url is not None:
-        await _check_url(gateway, change.url)
-        await webhooks.redirect(webhook_id, change.url)
+        await _check_url(settings, change.url)
+        await endpoints.redirect(webhook_id, change.url)
     if "events" in change.model_fields_set:
-        await webhooks.choose(webhook_id, change.events)
+        await endpoints.choose(webhook_id, change.events)
     if change.paused is not None:
-        await (webhooks.pause if change.paused else webhooks.resume)(webhook_id)
-    return _there(await webhooks.one(webhook_id))
+        await (endpoints.pause if change.paused else endpoints.resume)(webhook_id)
+    return _there(await endpoints.one(webhook_id))
 
 
 @router.delete(
@@ -133,9 +132,9 @@ async def change_webhook(webhook_id: UUID, request: Request, gateway: TheGateway
     status_code=204,
     responses=errors(400, 401, 403, 404, 503),
 )
-async def delete_webhook(webhook_id: UUID, gateway: TheGateway) -> Response:
+async def delete_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Response:
     """With its deliveries: what waits is not delivered."""
-    if not await gateway.webhooks.delete(webhook_id):
+    if not await endpoints.delete(webhook_id):
         raise not_found("webhook")
     return Response(status_code=204)
 
@@ -146,11 +145,11 @@ async def delete_webhook(webhook_id: UUID, gateway: TheGateway) -> Response:
     responses=errors(400, 401, 403, 404, 503),
 )
 async def rotate_webhook_secret(
-    webhook_id: UUID, response: Response, gateway: TheGateway
+    webhook_id: UUID, response: Response, endpoints: Part[Endpoints]
 ) -> EndpointWithSecret:
     """A new one, shown this once. The old one signs beside it until `formerSecretUntil`."""
     response.headers.update(NO_STORE)
-    return _there(await gateway.webhooks.rotate_secret(webhook_id))
+    return _there(await endpoints.rotate_secret(webhook_id))
 
 
 @router.post(
@@ -159,10 +158,12 @@ async def rotate_webhook_secret(
     status_code=202,
     responses=errors(400, 401, 403, 404, 503),
 )
-async def test_webhook(webhook_id: UUID, gateway: TheGateway) -> DeliveryShown:
+async def test_webhook(
+    webhook_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
+) -> DeliveryShown:
     """One attempt with an event `webhook.test`; the deliveries say what came of it."""
-    endpoint = _there(await gateway.webhooks.one(webhook_id))
-    return await gateway.webhook_deliveries.test(endpoint.id, endpoint.session_id)
+    endpoint = _there(await endpoints.one(webhook_id))
+    return await deliveries.test(endpoint.id, endpoint.session_id)
 
 
 @router.get(
@@ -172,14 +173,16 @@ async def test_webhook(webhook_id: UUID, gateway: TheGateway) -> DeliveryShown:
 )
 async def list_webhook_deliveries(
     webhook_id: UUID,
-    gateway: TheGateway,
+    endpoints: Part[Endpoints],
+    deliveries: Part[Deliveries],
+    *,
     status: DeliveryStatus | None = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeliveryShown]:
     """With the number of attempts, and the last one's answer and duration."""
-    _there(await gateway.webhooks.one(webhook_id))
-    return await gateway.webhook_deliveries.page(webhook_id, status, place_of(cursor), limit)
+    _there(await endpoints.one(webhook_id))
+    return await deliveries.page(webhook_id, status, place_of(cursor), limit)
 
 
 @router.post(
@@ -188,11 +191,13 @@ async def list_webhook_deliveries(
     status_code=202,
     responses=errors(400, 401, 403, 404, 410, 503),
 )
-async def redeliver(webhook_id: UUID, delivery_id: UUID, gateway: TheGateway) -> DeliveryShown:
+async def redeliver(
+    webhook_id: UUID, delivery_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
+) -> DeliveryShown:
     """The same body under the same `webhook-id`, beside what waits, with retries of its own."""
-    _there(await gateway.webhooks.one(webhook_id))
+    _there(await endpoints.one(webhook_id))
     try:
-        found = await gateway.webhook_deliveries.redeliver(webhook_id, delivery_id)
+        found = await deliveries.redeliver(webhook_id, delivery_id)
     except EventForgotten as error:
         raise Problem(
             "event_gone", "The event is older than RETENTION_DAYS and cannot be had any more."
@@ -202,9 +207,9 @@ async def redeliver(webhook_id: UUID, delivery_id: UUID, gateway: TheGateway) ->
     return found
 
 
-async def _check_url(gateway: Gateway, url: str) -> None:
+async def _check_url(settings: Settings, url: str) -> None:
     try:
-        await check_url(url, gateway.settings.webhook_allowed_hosts)
+        await check_url(url, settings.webhook_allowed_hosts)
     except UrlRefused as error:
         raise invalid_field("url", str(error)) from error
 

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from wa_api.database.pool import Connection
+from wa_api.database.pool import Connection, Database
+from wa_contracts.ids import SessionId
 
 
 @dataclass(slots=True)
@@ -50,6 +51,17 @@ async def gaps(connection: Connection) -> dict[UUID, int]:
     return {row["session_id"]: row["missing"] for row in await connection.fetch(_GAPS)}
 
 
+async def applied_sequence(database: Database, session_id: SessionId) -> int:
+    """The sequence of the session's last projected event; 0 for none.
+
+    Raises:
+        DatabaseUnavailable: not known now.
+    """
+    async with database.connection() as connection:
+        return await connection.fetchval(_APPLIED, session_id) or 0
+
+
+_APPLIED = "SELECT applied_sequence FROM checkpoints WHERE session_id = $1"
 _LOAD = """
     SELECT session_id, applied_sequence, seen_sequence, fed_sequence FROM checkpoints
     WHERE session_id = ANY($1::uuid[])

@@ -52,11 +52,11 @@ class Target:
 
 
 @dataclass(frozen=True)
-class LaneWaiting:
-    """A lane with how much waits in it, and when its first is due if it was tried before."""
+class QueueBacklog:
+    """A queue with how much waits in it, and when its first is due if it was tried before."""
 
     endpoint_id: UUID
-    lane: UUID
+    queue: UUID
     waiting: int
     next_try_at: datetime | None
     is_test: bool
@@ -126,16 +126,16 @@ class Backlog:
         except InvalidTag:
             return None
 
-    async def lanes(self, endpoint_id: UUID | None = None) -> Sequence[LaneWaiting]:
+    async def queues(self, endpoint_id: UUID | None = None) -> Sequence[QueueBacklog]:
         """Where something waits, of one endpoint or of all."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_LANES, endpoint_id)
-        return [LaneWaiting(**dict(row)) for row in rows]
+        return [QueueBacklog(**dict(row)) for row in rows]
 
-    async def next(self, endpoint_id: UUID, lane: UUID, limit: int) -> Sequence[Delivery]:
-        """The first of a lane, in order."""
+    async def next(self, endpoint_id: UUID, queue: UUID, limit: int) -> Sequence[Delivery]:
+        """The first deliveries of a queue, in order."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_NEXT, endpoint_id, lane, limit)
+            rows = await connection.fetch(_NEXT, endpoint_id, queue, limit)
         return [
             Delivery(
                 id=row["id"],
@@ -216,7 +216,7 @@ _SET_TYPES = "UPDATE webhook_endpoints SET types = $2 WHERE id = $1 AND types IS
 _ALL = "SELECT id FROM webhook_endpoints WHERE deleted_at IS NULL"
 _TARGET = "SELECT * FROM webhook_endpoints WHERE id = $1 AND deleted_at IS NULL"
 _LANES = """
-    SELECT endpoint_id, lane, count(*) AS waiting, max(next_try_at) AS next_try_at,
+    SELECT endpoint_id, lane AS queue, count(*) AS waiting, max(next_try_at) AS next_try_at,
         bool_and(position IS NULL) AS is_test
     FROM webhook_deliveries
     WHERE status = 'waiting' AND ($1::uuid IS NULL OR endpoint_id = $1) GROUP BY endpoint_id, lane

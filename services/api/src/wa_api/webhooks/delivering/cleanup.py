@@ -19,7 +19,7 @@ BATCH = 500
 PAUSE_SECONDS = 0.1
 
 
-class Upkeep:
+class Cleanup:
     """Works on the tables of endpoints and deliveries, behind those who deliver."""
 
     def __init__(
@@ -34,12 +34,12 @@ class Upkeep:
         """Tidy up every now and then, until cancelled."""
         while True:
             try:
-                await self.tidy()
+                await self.clean_up()
             except (DatabaseUnavailable, asyncpg.PostgresError) as error:
                 log.info("webhooks_not_tidied", reason=type(error).__name__)
             await asyncio.sleep(EVERY_SECONDS)
 
-    async def tidy(self) -> None:
+    async def clean_up(self) -> None:
         """One pass.
 
         Raises:

@@ -13,11 +13,11 @@ from uuid import UUID
 import structlog
 
 from wa_api.database.pool import DatabaseUnavailable
-from wa_api.serving.metrics import WebhookMetrics
 from wa_api.webhooks.delivering.attempt import Attempt
-from wa_api.webhooks.delivering.backlog import Backlog, Delivery, LaneWaiting, Target
-from wa_api.webhooks.delivering.http_attempt import Line, Outgoing
-from wa_api.webhooks.delivering.ordered_queues import Lanes
+from wa_api.webhooks.delivering.backlog import Backlog, Delivery, QueueBacklog, Target
+from wa_api.webhooks.delivering.http_attempt import EndpointConnection, HttpSender
+from wa_api.webhooks.delivering.metrics import WebhookMetrics
+from wa_api.webhooks.delivering.ordered_queues import OrderedQueues
 from wa_api.webhooks.delivering.retry_rule import (
     GivenUpReason,
     GiveUp,
@@ -26,7 +26,7 @@ from wa_api.webhooks.delivering.retry_rule import (
     RetryRule,
     TryAgain,
 )
-from wa_api.webhooks.signing import signed_headers
+from wa_api.webhooks.delivering.signing import signed_headers
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ DATABASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Road:
+class DeliveryContext:
     """What all couriers share.
 
     Endpoints that answer quickly share `quick_slots`; those that do not share `slow_slots`, so that
@@ -49,7 +49,7 @@ class Road:
     """
 
     backlog: Backlog
-    outgoing: Outgoing
+    sender: HttpSender
     rule: RetryRule
     metrics: WebhookMetrics
     quick_slots: asyncio.Semaphore
@@ -57,95 +57,95 @@ class Road:
     at_once: int
 
 
-class Courier:
+class EndpointWorker:
     """Runs until cancelled. `waiting` is how many deliveries the endpoint has before it."""
 
-    def __init__(self, target: Target, road: Road) -> None:
+    def __init__(self, target: Target, context: DeliveryContext) -> None:
         self.target = target
         self.waiting = 0
-        self._road = road
+        self._context = context
         self._is_quick = target.failing_since is None
-        self._lanes = Lanes()
-        self._bell = asyncio.Event()
+        self._queues = OrderedQueues()
+        self._wake = asyncio.Event()
 
-    def load(self, found: Sequence[LaneWaiting]) -> None:
+    def load(self, found: Sequence[QueueBacklog]) -> None:
         """Take up what waits in the table. A paused endpoint gets nothing but what tries it."""
-        self.waiting = sum(lane.waiting for lane in found)
+        self.waiting = sum(queue.waiting for queue in found)
         now, clock = datetime.now(UTC), time.monotonic()
-        for lane in found:
-            if self.target.takes(a_test=lane.is_test):
-                delay = (lane.next_try_at - now).total_seconds() if lane.next_try_at else 0.0
-                self._lanes.add(lane.lane, clock + max(0.0, delay))
-        self._bell.set()
+        for queue in found:
+            if self.target.takes(a_test=queue.is_test):
+                delay = (queue.next_try_at - now).total_seconds() if queue.next_try_at else 0.0
+                self._queues.add(queue.queue, clock + max(0.0, delay))
+        self._wake.set()
 
-    def change(self, target: Target, found: Sequence[LaneWaiting]) -> None:
+    def change(self, target: Target, found: Sequence[QueueBacklog]) -> None:
         """The endpoint is another one now, or there is something to do beside the feed."""
         starts_anew = (target.is_paused, target.url) != (self.target.is_paused, self.target.url)
         self.target = target
         self.load(found)
         if starts_anew:
-            self._lanes.hasten(time.monotonic())
+            self._queues.hasten(time.monotonic())
 
-    def made(self, lane: UUID) -> None:
+    def made(self, queue: UUID) -> None:
         """There is one more delivery in this lane."""
         self.waiting += 1
         if not self.target.is_paused:
-            self._lanes.add(lane, time.monotonic())
-            self._bell.set()
+            self._queues.add(queue, time.monotonic())
+            self._wake.set()
 
     async def run(self) -> NoReturn:
         """Deliver what is due."""
         async with asyncio.TaskGroup() as group:
             while True:
-                at_once = 1 if self.target.failing_since else self._road.at_once
-                is_free = self._lanes.taken < at_once
-                lane = self._lanes.take(time.monotonic()) if is_free else None
-                if lane is not None:
-                    group.create_task(self._work_on(lane))
+                at_once = 1 if self.target.failing_since else self._context.at_once
+                is_free = self._queues.taken < at_once
+                queue = self._queues.take(time.monotonic()) if is_free else None
+                if queue is not None:
+                    group.create_task(self._work_on(queue))
                 else:
-                    await self._something_due(self._lanes.next_at if is_free else None)
+                    await self._something_due(self._queues.next_at if is_free else None)
 
     async def _something_due(self, at: float | None) -> None:
         try:
             async with asyncio.timeout(None if at is None else max(0.0, at - time.monotonic())):
-                await self._bell.wait()
+                await self._wake.wait()
         except TimeoutError:
             return
-        self._bell.clear()
+        self._wake.clear()
 
-    async def _work_on(self, lane: UUID) -> None:
+    async def _work_on(self, queue: UUID) -> None:
         again_at: float | None = None
         try:
             async with self._slot():
-                again_at = await self._deliver(lane)
+                again_at = await self._deliver(queue)
         except DatabaseUnavailable as error:
             log.info("webhook_waits", reason=str(error))
             again_at = time.monotonic() + DATABASE_SECONDS
-        self._lanes.give_back(lane, again_at, time.monotonic())
-        self._bell.set()
+        self._queues.give_back(queue, again_at, time.monotonic())
+        self._wake.set()
 
     def _slot(self) -> AbstractAsyncContextManager[None]:
-        return self._road.quick_slots if self._is_quick else self._road.slow_slots
+        return self._context.quick_slots if self._is_quick else self._context.slow_slots
 
-    async def _deliver(self, lane: UUID) -> float | None:
+    async def _deliver(self, queue: UUID) -> float | None:
         """Deliver the next few; when the lane goes on (monotonic), None if nothing is left."""
-        deliveries = await self._road.backlog.next(self.target.id, lane, IN_A_ROW)
+        deliveries = await self._context.backlog.next(self.target.id, queue, IN_A_ROW)
         url = self.target.url
-        async with self._road.outgoing.line(url) as line:
+        async with self._context.sender.connection(url) as connection:
             for delivery in deliveries:
                 if not self.target.takes(a_test=delivery.is_test):
                     return None  # whoever resumes it makes us look again
                 if self.target.url != url:
                     break
-                retry_at = await self._send(line, delivery)
+                retry_at = await self._send(connection, delivery)
                 if retry_at is not None:
                     return time.monotonic() + (retry_at - datetime.now(UTC)).total_seconds()
         return time.monotonic() if deliveries else None
 
-    async def _send(self, line: Line, delivery: Delivery) -> datetime | None:
+    async def _send(self, connection: EndpointConnection, delivery: Delivery) -> datetime | None:
         """One attempt; the time of the next one, None if the lane goes on without it."""
         if delivery.body is None:
-            await self._road.backlog.expired(delivery)
+            await self._context.backlog.expired(delivery)
             self._ended("given_up")
             return None
         now = datetime.now(UTC)
@@ -155,10 +155,10 @@ class Courier:
             body=delivery.body,
             secrets=self.target.secrets(now),
         )
-        attempt = await line.post(delivery.body, headers)
+        attempt = await connection.post(delivery.body, headers)
         self._is_quick = attempt.error is None and attempt.seconds < QUICK_SECONDS
         result = "failed" if attempt.error else "succeeded"
-        self._road.metrics.attempts.labels(result).observe(attempt.seconds)
+        self._context.metrics.attempts.labels(result).observe(attempt.seconds)
         if attempt.error is None:
             await self._succeeded(delivery, attempt)
             return None
@@ -166,13 +166,13 @@ class Courier:
 
     async def _succeeded(self, delivery: Delivery, attempt: Attempt) -> None:
         now, since = datetime.now(UTC), self.target.failing_since
-        await self._road.backlog.delivered(delivery, attempt, now)
+        await self._context.backlog.delivered(delivery, attempt, now)
         self._ended("delivered")
         if since is not None:
-            await self._road.backlog.recovered(self.target.id)
+            await self._context.backlog.recovered(self.target.id)
             self.target = replace(self.target, failing_since=None)
             if now - since > RECOVERED_AFTER:
-                self._lanes.hasten(time.monotonic())
+                self._queues.hasten(time.monotonic())
 
     async def _failed(self, delivery: Delivery, attempt: Attempt) -> datetime | None:
         now = datetime.now(UTC)
@@ -180,21 +180,21 @@ class Courier:
         after = self._after(delivery, attempt, now, since)
         given_up = after.reason if isinstance(after, GiveUp) else None
         next_try_at = after.at if isinstance(after, TryAgain) else None
-        await self._road.backlog.failed(
+        await self._context.backlog.failed(
             delivery, attempt, now, next_try_at=next_try_at, given_up=given_up
         )
         self.target = replace(self.target, failing_since=since)
         if given_up:
             self._ended("given_up")
         if isinstance(after, Pause):
-            await self._road.backlog.pause(self.target.id, after.reason)
+            await self._context.backlog.pause(self.target.id, after.reason)
             self.target = replace(self.target, is_paused=True)
         return next_try_at
 
     def _after(self, delivery: Delivery, attempt: Attempt, now: datetime, since: datetime) -> Next:
         if delivery.is_test:
             return GiveUp(GivenUpReason.TEST_FAILED)
-        return self._road.rule.after(
+        return self._context.rule.after(
             attempt,
             now=now,
             tried_since=delivery.first_tried_at or now,
@@ -204,4 +204,4 @@ class Courier:
 
     def _ended(self, outcome: str) -> None:
         self.waiting -= 1
-        self._road.metrics.deliveries.labels(outcome).inc()
+        self._context.metrics.deliveries.labels(outcome).inc()

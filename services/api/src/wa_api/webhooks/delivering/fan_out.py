@@ -19,7 +19,7 @@ class Made:
     """A delivery that waits now."""
 
     endpoint_id: UUID
-    lane: UUID
+    queue: UUID
 
 
 @dataclass(frozen=True)

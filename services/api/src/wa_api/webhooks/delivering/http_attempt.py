@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from wa_api.webhooks.addresses import is_allowed
+from wa_api.webhooks.delivering.addresses import is_allowed
 from wa_api.webhooks.delivering.attempt import Attempt
 from wa_runtime.public_address import caused_by_refusal, socket_factory
 
@@ -21,7 +21,7 @@ ANSWER_BYTES = 64 * 1024
 USER_AGENT = "whatsapp-multi-session-manager"
 
 
-class Line:
+class EndpointConnection:
     """Posts to one address, over one connection as long as the server keeps it open."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, answer_seconds: float) -> None:
@@ -66,7 +66,7 @@ class Line:
         return "It broke off its answer." if answered else "It closed the connection unanswered."
 
 
-class Outgoing:
+class HttpSender:
     """Makes lines to endpoints. `allowed_hosts` are names whose addresses may be private."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Outgoing:
         self._answer_seconds = answer_seconds
 
     @asynccontextmanager
-    async def line(self, url: str) -> AsyncIterator[Line]:
+    async def connection(self, url: str) -> AsyncIterator[EndpointConnection]:
         """For a few deliveries in a row. Its name is resolved anew for each line."""
         connector = aiohttp.TCPConnector(
             socket_factory=socket_factory(private_too=is_allowed(url, self._allowed_hosts)),
@@ -93,7 +93,7 @@ class Outgoing:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         ) as session:
-            yield Line(session, url, self._answer_seconds)
+            yield EndpointConnection(session, url, self._answer_seconds)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> None:

@@ -33,11 +33,11 @@ _KEEPALIVE = {
 }
 
 
-class LeadLost(Exception):
+class LeadershipLost(Exception):
     """The connection that held the lock is gone: somebody else may deliver."""
 
 
-class Lead:
+class Leadership:
     """What the leader hears. `feed` is set when there may be events; `changed` are endpoints."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Lead:
 
 
 @asynccontextmanager
-async def leading(url: str) -> AsyncIterator[Lead]:
+async def leading(url: str) -> AsyncIterator[Leadership]:
     """Wait until nobody else leads, then lead during the block. It raises LeadLost when that ends.
 
     Raises:
@@ -64,12 +64,12 @@ async def leading(url: str) -> AsyncIterator[Lead]:
     )
     try:
         await _until_alone(connection)
-        lead = Lead()
+        leadership = Leadership()
         for channel in (FEED_CHANNEL, CHANGED_CHANNEL):
-            await connection.add_listener(channel, lead.hear)
+            await connection.add_listener(channel, leadership.hear)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(connection))
-            yield lead
+            yield leadership
             watching.cancel()
     finally:
         connection.terminate()
@@ -97,4 +97,4 @@ async def _watch(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
             await asyncio.sleep(LOOK_SECONDS)
             await connection.fetchval("SELECT 1")
     except (*AWAY, asyncpg.PostgresError) as error:
-        raise LeadLost(type(error).__name__) from error
+        raise LeadershipLost(type(error).__name__) from error

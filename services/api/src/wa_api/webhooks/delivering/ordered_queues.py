@@ -4,7 +4,7 @@ from heapq import heapify, heappop, heappush
 from uuid import UUID
 
 
-class Lanes:
+class OrderedQueues:
     """Each lane is taken by one at a time and given back. Times are those of a monotonic clock."""
 
     def __init__(self) -> None:
@@ -13,35 +13,35 @@ class Lanes:
         self._taken: set[UUID] = set()
         self._again: set[UUID] = set()
 
-    def add(self, lane: UUID, at: float) -> None:
+    def add(self, queue: UUID, at: float) -> None:
         """There is something in this lane. One that waits for its time goes on waiting."""
-        if lane in self._taken:
-            self._again.add(lane)
-        elif lane not in self._due:
-            self._due[lane] = at
-            heappush(self._heap, (at, lane))
+        if queue in self._taken:
+            self._again.add(queue)
+        elif queue not in self._due:
+            self._due[queue] = at
+            heappush(self._heap, (at, queue))
 
     def take(self, now: float) -> UUID | None:
         """A lane that is due, the longest due first."""
         if not self._heap or self._heap[0][0] > now:
             return None
-        _, lane = heappop(self._heap)
-        del self._due[lane]
-        self._taken.add(lane)
-        return lane
+        _, queue = heappop(self._heap)
+        del self._due[queue]
+        self._taken.add(queue)
+        return queue
 
-    def give_back(self, lane: UUID, at: float | None, now: float) -> None:
+    def give_back(self, queue: UUID, at: float | None, now: float) -> None:
         """`at` says when it goes on; None: nothing was left, unless something came meanwhile."""
-        self._taken.discard(lane)
-        came = lane in self._again
-        self._again.discard(lane)
+        self._taken.discard(queue)
+        came = queue in self._again
+        self._again.discard(queue)
         if at is not None or came:
-            self.add(lane, now if at is None else at)
+            self.add(queue, now if at is None else at)
 
     def hasten(self, now: float) -> None:
         """Nothing waits for its time any longer."""
         self._due = dict.fromkeys(self._due, now)
-        self._heap = [(now, lane) for lane in self._due]
+        self._heap = [(now, queue) for queue in self._due]
         heapify(self._heap)
 
     @property

@@ -1,0 +1,68 @@
+"""The table of sessions with the overview above it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+
+from wa_api.dashboard.readings import DashboardReadings, SessionsPage, SessionsWanted
+from wa_api.database.notifications import Notifications
+from wa_api.database.pool import DatabaseUnavailable
+from wa_api.owners.command_bus import CommandBus
+from wa_contracts.session_events import SessionStatus
+
+
+@dataclass(frozen=True)
+class Overview:
+    """State of the installation. `messages_a_minute` and `hosts` are None if unknown."""
+
+    broker: bool
+    database: bool
+    hosts: Mapping[str, int] | None
+    messages_a_minute: int | None
+
+
+class SessionTable:
+    """Reads the table and the overview."""
+
+    def __init__(
+        self, readings: DashboardReadings, bus: CommandBus, notifications: Notifications
+    ) -> None:
+        self._readings = readings
+        self._bus = bus
+        self._notifications = notifications
+
+    async def values(self, request: Request) -> dict[str, Any]:
+        """The template's values for the search, filter and page of the request's address.
+
+        Without the database the values say so: the table never shows an earlier state.
+        """
+        wanted = _wanted(request)
+        broker = self._bus.is_available
+        try:
+            read = self._read(wanted)
+            listing, hosts, messages = await self._notifications.unless_lost(read)
+        except DatabaseUnavailable:
+            overview = Overview(broker=broker, database=False, hosts=None, messages_a_minute=None)
+            return {"listing": None, "wanted": wanted, "overview": overview}
+        overview = Overview(broker=broker, database=True, hosts=hosts, messages_a_minute=messages)
+        return {"listing": listing, "wanted": wanted, "overview": overview}
+
+    async def _read(self, wanted: SessionsWanted) -> tuple[SessionsPage, Mapping[str, int], int]:
+        return (
+            await self._readings.sessions(wanted),
+            await self._readings.sessions_by_host(),
+            await self._readings.messages_a_minute(),
+        )
+
+
+def _wanted(request: Request) -> SessionsWanted:
+    """Search, filter and page of an address. An invalid value counts as absent."""
+    asked = request.query_params
+    page, status = asked.get("page", "1"), asked.get("status", "")
+    return SessionsWanted(
+        search=asked.get("search", "")[:128].replace("\x00", ""),
+        status=SessionStatus(status) if status in set(SessionStatus) else None,
+        page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
+    )

@@ -1,0 +1,36 @@
+"""Base classes of request and answer bodies: camelCase names in JSON."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+
+def _without_nul(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not contain U+0000")
+    return value
+
+
+Text = Annotated[
+    str,
+    AfterValidator(_without_nul),
+    WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"}),
+]
+"""A string that Postgres can store."""
+
+
+class View(BaseModel):
+    """A value in an answer."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
+    )
+
+
+class Body(BaseModel):
+    """A request's body. Unknown fields are ignored."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, validate_by_alias=True
+    )

@@ -1,0 +1,115 @@
+"""Look-ups of messages: reads of the projections, the same for clients and for the page."""
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+
+from wa_api.database.pool import Database
+from wa_api.http.models import View
+from wa_api.http.paging import Page, Place, page_of
+from wa_contracts.ids import MessageId
+from wa_contracts.internal.replies import ErrorDetail, MessageStatus
+from wa_contracts.wire import UtcDatetime
+
+
+class Message(View):
+    """A message. `id` is ours, `message_id` WhatsApp's; `sender` only of incoming ones."""
+
+    id: UUID
+    message_id: str | None
+    session_id: UUID
+    direction: Literal["outgoing", "incoming"]
+    sender: str | None
+    to: str
+    type: str
+    status: MessageStatus
+    reference: str | None
+    created_at: UtcDatetime
+    sent_at: UtcDatetime | None
+    delivered_at: UtcDatetime | None
+    read_at: UtcDatetime | None
+    error: ErrorDetail | None
+    resend_of: UUID | None
+
+
+@dataclass(frozen=True)
+class MessageFilter:
+    """Which messages to list; None means any."""
+
+    session_id: UUID | None = None
+    status: MessageStatus | None = None
+    to: str | None = None
+    reference: str | None = None
+
+
+class MessageViews:
+    """Reads of messages. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def message(self, key: str, session_id: UUID | None) -> Message | None:
+        """One message by our id or WhatsApp's, of any session or of this one."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_MESSAGE, _uuid(key), key, session_id)
+        return _message(row) if row else None
+
+    async def messages(
+        self, wanted: MessageFilter, after: Place | None, limit: int
+    ) -> Page[Message]:
+        """Messages, newest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _MESSAGES,
+                wanted.session_id,
+                wanted.status,
+                wanted.to,
+                wanted.reference,
+                after and after.created_at,
+                after and after.id,
+                limit + 1,
+            )
+        return page_of(rows, limit, _message, lambda one: Place(one.created_at, one.id))
+
+    async def has_message(self, message_id: MessageId) -> bool:
+        """Whether the projection knows the message."""
+        async with self._database.connection() as connection:
+            return await connection.fetchval(_HAS_MESSAGE, message_id) is not None
+
+
+def _message(row: asyncpg.Record) -> Message:
+    values = dict(row)
+    code, text = values.pop("error_code"), values.pop("error_message")
+    values["error"] = ErrorDetail(code=code, message=text) if code else None
+    values["to"] = values.pop("recipient")
+    return Message.model_validate(values)
+
+
+def _uuid(key: str) -> UUID | None:
+    try:
+        return UUID(key)
+    except ValueError:
+        return None
+
+
+_MESSAGE_COLUMNS = """
+    id, message_id, session_id, direction, sender, recipient, type, status, reference, created_at,
+    sent_at, delivered_at, read_at, error_code, error_message, resend_of
+"""
+_MESSAGE = f"""
+    SELECT {_MESSAGE_COLUMNS} FROM messages
+    WHERE (id = $1 OR message_id = $2) AND ($3::uuid IS NULL OR session_id = $3)
+    ORDER BY id = $1 DESC NULLS LAST LIMIT 1
+"""
+_MESSAGES = f"""
+    SELECT {_MESSAGE_COLUMNS} FROM messages
+    WHERE ($1::uuid IS NULL OR session_id = $1)
+      AND ($2::text IS NULL OR status = $2)
+      AND ($3::text IS NULL OR recipient = $3)
+      AND ($4::text IS NULL OR reference = $4)
+      AND ($5::timestamptz IS NULL OR (created_at, id) < ($5, $6::uuid))
+    ORDER BY created_at DESC, id DESC LIMIT $7
+"""
+_HAS_MESSAGE = "SELECT 1 FROM messages WHERE id = $1"

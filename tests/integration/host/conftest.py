@@ -1,0 +1,46 @@
+"""A migrated database with a connection pool, and what a host holds on it."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tests.infrastructure import NewDatabase
+from tests.integration.host.owner import HOST, Owner, owning
+from wa_runtime.migrations import migrate
+from wa_session_host.store.event_store import EventStore
+from wa_session_host.store.leases import DatabaseClock, Leases
+
+
+@pytest.fixture
+async def database_url(new_database: NewDatabase) -> str:
+    """A fresh, migrated database of session-host."""
+    url = (await new_database()).session_host
+    await migrate(url, "wa_session_host")
+    return url
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]"]:
+    """Connections to it."""
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=6) as made:
+        yield made
+
+
+@pytest.fixture
+def leases(pool: "asyncpg.Pool[asyncpg.Record]") -> Leases:
+    """The leases of one host."""
+    return Leases(pool, HOST, lease_seconds=30, clock=DatabaseClock())
+
+
+@pytest.fixture
+def store(pool: "asyncpg.Pool[asyncpg.Record]") -> EventStore:
+    """The event store as one host reads it."""
+    return EventStore(pool, HOST)
+
+
+@pytest.fixture
+async def owner(database_url: str, leases: Leases) -> AsyncIterator[Owner]:
+    """A writer that holds every partition."""
+    async with owning(database_url, leases) as made:
+        yield made

@@ -1,0 +1,222 @@
+"""What retention removes from the event store and what it keeps, each rule one case."""
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from tests.integration.host.owner import HOST, Owner, now, queued, session_context
+from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
+from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.replies import ErrorDetail
+from wa_contracts.message_events import MessageFailed, MessageReceived
+from wa_contracts.session_events import Event, SessionCreated, SessionStopped
+from wa_session_host.domain import message as domain
+from wa_session_host.domain.message import Content, Facts, MessageSendStarted
+from wa_session_host.domain.observations import ReceiptSeen
+from wa_session_host.sessions.receipts import Receipts
+from wa_session_host.store.event_store import EventStore, RelayCheckpoint
+from wa_session_host.store.retention import StreamRetention
+
+SESSION = SessionId(UUID(int=7))
+PARTITION = 1
+KEEP = timedelta(days=30)
+REFUSED = ErrorDetail(code="session_scan_qr", message="Not linked yet.")
+LATER = timedelta(days=31)
+
+
+class World:
+    """A partition with one session; the clock is a parameter."""
+
+    def __init__(self, owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.owner = owner
+        self.pool = pool
+        self.store = EventStore(pool, HOST)
+
+    async def message(self, *events: Event, message_id: MessageId | None = None) -> str:
+        """A message stream with these events; without any: queued, started and sent."""
+        id_ = message_id or MessageId(uuid4())
+        first = queued(id_)
+        facts = Facts(id_, first.to, MessageType.TEXT, None, first.expires_at, Content())
+        life = events or (
+            first,
+            MessageSendStarted(started_at=now()),
+            domain.sent(facts, f"3EB0{id_}", now()),
+        )
+        await self.owner.append(SESSION, message_stream(id_), 0, *life)
+        return message_stream(id_)
+
+    async def end_with(self, event: Event) -> None:
+        """The session's newest event, so that no message has the highest sequence."""
+        version = len(await self.store.stream(session_stream(SESSION)))
+        await self.owner.append(SESSION, session_stream(SESSION), version, event)
+
+    async def relay_all(self) -> None:
+        """Mark everything as relayed."""
+        relayed = self.owner.relayed[-1].position
+        token = self.owner.claims[PARTITION].token
+        await self.store.save_checkpoints(
+            [RelayCheckpoint(PARTITION, token, relayed=relayed, open=0)]
+        )
+
+    async def remove(self, at: datetime, *, host: str = HOST, keep: timedelta = KEEP) -> int:
+        """One pass of retention."""
+        token = self.owner.claims[PARTITION].token
+        return await StreamRetention(self.pool, host, keep).remove_finished(PARTITION, token, at)
+
+    async def streams(self) -> set[str]:
+        """What is stored."""
+        rows = await self.pool.fetch("SELECT DISTINCT stream FROM events")
+        return {row["stream"] for row in rows}
+
+
+@pytest.fixture
+async def world(owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]") -> World:
+    """A created session."""
+    made = World(owner, pool)
+    await owner.append(SESSION, session_stream(SESSION), 0, SessionCreated())
+    return made
+
+
+def failed(message_id: MessageId) -> MessageFailed:
+    """Refused by the session's state."""
+    return MessageFailed(id=message_id, to="919876543210", type=MessageType.TEXT, error=REFUSED)
+
+
+def received() -> MessageReceived:
+    """An incoming message."""
+    return MessageReceived(
+        id=MessageId(uuid4()),
+        message_id="3A",
+        chat="1@lid",
+        sender="1@lid",
+        sender_number=None,
+        type="text",
+        text="Hello!",
+        received_at=now(),
+    )
+
+
+async def test_finished_streams_go_as_a_whole_and_session_streams_stay(world: World) -> None:
+    incoming = received()
+    refused = MessageId(uuid4())
+    await world.message()
+    await world.message(incoming, message_id=incoming.id)
+    await world.message(failed(refused), message_id=refused)
+    await world.end_with(SessionStopped())
+    await world.relay_all()
+    assert await world.remove(now() + LATER) == 3
+    assert await world.streams() == {session_stream(SESSION)}
+
+
+async def test_what_is_younger_than_the_retention_stays(world: World) -> None:
+    sent = await world.message()
+    await world.end_with(SessionStopped())
+    await world.relay_all()
+    assert await world.remove(now() + KEEP - timedelta(minutes=1)) == 0
+    assert sent in await world.streams()
+
+
+async def test_the_last_event_counts_not_the_first(world: World) -> None:
+    sent = await world.message()
+    await world.end_with(SessionStopped())
+    await world.relay_all()
+    aged = "UPDATE events SET occurred_at = occurred_at - $1::interval WHERE stream = $2"
+    await world.pool.execute(f"{aged} AND stream_version < 3", LATER, sent)
+    assert await world.remove(now()) == 0
+    await world.pool.execute(f"{aged} AND stream_version = 3", LATER, sent)
+    assert await world.remove(now()) == 1
+
+
+async def test_an_open_message_stays_however_old(world: World) -> None:
+    message_id = MessageId(uuid4())
+    waiting = await world.message(queued(message_id), message_id=message_id)
+    begun_id = MessageId(uuid4())
+    begun = await world.message(
+        queued(begun_id), MessageSendStarted(started_at=now()), message_id=begun_id
+    )
+    await world.end_with(SessionStopped())
+    await world.relay_all()
+    assert await world.remove(now() + LATER * 10) == 0
+    assert {waiting, begun} <= await world.streams()
+
+
+async def test_a_refused_message_that_was_queued_again_is_open(world: World) -> None:
+    again = MessageId(uuid4())
+    stream = await world.message(failed(again), queued(again), message_id=again)
+    await world.end_with(SessionStopped())
+    await world.relay_all()
+    assert await world.remove(now() + LATER) == 0
+    assert stream in await world.streams()
+
+
+async def test_what_is_not_relayed_stays(world: World) -> None:
+    relayed = await world.message()
+    await world.relay_all()
+    unrelayed = await world.message()
+    await world.end_with(SessionStopped())
+    assert await world.remove(now() + LATER) == 1
+    assert relayed not in await world.streams()
+    assert unrelayed in await world.streams()
+
+
+async def test_the_highest_sequence_of_a_session_stays(world: World) -> None:
+    await world.message()
+    newest = await world.message()
+    await world.relay_all()
+    before = await world.store.sequences(PARTITION)
+    assert await world.remove(now() + LATER) == 1
+    assert newest in await world.streams()
+    assert await world.store.sequences(PARTITION) == before
+
+
+async def test_a_host_that_lost_the_partition_removes_nothing(world: World) -> None:
+    await world.message()
+    await world.end_with(SessionStopped())
+    await world.relay_all()
+    assert await world.remove(now() + LATER, host="host-b") == 0
+    await world.pool.execute("UPDATE partitions SET expires_at = clock_timestamp()")
+    assert await world.remove(now() + LATER) == 0
+
+
+async def test_more_than_a_page_is_removed_and_the_sequences_go_on(world: World) -> None:
+    for _ in range(3):
+        for _ in range(120):
+            await world.message()
+        await world.end_with(SessionStopped())
+    await world.relay_all()
+    assert await world.remove(now() + LATER) == 360
+    assert list((await world.store.sequences(PARTITION)).values()) == [1 + 360 * 2 + 3]
+    kept = [stored async for stored in world.store.of_partition(PARTITION)]
+    assert [stored.session_sequence for stored in kept] == [1, 242, 483, 724]
+
+
+async def test_a_key_of_long_ago_may_be_used_anew(world: World) -> None:
+    message_id = MessageId(uuid4())
+    stream = await world.message(failed(message_id), message_id=message_id)
+    await world.end_with(SessionStopped())
+    await world.relay_all()
+    assert await world.remove(now() + LATER) == 1
+    await world.owner.append(SESSION, stream, 0, queued(message_id))
+    [only] = await world.store.stream(stream)
+    assert (only.type, only.stream_version) == ("message.queued", 1)
+
+
+@pytest.mark.parametrize(
+    ("age", "recorded"), [(KEEP - timedelta(hours=2), True), (KEEP - timedelta(minutes=30), False)]
+)
+async def test_receipts_add_nothing_to_what_may_be_removed_now(
+    world: World, age: timedelta, *, recorded: bool
+) -> None:
+    stream = await world.message()
+    receipts = Receipts(
+        SESSION,
+        PARTITION,
+        session_context(world.owner, world.store, clock=lambda: now() + age, retention=KEEP),
+    )
+    whatsapp_id = stream.replace("message-", "3EB0")
+    seen = ReceiptSeen(chats=("1@lid",), message_ids=(whatsapp_id,), read=True, at=now())
+    await receipts.record_receipt(seen, sending=False)
+    types = [stored.type for stored in await world.store.stream(stream)]
+    assert (types[-1] == "message.read") is recorded

@@ -1,0 +1,385 @@
+"""Media URLs and paths that lie: each refused for the right reason, the honest ones passed.
+
+`code` is what the fetch ends with (None: it passes). `at_once` is whether the api refuses it before
+anything is queued, without any look at the network; the fetch's own check never relies on that.
+"""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.system.pictures import png
+from tests.unit.security.crafted_server import CraftedServer, Names
+from wa_api.messages.media_address import MediaAddressRule, MediaRefused
+from wa_contracts.internal.commands import MessageType
+from wa_runtime import public_address
+from wa_session_host.domain.message import Content
+from wa_session_host.media import fetching as media
+from wa_session_host.media.fetching import MediaError, MediaFetcher
+
+REFUSED, INVALID = "media_refused", "media_invalid"
+AWAY, LARGE = "media_unavailable", "media_too_large"
+PRIVATE, NO_URL, NOT_HTTP = "private or special", "is not a valid URL", "http or https"
+MAX_BYTES = 20_000
+HAS_IPV6 = Path("/proc/net/if_inet6").exists() and socket.has_ipv6
+
+
+@dataclass(frozen=True)
+class Case:
+    """One address. `{port}` is the crafted server's, which `good.test` (allowed) leads to."""
+
+    address: str
+    code: str | None
+    says: str = ""
+    at_once: bool = False
+
+    def __str__(self) -> str:
+        """For the test's name."""
+        return ascii(self.address)[1:-1][:60]
+
+
+def now(address: str, says: str) -> Case:
+    """Refused by the api already."""
+    return Case(address, REFUSED, says, at_once=True)
+
+
+ADDRESSES = [
+    now(f"http://{host}:{{port}}/picture", PRIVATE)
+    for host in (
+        *("127.0.0.1", "0x7f000001", "0x7f.0.0.1", "0X7F.1", "0177.0x0.1", "127.255.255.254"),
+        *("0.0.0.0", "0x0", "localhost", "LOCALHOST", "localhost.", "any.localhost"),
+        *("10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "198.18.0.1"),
+        *("169.254.169.254", "0xa9fea9fe", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
+        *("192.0.2.1", "203.0.113.7"),
+        *("224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255"),
+        *("[::1]", "[::]", "[0:0:0:0:0:0:0:1]", "[::127.0.0.1]", "[fe80::1]", "[fe80::1%25lo]"),
+        *("[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::ffff:169.254.169.254]", "[::ffff:0:0]"),
+        *("[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::7f00:1]", "[2002:7f00:1::]"),
+        *("[2001:0:4136:e378:8000:63bf:80ff:fffe]", "[2001:db8::1]", "[3fff::1]", "[100::1]"),
+        *("[fc00::1]", "[fd00:ec2::254]", "[fec0::1]", "[ff02::1]", "[ff0e::1]", "[5f00::1]"),
+    )
+]
+NUMBERS = [  # which the client's library does not take for addresses at all
+    now(f"http://{host}:{{port}}/picture", NO_URL)
+    for host in (
+        *("127.1", "127.0.1", "2130706433", "0177.0.0.1", "017700000001", "127.0.0.1.", "0"),
+        *("2852039166", "0251.0376.0251.0376"),
+    )
+]
+URLS = [
+    now("ftp://good.test/picture", NOT_HTTP),
+    now("file:///etc/passwd", NOT_HTTP),
+    now("file:photo.png", NOT_HTTP),
+    now("gopher://good.test:{port}/_GET", NOT_HTTP),
+    now("dict://good.test:{port}/d", NOT_HTTP),
+    now("data:image/png;base64,iVBORw0KGgo=", NOT_HTTP),
+    now("jar:http://good.test!/a.png", NOT_HTTP),
+    now("unix:/var/run/docker.sock", NOT_HTTP),
+    now("javascript:alert(1)", NOT_HTTP),
+    now("C:\\Windows\\win.ini", NOT_HTTP),
+    now("http:/127.0.0.1/picture", "names no host"),
+    now("http:///picture", "names no host"),
+    now("http:picture", "names no host"),
+    now("http://me@good.test:{port}/picture", "user name"),
+    now("http://:secret@good.test:{port}/picture", "user name"),
+    now("http://good.test@127.0.0.1:{port}/picture", "user name"),
+    now("http://good.test:{port}@127.0.0.1/picture", "user name"),
+    now("http://@127.0.0.1:{port}/picture", "user name"),
+    now("http://good.test\\@127.0.0.1:{port}/picture", NO_URL),
+    now("http://127.0.0.1:{port}\\@good.test/picture", NO_URL),
+    now("http://127.0.0.1\\.good.test:{port}/picture", NO_URL),
+    now("http://good.test:{port}/\r\nX-Injected: 1", NO_URL),
+    now("http://good.te\tst:{port}/picture", NO_URL),
+    now("http://good.test :{port}/picture", NO_URL),
+    now("http://good.test\0.evil.test/picture", NO_URL),
+    now("http://[::1/picture", NO_URL),
+    now("http://[127.0.0.1]:{port}/picture", NO_URL),
+    now("http://good.test:0/picture", NO_URL),
+    now("http://good.test:65536/picture", NO_URL),
+    now("http://good.test:-1/picture", NO_URL),
+    now("http://good.test:8x/picture", NO_URL),
+    now("http://good.test\u2100evil.test/picture", NO_URL),
+    now("http://other.test:22/picture", "port 22"),
+    now("http://other.test:25/picture", "port 25"),
+    now("https://other.test:6667/picture", "port 6667"),
+    Case("http://loopback.test:{port}/picture", REFUSED, PRIVATE),
+    Case("http://six.test:{port}/picture", REFUSED, PRIVATE),
+    Case("http://mapped.test:{port}/picture", REFUSED, PRIVATE),
+    Case("http://metadata.test/latest/meta-data/", REFUSED, PRIVATE),
+    Case("http://both.test:{port}/picture", REFUSED, PRIVATE),
+    Case("http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460:{port}/picture", REFUSED),
+    Case("http://127\u30020\u30020\u30021:{port}/picture", REFUSED),
+    Case("http://ported.test:8081/picture", REFUSED, PRIVATE),
+    Case("http://4294967297:{port}/picture", REFUSED, NO_URL),
+    Case("http://nowhere.test/picture", AWAY, "not reachable"),
+    Case("http://good.test:1/picture", AWAY, "not reachable"),
+    Case("https://good.test:{port}/picture", AWAY, "not reachable"),
+]
+REDIRECTS = [
+    Case(f"http://good.test:{{port}}/redirect/{to}", REFUSED, says)
+    for to, says in (
+        ("http://127.0.0.1:{port}/picture", PRIVATE),
+        ("http://[::1]:{port}/picture", PRIVATE),
+        ("http://0x7f000001:{port}/picture", PRIVATE),
+        ("http://169.254.169.254/latest/meta-data/", PRIVATE),
+        ("http://loopback.test:{port}/picture", PRIVATE),
+        ("//127.0.0.1:{port}/picture", PRIVATE),
+        ("file:///etc/passwd", NOT_HTTP),
+        ("ftp://good.test/picture", NOT_HTTP),
+        ("gopher://127.0.0.1:{port}/_", NOT_HTTP),
+        ("http://me:secret@good.test:{port}/picture", "user name"),
+        ("http://good.test:99999/picture", NO_URL),
+        ("http://[::1", "no valid URL"),
+        ("http://other.test:25/", "port 25"),
+    )
+] + [
+    Case(
+        "http://rebinds.test:{port}/redirect/http://rebinds.test:{port}/picture", REFUSED, PRIVATE
+    ),
+    Case("http://good.test:{port}/chain/6", AWAY, "More than 5 redirects"),
+    Case("http://good.test:{port}/no-location", AWAY, "More than 5 redirects"),
+    Case("http://good.test:{port}/redirect/..%2Fredirect", AWAY, "More than 5 redirects"),
+]
+ANSWERS = [
+    Case(f"http://good.test:{{port}}/{path}", code, says)
+    for path, code, says in (
+        ("text/photo.png", INVALID, "text/plain"),
+        ("page/photo.png", INVALID, "text/html"),
+        ("empty", INVALID, "sent nothing"),
+        ("large", LARGE, "MEDIA_MAX_BYTES"),
+        ("claims-large", LARGE, "MEDIA_MAX_BYTES"),
+        ("endless", LARGE, "MEDIA_MAX_BYTES"),
+        ("endless-chunks", LARGE, "MEDIA_MAX_BYTES"),
+        ("gzip", AWAY, "compressed"),
+        ("deflate", AWAY, "compressed"),
+        ("br", AWAY, "compressed"),
+        ("zstd", AWAY, "compressed"),
+        ("breaks-off", AWAY, "not reachable"),
+        ("closes", AWAY, "not reachable"),
+        ("garbage", AWAY, "not reachable"),
+        ("long-header", AWAY, "not reachable"),
+        ("many-headers", AWAY, "not reachable"),
+        ("status/204", AWAY, "answered 204"),
+        ("status/304", AWAY, "answered 304"),
+        ("status/401", AWAY, "answered 401"),
+        ("status/500", AWAY, "answered 500"),
+    )
+]
+SLOW = [
+    Case(f"http://good.test:{{port}}/{path}", AWAY, "too slow")
+    for path in ("drip", "drips-headers", "silent", "informs")
+]
+PATHS = [
+    now("/etc/passwd", "outside"),
+    now("//etc/passwd", "outside"),
+    now("//127.0.0.1:{port}/picture", "outside"),
+    now("/proc/self/environ", "outside"),
+    now("/dev/zero", "outside"),
+    now("../outside.png", "outside"),
+    now("folder/../../outside.png", "outside"),
+    now("./folder/./.././../outside.png", "outside"),
+    now("leads-out.png", "outside"),
+    now("folder-out/passwd", "outside"),
+    now("leads-to-zero.png", "outside"),
+    now("leads-on.png", "outside"),
+    now("photo.png\0", "not a valid"),
+    now("\0", "not a valid"),
+    Case("itself.png", REFUSED, at_once=True),
+    Case(".", REFUSED, "not a regular file", at_once=True),
+    Case("folder", REFUSED, "not a regular file"),
+    Case("pipe.png", REFUSED, "not a regular file"),
+    Case("socket.png", REFUSED, "not a regular file"),
+    Case("leads-to-pipe.png", REFUSED, "not a regular file"),
+    Case("missing.png", AWAY, "no such file"),
+    Case("photo.png/", None),
+    Case("photo.png/more", AWAY, "no such file"),
+    Case("%2e%2e/outside.png", AWAY, "no such file"),
+    Case("..\\outside.png", AWAY, "no such file"),
+    Case("~/outside.png", AWAY, "no such file"),
+    Case("x" * 5000, AWAY, "no such file"),
+    Case("empty.png", INVALID, "empty"),
+    Case("text.png", INVALID, "text/plain"),
+    Case("large.png", LARGE, "MEDIA_MAX_BYTES"),
+]
+HONEST = [
+    Case("http://good.test:{port}/picture", None),
+    Case("HTTP://GOOD.TEST:{port}/Pic ture.png?a=b&c=\u00fc#fragment", None),
+    Case("http://ported.test:{port}/picture", None),
+    Case("http://public.test:{port}/picture", None),
+    Case("http://mixed.test:{port}/picture", None),
+    Case("http://public.test:{port}/redirect/http://good.test:{port}/picture", None),
+    Case("http://good.test:{port}/redirect/..%2Fpicture", None),
+    Case("http://good.test:{port}/chain/5", None),
+    Case("photo.png", None),
+    Case("./folder/../photo.png", None),
+    Case("folder/photo.png", None),
+    Case("alias.png", None),
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A media directory with honest files and traps."""
+    above = tmp_path_factory.mktemp("above")
+    (above / "outside.png").write_bytes(png())
+    root = above / "media"
+    folder = root / "folder"
+    folder.mkdir(parents=True)
+    for path in (root / "photo.png", folder / "photo.png"):
+        path.write_bytes(png())
+    (root / "large.png").write_bytes(png() + bytes(MAX_BYTES))
+    (root / "text.png").write_text("this is no picture")
+    (root / "empty.png").touch()
+    for name, to in (
+        ("alias.png", "photo.png"),
+        ("leads-out.png", "/etc/passwd"),
+        ("leads-to-zero.png", "/dev/zero"),
+        ("leads-on.png", "leads-out.png"),
+        ("leads-to-pipe.png", "pipe.png"),
+        ("itself.png", "itself.png"),
+        ("folder-out", "/etc"),
+    ):
+        (root / name).symlink_to(to)
+    os.mkfifo(root / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = Path.cwd()
+        os.chdir(root)  # the address of such a socket may have 107 bytes only
+        listening.bind("socket.png")
+        os.chdir(here)
+        yield root
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[CraftedServer]:
+    """Reached under 127.0.0.1, which no case may, and 127.0.0.2, which is as good as public here."""
+    six = ("::1",) if HAS_IPV6 else ()
+    async with CraftedServer.start(("127.0.0.1", "127.0.0.2", *six)) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _names(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(
+        good_test=[["127.0.0.1"]],
+        ported_test=[["127.0.0.1"]],
+        public_test=[["127.0.0.2"]],
+        mixed_test=[["127.0.0.1", "127.0.0.2"]],
+        loopback_test=[["127.0.0.1"]],
+        six_test=[["::1"]],
+        mapped_test=[["::ffff:127.0.0.1"]],
+        metadata_test=[["169.254.169.254"]],
+        both_test=[["127.0.0.1", "::1", "10.0.0.1"]],
+        rebinds_test=[["127.0.0.2"], ["127.0.0.1"]],
+        localhost=[["127.0.0.1"]],
+        any_localhost=[["127.0.0.1"]],
+    )
+    monkeypatch.setattr(socket, "getaddrinfo", names.getaddrinfo)
+    is_public = public_address.is_public
+    monkeypatch.setattr(
+        public_address, "is_public", lambda one: one == "127.0.0.2" or is_public(one)
+    )
+
+
+@dataclass(frozen=True)
+class World:
+    """What is asked, with the same settings in both services."""
+
+    root: Path
+    spool: Path
+    server: CraftedServer
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """`MEDIA_ALLOWED_HOSTS`."""
+        return frozenset({"good.test", f"ported.test:{self.server.port}"})
+
+    async def fetch(self, address: str) -> MediaError | None:
+        """What the fetch ends with."""
+        fetcher = MediaFetcher(
+            media_root=self.root,
+            spool=self.spool,
+            max_bytes=MAX_BYTES,
+            allowed_hosts=self.allowed,
+        )
+        content = Content(text=None, media_url=address, file_name=None)
+        try:
+            async with fetcher.ready(MessageType.IMAGE, content) as file:
+                assert file is not None
+                assert file.path.read_bytes() == png()
+        except MediaError as error:
+            return error
+        return None
+
+    def first_look(self, address: str) -> str | None:
+        """What the api refuses it with."""
+        try:
+            MediaAddressRule(self.root, self.allowed).check(address)
+        except MediaRefused as error:
+            return str(error)
+        return None
+
+
+@pytest.fixture
+def world(root: Path, tmp_path: Path, server: CraftedServer) -> World:
+    """With nothing asked of the server yet."""
+    server.asked.clear()
+    server.sent = 0
+    return World(root, tmp_path / "spool", server)
+
+
+async def check(world: World, case: Case) -> None:
+    """The case ends as it must, leaves nothing behind, and reached only what it may."""
+    address = case.address.replace("{port}", str(world.server.port))
+    error = await world.fetch(address)
+    assert (error and error.code) == case.code, (error, world.server.asked)
+    assert case.says in str(error)
+    first = world.first_look(address)
+    assert (first is not None) == case.at_once, first
+    assert first is None or (first.startswith("'mediaUrl' ") and first.endswith("."))
+    assert not world.spool.exists() or list(world.spool.iterdir()) == []
+    assert world.server.sent < 50 * MAX_BYTES
+
+
+@pytest.mark.parametrize("case", [*ADDRESSES, *NUMBERS, *URLS, *PATHS], ids=str)
+async def test_refused_without_a_connection(world: World, case: Case) -> None:
+    await check(world, case)
+    if case.code in {REFUSED, None}:
+        assert world.server.asked == []
+
+
+@pytest.mark.parametrize("case", REDIRECTS, ids=str)
+async def test_no_redirect_leads_further_than_a_url_could(world: World, case: Case) -> None:
+    await check(world, case)
+    assert [path for _, path in world.server.asked if "picture" in path and "re" not in path] == []
+
+
+@pytest.mark.parametrize("case", ANSWERS, ids=str)
+async def test_no_answer_is_believed(world: World, case: Case) -> None:
+    await check(world, case)
+
+
+@pytest.mark.parametrize("case", SLOW, ids=str)
+async def test_nobody_is_waited_for_longer_than_the_limit(
+    world: World, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "FETCH_SECONDS", 0.3)
+    await check(world, case)
+
+
+@pytest.mark.parametrize("case", HONEST, ids=str)
+async def test_the_honest_ones_pass(world: World, case: Case) -> None:
+    await check(world, case)
+
+
+def test_the_table_is_as_long_as_promised() -> None:
+    hostile = [
+        case
+        for table in (ADDRESSES, NUMBERS, URLS, REDIRECTS, ANSWERS, SLOW, PATHS)
+        for case in table
+        if case.code is not None
+    ]
+    assert len({case.address for case in hostile}) >= 60
