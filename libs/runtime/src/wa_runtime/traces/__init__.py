@@ -50,7 +50,7 @@ def configure_traces(service: str, endpoint: str | None) -> bool:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    from wa_runtime.sampling import of_requests  # noqa: PLC0415
+    from wa_runtime.traces.sampling import of_requests  # noqa: PLC0415
 
     provider = TracerProvider(
         sampler=of_requests(float(os.environ.get(SHARE_SETTING) or 1)),
