@@ -105,7 +105,7 @@ async def test_deliveries_are_acknowledged_given_back_and_rejected(
         writer.ack(tags[1], multiple=True)
         writer.reject(tags[2], requeue=False)
         writer.reject(tags[3], requeue=True)
-        await writer.written()
+        await writer.wait_written()
         back = await eventually(
             lambda: queue.get(no_ack=True, fail=False), within=5, what="it is in the queue again"
         )
@@ -131,7 +131,7 @@ async def test_nobody_waits_for_ever_when_the_connection_ends(
             link.reconnect(writer)
         async with asyncio.timeout(10):
             ended = await asyncio.gather(*confirms, return_exceptions=True)
-            await writer.written()
+            await writer.wait_written()
         assert {type(one) for one in ended} == {BrokerConnectionLost}
         with pytest.raises(BrokerConnectionLost):
             await put(writer, "nowhere", b"x")

@@ -100,7 +100,7 @@ async def test_an_event_is_published_when_both_have_it(
 async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
     events: Sequence[StoredEvent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "COMPANY_SECONDS", 60)
+    monkeypatch.setattr(relay_module, "GATHER_SECONDS", 60)
     broker: Any = _Broker()
     relay = Relay(broker, 0)
     first, second, third = events
@@ -118,7 +118,7 @@ async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
         await eventually(
             lambda: relay.relayed_position == first.position, within=5, what="woken, timer and all"
         )
-        monkeypatch.setattr(relay_module, "COMPANY_SECONDS", 0)
+        monkeypatch.setattr(relay_module, "GATHER_SECONDS", 0)
         relay.enqueue([first])
         await eventually(lambda: len(broker.sent) == 4, within=5, what="sent without a request")
 

@@ -47,7 +47,7 @@ def test_receipts_carry_whole_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "strangers", "candidates"),
+    ("seen", "unknown_ids", "candidates"),
     [
         (receipt(), (OURS,), []),
         (receipt(), (OURS,), [unknown(1), unknown(2)]),
@@ -72,6 +72,6 @@ def test_receipts_carry_whole_seconds() -> None:
     ],
 )
 def test_with_any_doubt_nothing_is_proven(
-    seen: ReceiptSeen, strangers: tuple[str, ...], candidates: list[Unknown]
+    seen: ReceiptSeen, unknown_ids: tuple[str, ...], candidates: list[Unknown]
 ) -> None:
-    assert proven(seen, strangers, candidates) is None
+    assert proven(seen, unknown_ids, candidates) is None

@@ -1,1 +1,1 @@
-"""What both services run on: broker, migrations, logs, traces, addresses. Consumers need none of it."""
+"""Runtime of both services: broker, migrations, logs, traces, addresses. Not for consumers."""

@@ -1,4 +1,4 @@
-"""One connection to RabbitMQ that is made, watched and made again, and says when it is away."""
+"""One supervised connection to RabbitMQ, with reconnection."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,8 +21,8 @@ CLOSE_SECONDS = 2.0
 RECONNECT_SECONDS = 0.5
 UNBLOCKED_CHECK_SECONDS = 0.05
 
-# Frames that wait to be written have no limit: at one, who waits for room in the queue of a connection
-# that is lost would wait for ever. Publishers limit what they have under way.
+# No limit: with a limit of one frame, a writer that waits for room on a lost connection never
+# returns. Publishers limit their messages in flight.
 aiormq.Connection.FRAME_BUFFER_SIZE = 0
 
 OnOpen = Callable[[ChannelWriter], Awaitable[None]]
@@ -36,10 +36,10 @@ class _Open:
 
 
 class BrokerLink:
-    """Keeps one connection with one channel. `on_open` sets the channel up after each connect.
+    """One connection with one channel. `on_open` sets up the channel after each connect.
 
-    aio-pika's own robust connection is not used: it restores channels one by one behind one's
-    back, and its `publish` then waits or fails at moments that cannot be told apart.
+    aio-pika's robust connection is not used: it restores channels one by one in the background, and
+    its `publish` waits or fails at indistinguishable moments.
     """
 
     def __init__(self, url: str, name: str, on_open: OnOpen | None = None) -> None:
@@ -51,23 +51,23 @@ class BrokerLink:
         self._attempted = asyncio.Event()
 
     async def run(self) -> NoReturn:
-        """Keep the connection until cancelled."""
-        announced = False
+        """Keep the connection open until cancelled."""
+        outage_logged = False
         while True:
             try:
                 async with translate_connection_errors():
-                    await self._connected()
-                announced = False
+                    await self._hold_connection()
+                outage_logged = False
                 log.warning("broker_connection_lost", link=self._name)
             except (BrokerConnectionLost, TimeoutError) as error:
-                if not announced:
+                if not outage_logged:
                     log.warning("waiting_for_broker", link=self._name, reason=str(error))
-                announced = True
+                outage_logged = True
             self._attempted.set()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def wait_first_attempt(self, seconds: float) -> None:
-        """Wait until the first attempt to connect has come to an end, at most so long."""
+        """Wait for the end of the first connection attempt, at most `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 await self._attempted.wait()
@@ -76,48 +76,48 @@ class BrokerLink:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection, blocked or not. May be asked from any thread."""
+        """Whether the connection is open, blocked or not. Thread-safe."""
         return self._open is not None
 
     @property
     def writer(self) -> ChannelWriter | None:
-        """The way to write, or None while the broker is away or blocks publishers."""
-        now = self._now
+        """The channel's writer; None while the broker is unavailable or blocks publishers."""
+        now = self._current
         return None if now is None or _is_blocked(now.connection) else now.writer
 
     async def wait_writable(self) -> ChannelWriter:
-        """The way to write, as soon as there is one."""
+        """Wait for a writer that the broker does not block."""
         while (writer := self.writer) is None:
             await self._opened.wait()
             await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
         return writer
 
     async def wait_open(self) -> ChannelWriter:
-        """The channel, blocked or not, as soon as there is one."""
-        while (now := self._now) is None:
+        """Wait for a writer, blocked or not."""
+        while (now := self._current) is None:
             await self._opened.wait()
             await asyncio.sleep(UNBLOCKED_CHECK_SECONDS)
         return now.writer
 
     async def wait_lost(self, writer: ChannelWriter) -> None:
-        """Return when that channel is not the present one any more."""
+        """Wait until `writer` is no longer the current one."""
         now = self._open
         if now is not None and now.writer is writer:
             await now.lost.wait()
 
     def reconnect(self, writer: ChannelWriter) -> None:
-        """Give the connection of this channel up, if it is still the present one, for a new one."""
+        """Replace the connection of `writer`, if `writer` is still the current one."""
         if self._open is not None and self._open.writer is writer:
             self._open.lost.set()
 
     @property
-    def _now(self) -> _Open | None:
+    def _current(self) -> _Open | None:
         now = self._open
         if now is None or now.lost.is_set() or now.writer.channel.is_closed:
             return None
         return now
 
-    async def _connected(self) -> None:
+    async def _hold_connection(self) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
             connection = await aio_pika.connect(
                 self._url,
@@ -163,10 +163,10 @@ async def _ready(connection: AbstractConnection) -> None:
 
 
 def _is_blocked(connection: AbstractConnection) -> bool:
-    """Whether the broker said `connection.blocked`.
+    """Whether the broker sent `connection.blocked`.
 
-    aiormq keeps that in a private event; its public `ready()` waits for it, so one step of that
-    coroutine tells: it ends when nothing is in the way.
+    aiormq keeps the state in a private event. One step of its public coroutine `ready()` reveals
+    it: the coroutine ends unless the connection is blocked.
     """
     probe = _ready(connection)
     try:

@@ -1,8 +1,8 @@
-"""RabbitMQ's users as data: each service may touch what is its own, and declares nothing that lasts.
+"""RabbitMQ's users as data: each service may use only its own names and declares nothing durable.
 
-The default exchange (`amq.default`) is the one thing that both may write to: the api puts dead
-letters back and marks the end of a rebuild by it, a host replays, logs QR events without their
-code and hands media over. RabbitMQ cannot limit it to some queues.
+Both services may write to the default exchange (`amq.default`). The api requeues dead letters and
+marks the end of a rebuild; a host replays, logs QR events without their code, and transfers media.
+RabbitMQ cannot restrict the default exchange to some queues.
 """
 
 import base64
@@ -28,9 +28,9 @@ _SALT_BYTES = 4
 
 @dataclass(frozen=True)
 class BrokerUser:
-    """A user's name, and patterns of the names that it may declare, write to and read from.
+    """A user and the name patterns that it may declare, write to and read from.
 
-    To bind a queue is to write to it and to read from the exchange.
+    A binding needs write permission on the queue and read permission on the exchange.
     """
 
     name: str
@@ -44,7 +44,7 @@ def _literally(name: str) -> str:
 
 
 _OWN_QUEUES = (r"amq\.gen.*", r"wa\.rebuild\..+")
-"""Replies, heartbeats, media under way; and a rebuild's."""
+"""Queues for replies, heartbeats and media transfer; queues of a rebuild."""
 
 API = BrokerUser(
     name="wa_api",
@@ -62,9 +62,9 @@ SESSION_HOST = BrokerUser(
 
 
 def definitions(passwords: Mapping[BrokerUser, str], vhost: str = "/") -> dict[str, Any]:
-    """RabbitMQ's definitions of these users, their permissions and the whole topology.
+    """RabbitMQ's definitions of users, permissions and topology.
 
-    Importing them again changes passwords and permissions; queues that are there stay as they are.
+    A second import updates passwords and permissions. Existing queues do not change.
     """
     return {
         "users": [
@@ -124,12 +124,11 @@ def definitions(passwords: Mapping[BrokerUser, str], vhost: str = "/") -> dict[s
 
 
 def _pattern(names: tuple[str, ...]) -> str:
-    """One regular expression; `^$` matches no name."""
     return f"^({'|'.join(names)})$" if names else "^$"
 
 
 def _hashed(password: str) -> str:
-    """Source: RabbitMQ, "Password hashing": base64 of the salt and SHA-256 of salt and password."""
+    """Base64 of salt and SHA-256(salt + password). Source: RabbitMQ, "Password hashing"."""
     salt = secrets.token_bytes(_SALT_BYTES)
     digest = hashlib.sha256(salt + password.encode()).digest()
     return base64.b64encode(salt + digest).decode()

@@ -1,4 +1,4 @@
-"""What is written to RabbitMQ on one channel: messages, confirmed, and acknowledgements."""
+"""Writes to one RabbitMQ channel: confirmed publishes and acknowledgements."""
 
 import asyncio
 from functools import lru_cache
@@ -19,33 +19,33 @@ from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.traces import future_span, is_traced
 
 DEFAULT_EXCHANGE = ""
-"""Its routing keys are the names of queues."""
+"""Routing keys are queue names."""
 
 Properties: TypeAlias = Basic.Properties
 Confirm: TypeAlias = "asyncio.Future[Any]"
 
 
 def durable(kind: str, **others: Any) -> Properties:
-    """The properties of a JSON message of that type that outlives the broker's process."""
+    """Properties of a persistent JSON message of type `kind`."""
     return Properties(message_type=kind, content_type="application/json", delivery_mode=2, **others)
 
 
 @lru_cache(maxsize=4096)
 def _publish_frame(channel: int, exchange: str, key: str, mandatory: bool) -> bytes:
-    """Where to: most messages go where others went before."""
+    """The publish method's frame. Most messages repeat an earlier exchange and key."""
     return frame.marshal(Basic.Publish(0, exchange, key, mandatory), channel)
 
 
 class ChannelWriter:
-    """Writes to one channel, over aiormq, until the channel's connection ends.
+    """Writes to one channel through aiormq until its connection ends.
 
-    What comes in one turn of the event loop goes out in one piece, and nothing waits for what was
-    written before it: aio-pika's own `publish` and `ack` cost each message a turn of the loop and
-    a system call of its own, and the broker as much. How much is under way is for callers to limit.
+    All writes of one event loop turn leave in one system call, and none waits for an earlier one.
+    aio-pika's `publish` and `ack` cost a loop turn and a system call per message. Callers limit
+    the messages in flight.
     """
 
     def __init__(self, channel: AbstractChannel, underlay: aiormq.Channel) -> None:
-        """`channel` is for all but writing, such as declaring. `underlay` is what it stands on."""
+        """`channel` serves everything but writing. `underlay` is its aiormq channel."""
         self.channel = channel
         self.underlay = underlay
         self._pieces: list[bytes] = []
@@ -61,11 +61,11 @@ class ChannelWriter:
         key: str,
         mandatory: bool = True,
     ) -> Confirm:
-        """Publish a message. The future ends when the broker has confirmed it.
+        """Publish a message. The future completes with the broker's confirm.
 
-        It raises ConnectionLost where nobody knows whether the broker has the message;
-        aio_pika.exceptions.PublishError if there is no queue for it, as `mandatory` asks to be told;
-        aio_pika.exceptions.DeliveryError if the broker did not take it.
+        The future raises BrokerConnectionLost if the outcome is unknown,
+        aio_pika.exceptions.PublishError if a `mandatory` message reached no queue,
+        aio_pika.exceptions.DeliveryError if the broker rejected the message.
         """
         method = _publish_frame(self.underlay.number, exchange, key, mandatory)
         if not is_traced():
@@ -79,23 +79,23 @@ class ChannelWriter:
         return future_span(f"{exchange},{key} send", SpanKind.PRODUCER, publish)
 
     def ack(self, delivery_tag: int, *, multiple: bool = False) -> None:
-        """Acknowledge a delivery of this channel, or all up to it.
+        """Acknowledge one delivery, or all up to it.
 
         Raises:
-            ConnectionLost: the broker delivers it again.
+            BrokerConnectionLost: the broker redelivers.
         """
         self._answer(Basic.Ack(delivery_tag, multiple))
 
     def reject(self, delivery_tag: int, *, requeue: bool) -> None:
-        """Give a delivery of this channel back to its queue, or to the dead letters.
+        """Return one delivery to its queue, or dead-letter it.
 
         Raises:
-            ConnectionLost: the broker delivers it again.
+            BrokerConnectionLost: the broker redelivers.
         """
         self._answer(Basic.Reject(delivery_tag, requeue))
 
-    async def written(self) -> None:
-        """Wait until the operating system has all that was said so far, or the connection ended."""
+    async def wait_written(self) -> None:
+        """Wait until the operating system has all writes so far, or the connection has ended."""
         self._flush()
         if self._ended:
             return
@@ -108,7 +108,7 @@ class ChannelWriter:
         await asyncio.wait([drained])
 
     def end(self) -> None:
-        """The connection has ended: so does everything that waits."""
+        """Fail all pending confirms: the connection has ended."""
         self._ended = True
         for confirm in list(self._open):
             if not confirm.done():
@@ -124,7 +124,9 @@ class ChannelWriter:
         pieces = [method]
         message_id = properties.message_id
         if message_id is None:
-            message_id = properties.message_id = uuid4().hex  # a returned message is known by it
+            message_id = properties.message_id = (
+                uuid4().hex
+            )  # aiormq finds a returned message by its id
         pieces.append(frame.marshal(ContentHeader(0, len(body), properties), number))
         pieces += (
             frame.marshal(ContentBody(body[at : at + most]), number)
@@ -141,7 +143,7 @@ class ChannelWriter:
             if underlay.message_id_delivery_tag.get(message_id) == tag:
                 del underlay.message_id_delivery_tag[message_id]
             if not confirm.cancelled():
-                confirm.exception()  # who waited for it may be gone
+                confirm.exception()  # the waiter may be gone
 
         confirm.add_done_callback(ended)
         self._write(b"".join(pieces))

@@ -1,4 +1,4 @@
-"""How a lost connection to RabbitMQ is told of: in one way."""
+"""One exception for a lost connection to RabbitMQ."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,20 +8,20 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
 
 class BrokerConnectionLost(Exception):
-    """The broker's connection ended while something was under way on it."""
+    """The broker connection ended during an operation."""
 
 
 @asynccontextmanager
 async def translate_connection_errors() -> AsyncIterator[None]:
-    """Turn every way in which aio-pika reports a lost connection into `ConnectionLost`.
+    """Raise BrokerConnectionLost for every form in which aio-pika reports a lost connection.
 
-    A channel that closes also raises CancelledError in those who wait on it, although nobody
-    cancelled their task; a cancellation of the task itself is let through.
+    A closing channel raises CancelledError in its waiters without a cancellation of their task.
+    A real cancellation passes through.
     """
     try:
         yield
     except DeliveryError:
-        raise  # the broker's answer to a message, not the end of the connection
+        raise  # the broker's answer to one message
     except CONNECTION_EXCEPTIONS as error:
         raise BrokerConnectionLost(str(error) or type(error).__name__) from error
     except asyncio.CancelledError as error:

@@ -1,4 +1,4 @@
-"""What queues deliver, over aiormq: aio-pika's own wrapping costs as much again."""
+"""Deliveries of queues through aiormq. aio-pika's wrapper doubles their cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from wa_runtime.traces import consumer_span
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Delivery:
-    """A message from a queue, and the channel on which it is acknowledged, where that is asked."""
+    """A message from a queue, with the channel that acknowledges it."""
 
     body: bytes
     properties: Properties
@@ -22,39 +22,40 @@ class Delivery:
 
     @property
     def type(self) -> str | None:
-        """What it says that it is."""
         return self.properties.message_type
 
     @property
     def traceparent(self) -> str | None:
-        """The trace that it was sent in, if there is one."""
+        """The trace in which the message was published."""
         found = (self.properties.headers or {}).get("traceparent")
         return found if isinstance(found, str) else None
 
     def ack(self, *, multiple: bool = False) -> None:
-        """The queue may forget it, or all up to it.
+        """Acknowledge this delivery, or all up to it.
 
         Raises:
-            ConnectionLost: it comes again.
+            BrokerConnectionLost: the broker redelivers.
         """
         self.writer.ack(self.tag, multiple=multiple)
 
     def reject(self, *, requeue: bool) -> None:
-        """The queue may give it to another, or put it with the dead letters.
+        """Requeue this delivery, or dead-letter it.
 
         Raises:
-            ConnectionLost: it comes again.
+            BrokerConnectionLost: the broker redelivers.
         """
         self.writer.reject(self.tag, requeue=requeue)
 
 
 async def consume(
-    writer: ChannelWriter, queue: str, take: Callable[[Delivery], None], *, no_ack: bool = False
+    writer: ChannelWriter, queue: str, handle: Callable[[Delivery], None], *, no_ack: bool = False
 ) -> str:
-    """Have `take` called with each message of a queue, in its order and its trace; the consumer's tag.
+    """Call `handle` with each message of a queue, in order and in its trace.
+
+    Returns the consumer tag.
 
     Raises:
-        ConnectionLost: nothing will be delivered.
+        BrokerConnectionLost: nothing will be delivered.
     """
 
     async def on_message(message: DeliveredMessage) -> None:
@@ -64,7 +65,7 @@ async def consume(
         )
         name = f"{method.exchange or method.routing_key} receive"
         with consumer_span(delivery.traceparent, name, SpanKind.CONSUMER):
-            take(delivery)
+            handle(delivery)
 
     async with translate_connection_errors():
         consuming = await writer.underlay.basic_consume(queue, on_message, no_ack=no_ack)
@@ -72,10 +73,10 @@ async def consume(
 
 
 async def cancel(writer: ChannelWriter, consumer_tag: str) -> None:
-    """Have no more delivered.
+    """Cancel a consumer.
 
     Raises:
-        ConnectionLost: nothing is delivered any more anyway.
+        BrokerConnectionLost: the consumer ended with the connection.
     """
     async with translate_connection_errors():
         await writer.underlay.basic_cancel(consumer_tag)

@@ -1,15 +1,15 @@
-"""How often the interpreter looks for garbage in cycles."""
+"""Tuning of the cyclic garbage collector."""
 
 import gc
 
 _YOUNG = 20_000
-"""Objects; the default of 700 is reached many times within one request."""
+"""Objects. A single request exceeds the default of 700 many times."""
 
 
 def tune_collector() -> None:
-    """Leave what start-up made out of every collection, and collect less often.
+    """Exempt all present objects from collection and collect less often.
 
-    To be called once all is imported. Cycles are rare here: memory is freed by counts.
+    Call once after all imports. Reference counts free nearly all memory; cycles are rare.
     """
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
-"""How logs look: structlog for our facts, the same form for what libraries say.
+"""Log configuration: structlog for services, the same form for libraries.
 
-A line that is written within a trace carries `trace_id` and `span_id`; one about a command or a
-message also `session_id` and `message_id`.
+A line inside a trace carries `trace_id` and `span_id`. A line about a command or a message
+carries `session_id` and `message_id`.
 """
 
 import logging
@@ -14,7 +14,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure_logs(level: str, form: Literal["console", "json"]) -> None:
-    """Send every log record to standard error, as text for people or as JSON for machines."""
+    """Write every log record to standard error, as text or as JSON."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -27,7 +27,7 @@ def configure_logs(level: str, form: Literal["console", "json"]) -> None:
         if form == "json"
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            exception_formatter=structlog.dev.plain_traceback,  # without locals: they are private
+            exception_formatter=structlog.dev.plain_traceback,  # no local variables: they may be private
         )
     )
     structlog.configure(
@@ -51,7 +51,7 @@ def configure_logs(level: str, form: Literal["console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # These report every reconnection attempt at length; broker.py says it once.
+    # These log every reconnection attempt at length; broker.py logs an outage once.
     for name in ("aiormq", "aio_pika"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Applies the plain SQL files of a package's `migrations/`, in the order of their names, each once."""
+"""Applies the SQL files of a package's `migrations/` once each, in the order of their names."""
 
 import asyncio
 from importlib.resources import files
@@ -11,23 +11,23 @@ from wa_runtime.retries import until_available
 log = structlog.get_logger()
 
 WAIT_SECONDS = 60.0
-_LOCK = 0x77615F6D69677261  # "wa_migra": one runner at a time
+_LOCK = 0x77615F6D69677261  # "wa_migra": one migration run at a time
 _LEDGER = """
     CREATE TABLE IF NOT EXISTS applied_migrations (
         name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 """
 _STARTING = (OSError, asyncpg.CannotConnectNowError)
-"""A URL that asyncpg cannot read is not retried."""
+"""A malformed URL is not retried."""
 _APPLIED = "SELECT name FROM applied_migrations"
 _RECORD = "INSERT INTO applied_migrations (name) VALUES ($1)"
 
 
 async def migrate(url: str, package: str, *, wait_seconds: float = WAIT_SECONDS) -> tuple[str, ...]:
-    """Apply `package`'s migrations and name them; waits for the database.
+    """Wait for the database, apply `package`'s pending migrations, return their names.
 
     Raises:
-        TimeoutError: no database within `wait_seconds`.
-        asyncpg.PostgresError: a migration failed; it and the later ones are not applied.
+        TimeoutError: the database is unavailable for `wait_seconds`.
+        asyncpg.PostgresError: a migration failed. Neither it nor a later one is applied.
     """
     connection = await _connect(url, wait_seconds)
     try:

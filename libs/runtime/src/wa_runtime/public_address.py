@@ -1,7 +1,7 @@
-"""Which addresses a request that somebody else chose may reach, checked on the connection itself.
+"""Restricts requests with a foreign URL to public addresses, checked on the socket itself.
 
 Whatever a name resolved to, a socket to a private, loopback, link-local or otherwise special
-address is never opened. For HTTP clients that take a socket factory (aiohttp's connector).
+address is never opened. For HTTP clients with a socket factory (aiohttp's connector).
 """
 
 import ipaddress
@@ -10,25 +10,29 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 AddressInfo: TypeAlias = tuple[Any, ...]
-"""What `getaddrinfo` gives: family, kind, protocol, canonical name, address."""
+"""A result of `getaddrinfo`: family, kind, protocol, canonical name, address."""
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All of IPv6 that was ever given out; the rest is special (site-local, IPv4-compatible, …)."""
+"""All allocated IPv6 unicast. The rest is special (site-local, IPv4-compatible, …)."""
 _NEVER = (
-    ipaddress.ip_network("168.63.129.16/32"),  # a cloud's own server, beside its 169.254.169.254
-    ipaddress.ip_network("192.0.0.0/24"),  # protocols' own, and another cloud's server
-    ipaddress.ip_network("3fff::/20"),  # documentation; Python 3.11 does not know it yet
+    ipaddress.ip_network(
+        "168.63.129.16/32"
+    ),  # a cloud's metadata server, beside its 169.254.169.254
+    ipaddress.ip_network(
+        "192.0.0.0/24"
+    ),  # IETF protocol assignments, and another cloud's metadata server
+    ipaddress.ip_network("3fff::/20"),  # documentation; unknown to Python 3.11
 )
 
 
 class AddressRefused(OSError):
-    """The socket was not opened: its address is not of the public internet."""
+    """The socket was not opened: its address is not public."""
 
 
 def socket_factory(*, private_too: bool) -> Callable[[AddressInfo], socket.socket]:
-    """Opens sockets to public addresses only, or to any.
+    """Return a socket factory for public addresses, or for all addresses.
 
     The factory raises AddressRefused.
     """
@@ -43,7 +47,7 @@ def socket_factory(*, private_too: bool) -> Callable[[AddressInfo], socket.socke
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, embedded IPv4 addresses included."""
+    """Whether an IP address is public, embedded IPv4 addresses included."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
@@ -57,7 +61,7 @@ def is_public(address: str) -> bool:
 
 
 def caused_by_refusal(error: BaseException) -> bool:
-    """Whether an HTTP client's error comes from a refused address, however it was wrapped."""
+    """Whether an HTTP client's error wraps an AddressRefused."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, AddressRefused) or "refused address" in str(seen):

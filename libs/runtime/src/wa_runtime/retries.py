@@ -1,6 +1,6 @@
 """The one retry policy for calls to Postgres and RabbitMQ.
 
-Hot paths and reconnecting links keep loops of their own.
+Hot paths and reconnecting links keep their own loops.
 """
 
 from collections.abc import Awaitable, Callable
@@ -34,10 +34,10 @@ async def until_available(
 ) -> T:
     """Await `call()` until it succeeds; return its result.
 
-    Retries errors that `on` names (types, or a predicate), with exponential back-off and jitter,
-    without a limit: bound the wait by `asyncio.timeout`. Cancellation and other errors pass
-    through. Logs `event` at the first failure and `available_again` at the success that follows
-    it. Counts retries in `stamina_retries_total`, labelled with `operation`.
+    Retries errors that match `on` (types, or a predicate) with exponential back-off and jitter,
+    without a limit: bound the wait with `asyncio.timeout`. Cancellation and other errors pass
+    through. Logs `event` at the first failure and `available_again` at the success after it.
+    Counts retries in `stamina_retries_total`, labelled with `operation`.
     """
     failed = False
 

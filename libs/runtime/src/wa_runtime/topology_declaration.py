@@ -1,4 +1,4 @@
-"""Declaring the topology in RabbitMQ, the same way in every process."""
+"""Declares the topology in RabbitMQ, identically in every process."""
 
 import asyncio
 from typing import Any
@@ -13,14 +13,15 @@ _DECLARATIONS_AT_ONCE = 16
 
 
 async def declare_topology(connection: AbstractConnection) -> None:
-    """Declare every exchange, queue and binding. Repeating it changes nothing.
+    """Declare every exchange, queue and binding. Idempotent.
 
-    A user that may not declare them finds them there: `python -m wa_api set-up-broker` has done it.
+    A user without permission to declare checks that all exist: `python -m wa_api set-up-broker`
+    made them.
 
     Raises:
         aio_pika.exceptions.ChannelPreconditionFailed: one exists with other arguments.
-        aio_pika.exceptions.ChannelNotFoundEntity: one is not there, and this user may not declare it.
-        aio_pika.exceptions.AMQPError: the broker goes away, or has not started all of its queues.
+        aio_pika.exceptions.ChannelNotFoundEntity: one is missing, and this user may not declare it.
+        aio_pika.exceptions.AMQPError: the broker is unavailable, or some queues are not started.
     """
     try:
         await _declare_all(connection)
@@ -41,7 +42,7 @@ async def _declare_all(connection: AbstractConnection) -> None:
                 for exchange, key in bindings:
                     await queue.bind(exchanges[exchange], key)
 
-        # The first failure is the reason of all others: it closed the channel.
+        # gather raises the first failure, the cause of all others: it closed the channel.
         await asyncio.gather(*(declare(q.name, q.arguments, q.bindings) for q in QUEUES))
 
 

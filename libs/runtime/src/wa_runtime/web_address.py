@@ -1,7 +1,7 @@
-"""Reading URLs that somebody else wrote: what is one, and which host and port it leads to.
+"""Parses foreign URLs: validity, host and port.
 
-Strict where programs differ in how they read a URL (control characters, backslashes, user names), so
-that what was checked is what is connected to.
+Strict where URL parsers differ (control characters, backslashes, user names): the checked host is
+the host that a client connects to.
 """
 
 import re
@@ -13,8 +13,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _UNREADABLE = re.compile(r"[\x00-\x20\x7f\\]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\]")
 
-# Ports of other protocols, which a request could be made to speak. Source: fetch.spec.whatwg.org,
-# "bad port"; browsers refuse the same ones.
+# Ports of other protocols, to keep requests from speaking them. Source: fetch.spec.whatwg.org,
+# "bad port"; browsers refuse the same ports.
 _PORTS_OF_OTHERS = frozenset(
     {
         *(1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95),
@@ -27,32 +27,32 @@ _PORTS_OF_OTHERS = frozenset(
 
 
 class NotAWebAddress(ValueError):
-    """The text is no URL that is fetched from. What it says follows on the URL's name."""
+    """Not a URL to fetch. The text continues a sentence that begins with the URL's name."""
 
 
 @dataclass(frozen=True)
 class WebAddress:
-    """Where an http(s) URL leads to. `host` is in lower case, IPv6 addresses without brackets."""
+    """Host and port of an http(s) URL. `host` is lower case, an IPv6 address without brackets."""
 
     host: str
     port: int
 
     def is_among(self, names: Collection[str]) -> bool:
-        """Whether one of the names is this host's, or this host's with this port."""
+        """Whether `names` contain this host, with or without this port."""
         forms = (self.host, f"{self.host}:{self.port}", f"[{self.host}]:{self.port}")
         return any(form in names for form in forms)
 
     @property
     def is_port_of_others(self) -> bool:
-        """Whether another protocol than HTTP is spoken on its port."""
+        """Whether the port belongs to a protocol other than HTTP."""
         return self.port in _PORTS_OF_OTHERS
 
 
 def web_address(url: str) -> WebAddress:
-    """Where an http(s) URL leads to.
+    """Parse an http(s) URL.
 
     Raises:
-        NotAWebAddress: it is none; the text is such as "must be an http or https URL".
+        NotAWebAddress: invalid; the text reads like "must be an http or https URL".
     """
     try:
         parts = urlsplit(url)

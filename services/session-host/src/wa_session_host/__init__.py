@@ -1,1 +1,1 @@
-"""The stateful service: owns sessions, runs their WhatsApp connections, stores what happened."""
+"""The stateful service: owns sessions, runs their WhatsApp connections, stores their events."""

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics of a session-host, on a port of its own."""
+"""Liveness, readiness and metrics of a session-host, on a separate port."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,20 +19,19 @@ from wa_session_host.worker_memory import proportional_bytes
 
 
 class PartitionMetrics(Collector):
-    """Counts taken from the partitions when they are asked for."""
+    """Metrics read from the held partitions at each scrape."""
 
     def __init__(self, partitions: Callable[[], Sequence[Partition]]) -> None:
-        """`partitions` gives what the host holds now."""
         self._partitions = partitions
 
     def collect(self) -> list[Metric]:
-        """Sessions by status, open messages, and events that wait for the relay."""
+        """Sessions by status, open messages, relay backlog and lag, partitions held."""
         sessions = GaugeMetricFamily(
             "wa_sessions", "Sessions owned by this host.", labels=["status"]
         )
         owners = [o for p in self._partitions() for o in p.sessions.values()]
         statuses = [owner.status for owner in owners]
-        # Zeros too: to an autoscaler a host without a sample is one that did not answer.
+        # Statuses without a session too: an autoscaler takes an absent sample for a failed scrape.
         for status in SessionStatus:
             sessions.add_metric([str(status)], statuses.count(status))
         return [
@@ -64,21 +63,20 @@ def _lag_seconds(partition: Partition) -> float:
 
 
 class WorkerMetrics(Collector):
-    """The worker processes of the sessions' engines; none with the simulated engine."""
+    """Metrics of the engines' worker processes; none with the simulated engine."""
 
     def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
-        """`pids` gives those that run now."""
         self._pids = pids
 
     def collect(self) -> list[Metric]:
-        """How many there are and what they take: some 0.1 ms a worker to find out."""
+        """Number and memory of the workers. Reading takes about 0.1 ms per worker."""
         pids = self._pids()
         memory = proportional_bytes(pids)
         return [
             GaugeMetricFamily("wa_workers", "Worker processes that run.", value=len(pids)),
             GaugeMetricFamily(
                 "wa_worker_memory_bytes",
-                "Memory of all workers, what they share divided among them.",
+                "Proportional set size of all workers.",
                 value=memory,
             ),
         ]
@@ -88,7 +86,7 @@ class Health:
     """The HTTP server of `/livez`, `/readyz` and `/metrics`."""
 
     def __init__(self, partitions: Callable[[], Sequence[Partition]]) -> None:
-        """Ready means: started, whatever its dependencies do."""
+        """Ready means started, whatever the state of its dependencies."""
         self._partitions = partitions
         self._started = time.monotonic()
         self._reaches: dict[str, Callable[[], bool]] = {
@@ -96,22 +94,20 @@ class Health:
             "database": lambda: False,
         }
         self.registry = CollectorRegistry()
-        """What `/metrics` shows."""
         self.registry.register(PartitionMetrics(partitions))
         ProcessCollector(registry=self.registry)
 
     def watch_workers(self, pids: Callable[[], Sequence[int]]) -> None:
-        """Show these worker processes too."""
         self.registry.register(WorkerMetrics(pids))
 
     def watch_dependencies(
         self, *, broker: Callable[[], bool], database: Callable[[], bool]
     ) -> None:
-        """Ask these whether broker and database are reached. Until then, they are waited for."""
+        """Report broker and database in `/readyz`; both are `unavailable` until this call."""
         self._reaches = {"broker": broker, "database": database}
 
     async def start(self, host: str, port: int) -> web.AppRunner:
-        """Serve; the runner's `cleanup` ends it."""
+        """Serve until the returned runner's `cleanup`."""
         app = web.Application()
         app.add_routes(
             [

@@ -1,4 +1,4 @@
-"""The composition root of a session-host: `run` and `migrate`."""
+"""Composition root of a session-host: commands `run` and `migrate`."""
 
 import asyncio
 import signal
@@ -47,7 +47,7 @@ USAGE = "usage: python -m wa_session_host run|migrate"
 
 
 def main(arguments: list[str]) -> int:
-    """Run a command; the exit status."""
+    """Run a command; return the exit status."""
     settings = Settings()
     configure_logs(settings.log_level, settings.log_format)
     configure_traces("wa-session-host", settings.otel_exporter_otlp_endpoint)
@@ -179,7 +179,7 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
 async def _database(
     settings: Settings, stop: asyncio.Event
 ) -> "asyncpg.Pool[asyncpg.Record] | None":
-    """The pool, as soon as the database is available; None if `stop` is set before."""
+    """Open the pool once the database is available; None if `stop` is set first."""
 
     async def open_pool() -> "asyncpg.Pool[asyncpg.Record]":
         return await asyncpg.create_pool(
@@ -201,7 +201,6 @@ async def _database(
 
 
 def _kept_connection(settings: Settings) -> KeptConnection:
-    """The event store's, for the one who writes."""
     url = settings.session_host_database_url.get_secret_value()
     return KeptConnection(
         lambda: asyncpg.connect(url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS)
@@ -210,7 +209,7 @@ def _kept_connection(settings: Settings) -> KeptConnection:
 
 @asynccontextmanager
 async def _broker(settings: Settings) -> AsyncIterator[tuple[BrokerLink, BrokerLink, BrokerLink]]:
-    """The connections for publishing, consuming and media, kept for as long as the block runs."""
+    """Connections for publishing, consuming and media, kept open inside the block."""
     url = settings.amqp_url.get_secret_value()
     publishing = BrokerLink(url, "session-host, publishing")
     consuming = BrokerLink(url, "session-host, consuming", _limit_prefetch)

@@ -1,4 +1,4 @@
-"""What a session-host counts as it happens, for Prometheus. `health` adds what stands at a scrape."""
+"""Counters and histograms of a session-host. `health` adds the metrics read at a scrape."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -11,7 +11,7 @@ class HostMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.messages = Counter(
             "wa_messages_total",
-            "Outgoing messages by what became of them: queued, sent, failed, unknown, cancelled",
+            "Outgoing messages by outcome: queued, sent, failed, unknown, cancelled",
             ["outcome"],
             registry=registry,
         )
@@ -40,13 +40,13 @@ class HostMetrics:
         )
         self.worker_restarts = Counter(
             "wa_worker_restarts_total",
-            "Engines started anew for a session that had one on this host before",
+            "Restarts of a session's engine on this host",
             registry=registry,
         )
         self.outcomes = {
             f"message.{outcome}": self.messages.labels(outcome)
             for outcome in ("queued", "sent", "failed", "unknown", "cancelled")
         }
-        """The children of `messages`, by the event that says so."""
+        """Children of `messages` by event type."""
         for result in ("renewed", "failed"):
             self.lease_renewals.labels(result)

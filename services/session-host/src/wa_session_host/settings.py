@@ -11,12 +11,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def _host_id() -> str:
-    """A name for this process alone: a host that starts anew is another host."""
+    """A unique name of this process: a restarted host is another host."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class Settings(BaseSettings):
-    """Every setting has a default with which the local stack works."""
+    """Every default fits the local stack."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
@@ -34,18 +34,18 @@ class Settings(BaseSettings):
     session_queue_limit: int = Field(default=10_000, gt=0)
     pace_per_minute: float | None = Field(default=None, gt=0)
     pace_per_day: int | None = Field(default=None, ge=1)
-    """How many messages each session sends at most; without a limit where nothing is said."""
+    """Sends per session; None means no limit."""
     retention_days: int = Field(default=30, ge=2)
-    """For how long a finished message stays; two days at least, for the idempotency keys."""
+    """Age at which an ended message may be deleted; at least two days, for the idempotency keys."""
     lease_seconds: float = Field(default=10, ge=2)
     login_seconds: float = Field(default=30, gt=0)
-    """How long a login may take before it is tried anew."""
+    """A login that takes longer is tried anew."""
     session_starts_per_second: float = Field(default=20, gt=0)
-    """How many engines a host starts a second at most, when it takes many sessions over."""
+    """Upper limit of engine starts per second, for a host that takes over many sessions."""
     health_host: str = "127.0.0.1"
     health_port: int = 8081
     otel_exporter_otlp_endpoint: str | None = None
-    """Where traces go, over HTTP; none are made without it."""
+    """OTLP/HTTP endpoint for traces; None means no traces."""
     log_level: str = "INFO"
     log_format: Literal["console", "json"] = "console"
     simulated_links_after: float | None = 2.0
@@ -68,10 +68,10 @@ class Settings(BaseSettings):
 
     @property
     def media_folder(self) -> Path:
-        """Where local media paths resolve under."""
+        """Root of local media paths."""
         return self.media_root or self.data_dir / "media"
 
     @property
     def spool(self) -> Path:
-        """Where media lie on their way, outgoing and incoming."""
+        """Folder for media in transfer, outgoing and incoming."""
         return self.data_dir / "spool"

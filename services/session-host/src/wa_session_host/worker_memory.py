@@ -1,13 +1,13 @@
-"""How much memory worker processes take, as the kernel tells it."""
+"""Memory of worker processes, from the kernel."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 
 def proportional_bytes(pids: Iterable[int]) -> int:
-    """The memory of these processes, what they share divided among those that share it.
+    """Proportional set size of the processes: shared pages are divided among their users.
 
-    Processes that have ended count nothing, nor do any where the kernel does not tell (not Linux).
+    Ended processes count 0. Without smaps_rollup (not Linux) the result is 0.
     """
     return sum(_of(pid) for pid in pids)
 

@@ -11,12 +11,13 @@ REFUSALS: Mapping[SessionStatus, str] = {
     SessionStatus.BANNED: "WhatsApp banned the number of this session.",
     SessionStatus.FAILED: "The session failed and does not go on by itself: restart it.",
 }
+SESSION_NOT_FOUND = ErrorDetail(code="session_not_found", message="There is no such session.")
 
 
 def refusal(status: SessionStatus | None) -> ErrorDetail | None:
     """The error of a send in this state, None if the state queues it. No status: no session."""
     if status is None:
-        return ErrorDetail(code="session_not_found", message="There is no such session.")
+        return SESSION_NOT_FOUND
     if status in REFUSALS:
         return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])
     return None

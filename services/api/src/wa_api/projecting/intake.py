@@ -160,7 +160,7 @@ class EventIntake:
             if good:
                 good[-1].ack(multiple=True)
                 if are_set():
-                    await good[-1].writer.written()
+                    await good[-1].writer.wait_written()
             reach(FaultPoint.PROJECTION_ACKED)
         except BrokerConnectionLost as error:
             log.info("ack_lost", reason=str(error), note="the events come again and are known then")

@@ -1,1 +1,1 @@
-"""What sessions and messages are and how they change: pure, without I/O and without a clock."""
+"""States of sessions and messages and their transitions: pure, without I/O and without a clock."""

@@ -1,4 +1,4 @@
-"""An outgoing message: its states, and what commands and the engine's answers do to them."""
+"""An outgoing message: its states, its commands, and the engine's answers."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +22,9 @@ from wa_contracts.wire import UtcDatetime, Wire
 
 
 class Content(Wire):
-    """What only the owner knows of a message: stored beside its events, never published.
+    """Private part of a message: stored beside its events, never published.
 
-    `reply_to` is the key on which somebody waits for the outcome.
+    `reply_to` is the key of a request that waits for the outcome.
     """
 
     text: str | None = None
@@ -35,21 +35,21 @@ class Content(Wire):
 
 
 class MessageSendStarted(Event):
-    """Internal: the engine is about to be called. Without an end after it, the outcome is unknown."""
+    """Internal: the engine is about to be called. Without a later event the outcome is unknown."""
 
     TYPE: ClassVar[str] = "message.send_started"
     started_at: UtcDatetime
 
 
 class MessageSendDeferred(Event):
-    """Internal: the engine said that the message certainly did not go out; it is queued again."""
+    """Internal: the message certainly was not sent, and is queued again."""
 
     TYPE: ClassVar[str] = "message.send_deferred"
     reason: str
 
 
 class Facts(NamedTuple):
-    """What stays the same in a message's life."""
+    """The immutable part of a message."""
 
     id: MessageId
     to: str
@@ -66,7 +66,7 @@ class NotQueued:
 
 @dataclass(frozen=True)
 class Refused:
-    """Refused by the session's state or full queue; the same id may still be queued later."""
+    """Refused by the session's state or full queue. The same id may be queued later."""
 
     error: ErrorDetail
 
@@ -80,7 +80,7 @@ class Queued:
 
 @dataclass(frozen=True)
 class Sending:
-    """The engine has it."""
+    """With the engine."""
 
     facts: Facts
     started_at: datetime
@@ -88,7 +88,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Acknowledged by WhatsApp, and perhaps delivered or read."""
+    """Acknowledged by WhatsApp; delivered and read by `status`."""
 
     facts: Facts
     message_id: str
@@ -105,7 +105,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Perhaps sent, at `started_at` or later."""
+    """Possibly sent, at `started_at` or later."""
 
     facts: Facts
     error: ErrorDetail
@@ -132,7 +132,7 @@ def decide_send(
 ) -> tuple[Event, ...] | ErrorDetail:
     """Queue a message or refuse it by an event; () for a repeat, an error without a session.
 
-    `room` is whether the session's queue takes one more.
+    `room` is whether the session's queue accepts another message.
     """
     if not isinstance(state, NotQueued | Refused):
         return ()
@@ -160,7 +160,7 @@ def decide_send(
 
 
 def decide_fail(command: FailMessage, state: State) -> tuple[Event, ...]:
-    """End a dead-lettered send that nothing is known of; () for one that is known."""
+    """End a dead-lettered send without a stored message; () for a stored one."""
     if not isinstance(state, NotQueued):
         return ()
     return _failed(command, DEAD_LETTERED)
@@ -185,7 +185,7 @@ def sent(
     *,
     number: str | None = None,
 ) -> MessageSent:
-    """The event of WhatsApp's ack. `number` is the recipient's, as WhatsApp writes it."""
+    """WhatsApp's ack as an event. `number` is the recipient's, as WhatsApp writes it."""
     _, at_sign, server = facts.to.partition("@")
     return MessageSent(
         id=facts.id,
@@ -198,7 +198,6 @@ def sent(
 
 
 def failed(facts: Facts, code: str, message: str) -> MessageFailed:
-    """The event of a message that will not be sent."""
     return MessageFailed(
         id=facts.id,
         to=facts.to,
@@ -209,7 +208,6 @@ def failed(facts: Facts, code: str, message: str) -> MessageFailed:
 
 
 def outcome_unknown(facts: Facts, message: str) -> MessageOutcomeUnknown:
-    """The event of a send that nobody knows the end of."""
     return MessageOutcomeUnknown(
         id=facts.id,
         to=facts.to,
@@ -220,12 +218,11 @@ def outcome_unknown(facts: Facts, message: str) -> MessageOutcomeUnknown:
 
 
 def cancelled(facts: Facts) -> MessageCancelled:
-    """The event of a cancelled message."""
     return MessageCancelled(id=facts.id, to=facts.to, type=facts.type, reference=facts.reference)
 
 
 def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
-    """The event that a receipt leads to; () if it says nothing new."""
+    """The event of a receipt; () without news."""
     facts = state.facts
     if read and state.status is not MessageStatus.READ:
         return (
@@ -251,7 +248,7 @@ def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
 
 
 def evolve(state: State, event: Event, content: Content | None = None) -> State:
-    """The state after an event. `content` belongs to `MessageQueued` and is needed with it."""
+    """The state after an event. `MessageQueued` needs `content`."""
     match event, state:
         case MessageQueued(), _:
             return Queued(
@@ -289,10 +286,10 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
 
 
 def snapshot(message_id: MessageId, state: State) -> MessageSnapshot:
-    """The message as a reply shows it.
+    """The message as shown in a reply.
 
     Raises:
-        ValueError: there is no such message.
+        ValueError: the message does not exist.
     """
     match state:
         case NotQueued():

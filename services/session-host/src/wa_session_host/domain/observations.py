@@ -1,4 +1,4 @@
-"""What an engine sees of WhatsApp: facts about the link, the connection, and messages."""
+"""Facts that an engine observes: about the link, the connection and messages."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from wa_contracts.wire import Wire
 
 @dataclass(frozen=True)
 class QRShown:
-    """WhatsApp gave a QR code, good until `expires_at`."""
+    """WhatsApp issued a QR code, valid until `expires_at`."""
 
     qr: str
     expires_at: datetime
@@ -16,12 +16,12 @@ class QRShown:
 
 @dataclass(frozen=True)
 class QRRanOut:
-    """The last QR code of this attempt ran out. The engine has ended."""
+    """The attempt's last QR code expired. The engine has ended."""
 
 
 @dataclass(frozen=True)
 class EngineRefused:
-    """WhatsApp or the phone refused for good, for example `pairing_failed`. The engine has ended."""
+    """WhatsApp or the phone refused for good (`pairing_failed`). The engine has ended."""
 
     reason: str
     message: str
@@ -29,7 +29,7 @@ class EngineRefused:
 
 @dataclass(frozen=True)
 class LinkedDevice:
-    """The phone accepted: this is the session's device. `jid` names it in the device store."""
+    """The phone accepted the link. `jid` names the device in the device store."""
 
     jid: str
     phone_number: str
@@ -42,7 +42,7 @@ class LoggedIn:
 
 @dataclass(frozen=True)
 class ConnectionLost:
-    """The connection is gone; the engine tries again by itself."""
+    """The connection is lost; the engine reconnects."""
 
     reason: str
     message: str
@@ -51,7 +51,7 @@ class ConnectionLost:
 
 @dataclass(frozen=True)
 class EngineCrashed:
-    """The engine has ended unasked; the session starts another one at `retry_at`."""
+    """The engine ended unexpectedly; the session starts another one at `retry_at`."""
 
     reason: str
     message: str
@@ -60,7 +60,7 @@ class EngineCrashed:
 
 @dataclass(frozen=True)
 class StreamReplaced:
-    """Another connection with the same link took this one's place. The engine has ended."""
+    """Another connection with the same link replaced this one. The engine has ended."""
 
     reason: str = "stream_replaced"
     message: str = "Another program took over this link's connection."
@@ -74,7 +74,7 @@ class LinkRemoved:
 
 @dataclass(frozen=True)
 class NumberRestricted:
-    """WhatsApp restricts the number for a while. The engine has ended."""
+    """WhatsApp restricts the number temporarily. The engine has ended."""
 
     reason: str
     message: str
@@ -112,13 +112,13 @@ EngineEnding = (
     | NumberRestricted
     | NumberBanned
 )
-"""Observations that an engine ends after, by itself."""
+"""Observations after which the engine ends."""
 
 
 class ReceivedMedia(Wire):
-    """Where WhatsApp keeps the encrypted media, and what opens it. Keys and hashes are base64.
+    """Location and keys of encrypted media at WhatsApp. Keys and hashes are base64.
 
-    `size` is in bytes. It, the MIME type and the file name are the sender's word.
+    `size` is in bytes. The sender states size, MIME type and file name.
     """
 
     kind: str
@@ -133,9 +133,9 @@ class ReceivedMedia(Wire):
 
 @dataclass(frozen=True)
 class ReceiptSeen:
-    """A recipient's device has (`read` is False) or its user read these messages.
+    """A recipient's device received (`read` is False) or its user read these messages.
 
-    `chats` are the chat's addresses as far as they are known: by number and by LID.
+    `chats` are the chat's known addresses: by number and by LID.
     """
 
     chats: tuple[str, ...]

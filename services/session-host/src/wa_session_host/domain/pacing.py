@@ -1,6 +1,6 @@
-"""How fast a session may send: so many a minute with jitter, so many a day. Off unless it is asked for.
+"""Rate limits of a session's sends: per minute with jitter, and per day. Off by default.
 
-A session that sends like a machine is restricted or banned. What must wait waits in the queue, in
+WhatsApp restricts or bans sessions that send like a machine. Limited messages wait in the queue, in
 order, and may expire there.
 """
 
@@ -12,32 +12,31 @@ from wa_contracts.ids import SessionId
 from wa_contracts.internal.heartbeat import SessionPace
 
 SHORTEST, LONGEST = 0.5, 1.5
-"""Of the even distance between two sends."""
+"""Jitter, as factors of the mean interval."""
 
 
 @dataclass(frozen=True)
 class PaceRule:
-    """None: without that limit. Days are those of UTC."""
+    """None means no limit. Days are UTC."""
 
     per_minute: float | None = None
     per_day: int | None = None
 
     @property
     def is_on(self) -> bool:
-        """Whether there is any limit."""
         return self.per_minute is not None or self.per_day is not None
 
 
 @dataclass(frozen=True)
 class SendHistory:
-    """What the store knows of a session's sends today, and of its last one."""
+    """A session's sends today, and its last one, from the store."""
 
     today: int
     last_at: datetime | None
 
 
 class Pace:
-    """One session's sends, and when the next one is due."""
+    """The sends of one session, and the time of the next one."""
 
     def __init__(
         self,
@@ -47,7 +46,7 @@ class Pace:
         clock: Callable[[], datetime],
         jitter: Callable[[float, float], float],
     ) -> None:
-        """`jitter` draws a number between two, as `random.uniform`."""
+        """`jitter` draws a number between two bounds, as `random.uniform`."""
         self._rule = rule
         self._clock = clock
         self._jitter = jitter
@@ -55,19 +54,19 @@ class Pace:
         self._today = before.today
         self._next_at = self._after(before.last_at) if before.last_at is not None else None
 
-    def count(self) -> None:
-        """A send has ended that may have reached WhatsApp."""
+    def count_send(self) -> None:
+        """Count a send that may have reached WhatsApp."""
         now = self._clock()
-        self._turn_the_day(now)
+        self._reset_on_new_day(now)
         self._today += 1
         self._next_at = self._after(now)
 
     def due_at(self) -> datetime | None:
-        """When the next send may begin; None if it may now."""
+        """Time of the next send; None if a send may start now."""
         if not self._rule.is_on:
             return None
         now = self._clock()
-        self._turn_the_day(now)
+        self._reset_on_new_day(now)
         waits = [self._next_at] if self._next_at is not None else []
         if self._rule.per_day is not None and self._today >= self._rule.per_day:
             midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -76,12 +75,12 @@ class Pace:
         return due if due > now else None
 
     def seconds_left(self) -> float:
-        """Until the next send may begin."""
+        """Seconds until the next send may start."""
         due = self.due_at()
         return 0.0 if due is None else (due - self._clock()).total_seconds()
 
-    def shown(self, session_id: SessionId) -> SessionPace | None:
-        """As users see it; None if there is no limit."""
+    def to_contract(self, session_id: SessionId) -> SessionPace | None:
+        """The pace in the contract's form; None without a limit."""
         if not self._rule.is_on:
             return None
         return SessionPace(
@@ -98,6 +97,6 @@ class Pace:
         even = 60 / self._rule.per_minute
         return at + timedelta(seconds=even * self._jitter(SHORTEST, LONGEST))
 
-    def _turn_the_day(self, now: datetime) -> None:
+    def _reset_on_new_day(self, now: datetime) -> None:
         if now.date() != self._day:
             self._day, self._today = now.date(), 0

@@ -1,4 +1,4 @@
-"""When a receipt proves that a message with an unknown outcome was sent after all."""
+"""Receipts as proof that a message with an unknown outcome was sent."""
 
 import re
 from collections.abc import Iterable
@@ -9,21 +9,21 @@ from wa_session_host.domain.message import Unknown, sent
 from wa_session_host.domain.observations import ReceiptSeen
 
 ENGINE_ID = re.compile(r"3EB0[0-9A-F]{18}")
-"""The form of the ids that our engine gives. Source: whatsmeow, GenerateMessageID."""
+"""Form of our engine's message ids. Source: whatsmeow, GenerateMessageID."""
 RECEIPT_PRECISION = timedelta(seconds=1)
-"""WhatsApp's receipts carry whole seconds."""
+"""Resolution of WhatsApp's receipts."""
 
 
 def proven(
-    receipt: ReceiptSeen, strangers: tuple[str, ...], candidates: Iterable[Unknown]
+    receipt: ReceiptSeen, unknown_ids: tuple[str, ...], candidates: Iterable[Unknown]
 ) -> tuple[Unknown, MessageSent] | None:
-    """The one message that a receipt proves as sent, with the event that says so; None if any doubt.
+    """The one message that a receipt proves as sent, with its event; None in any doubt.
 
-    `strangers` are the receipt's ids that belong to no message we know. The recipient can only
-    have what was sent: if the id has the form of our engine's and just one message of that chat
-    can be meant, it is that one. Its `sent_at` is when its send began: the ack was never seen.
+    `unknown_ids` are the receipt's ids of no known message. A recipient acknowledges sent messages
+    only. The proof needs an id in our engine's form and exactly one candidate in that chat.
+    `sent_at` is the start of the send: the ack was never seen.
     """
-    if len(strangers) != 1 or not ENGINE_ID.fullmatch(strangers[0]):
+    if len(unknown_ids) != 1 or not ENGINE_ID.fullmatch(unknown_ids[0]):
         return None
     meant = [
         one
@@ -33,9 +33,9 @@ def proven(
     ]
     if len(meant) != 1:
         return None
-    return meant[0], sent(meant[0].facts, strangers[0], meant[0].started_at)
+    return meant[0], sent(meant[0].facts, unknown_ids[0], meant[0].started_at)
 
 
 def chat_of(to: str) -> str:
-    """The chat that a recipient, a number or a JID, belongs to."""
+    """The chat of a recipient, given as a number or a JID."""
     return to if "@" in to else f"{to}@s.whatsapp.net"

@@ -1,4 +1,4 @@
-"""A session: its states, and what commands and the engine's observations do to them."""
+"""A session: its states, its commands, and the engine's observations."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -45,7 +45,7 @@ from wa_session_host.domain.observations import (
 
 
 class SessionLinked(Event):
-    """Internal, never published: the device that WhatsApp gave this session."""
+    """Internal, never published: the device that WhatsApp assigned to this session."""
 
     TYPE: ClassVar[str] = "session.linked"
     jid: str
@@ -59,12 +59,12 @@ class NotCreated:
 
 @dataclass(frozen=True)
 class Deleted:
-    """Logged out and forgotten: the end."""
+    """Logged out and forgotten: the final state."""
 
 
 @dataclass(frozen=True)
 class Starting:
-    """The engine is being started; nothing heard of it yet."""
+    """The engine is starting and has reported nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,21 @@ class Working:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The connection is gone and is being tried again."""
+    """The connection is lost; the engine reconnects."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Restricted:
-    """WhatsApp lets the account pause, until a time if it named one."""
+    """Restricted by WhatsApp, until a time if WhatsApp named one."""
 
     until: datetime | None
 
 
 @dataclass(frozen=True)
 class LoggedOut:
-    """The link is gone."""
+    """The link is removed."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Failed:
-    """Cannot go on by itself."""
+    """Needs an operator."""
 
     reason: str
 
@@ -138,7 +138,7 @@ Condition = (
 
 @dataclass(frozen=True)
 class Opened:
-    """A session that exists. `link` is its device at WhatsApp, None until linked."""
+    """An existing session. `link` is its device at WhatsApp, None until linked."""
 
     name: str | None
     condition: Condition
@@ -151,7 +151,7 @@ Command = CreateSession | RestartSession | StopSessionCommand | LogOutSession | 
 
 
 def decide(command: Command, state: State) -> tuple[Event, ...]:
-    """The events that a command leads to; none if it changes nothing (a repeat)."""
+    """The events of a command; () without a change (a repeat)."""
     match command, state:
         case CreateSession(), NotCreated():
             return (SessionCreated(name=command.name), SessionStarting(reason="created"))
@@ -176,7 +176,7 @@ def decide(command: Command, state: State) -> tuple[Event, ...]:
 
 
 def unlinks(command: Command, state: State) -> bool:
-    """Whether a command means that the link is to be removed at WhatsApp first."""
+    """Whether the command requires to remove the link at WhatsApp first."""
     return (
         isinstance(command, LogOutSession | DeleteSession)
         and isinstance(state, Opened)
@@ -185,10 +185,10 @@ def unlinks(command: Command, state: State) -> bool:
 
 
 def observe(observation: Observation, state: State, now: datetime) -> tuple[Event, ...]:
-    """The events that something seen by the engine leads to.
+    """The events of an engine's observation.
 
-    A session that should not run (stopped, logged out, …) hears nothing any more: what a dying
-    engine still says is no news.
+    Observations of a session that should not run (stopped, logged out, …) are ignored: they come
+    from an ending engine.
     """
     if not isinstance(state, Opened) or not should_run(state):
         return ()
@@ -247,7 +247,7 @@ def _lost(
 
 
 def take_over(state: State) -> tuple[Event, ...]:
-    """What a new owner says first of a session that should run: it is not connected yet."""
+    """A new owner's first events for a session that should run: it is not connected."""
     match state:
         case Opened(
             condition=Working() | Connecting() | Disconnected(), link=LinkedDevice() as link
@@ -260,19 +260,19 @@ def take_over(state: State) -> tuple[Event, ...]:
 
 
 def should_run(state: State) -> bool:
-    """Whether the session wants an engine."""
+    """Whether the session needs an engine."""
     return isinstance(state, Opened) and not isinstance(
         state.condition, LoggedOut | Banned | Stopped | Failed
     )
 
 
 def link_of(state: State) -> LinkedDevice | None:
-    """The session's device at WhatsApp; None while it is not linked."""
+    """The session's device at WhatsApp; None while not linked."""
     return state.link if isinstance(state, Opened) else None
 
 
 def status_of(state: State) -> SessionStatus | None:
-    """The state as users see it; None for a session that does not exist."""
+    """The status in the API; None for a session that does not exist."""
     if not isinstance(state, Opened):
         return None
     match state.condition:

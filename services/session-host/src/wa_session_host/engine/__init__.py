@@ -1,1 +1,1 @@
-"""WhatsApp connections behind one port: the real engine in worker processes, and a simulated one."""
+"""WhatsApp connections behind one port: real engines in worker processes, and simulated ones."""

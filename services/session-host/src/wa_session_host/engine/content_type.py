@@ -1,4 +1,4 @@
-"""What a file is, by its content, whatever its name or its sender says."""
+"""File types by content, regardless of name and sender."""
 
 from importlib import import_module
 from pathlib import Path
@@ -6,7 +6,7 @@ from types import ModuleType
 
 
 def mime_type_of(path: Path) -> str:
-    """The file's MIME type as libmagic sees it, for example `image/jpeg`.
+    """The file's MIME type according to libmagic, for example `image/jpeg`.
 
     Raises:
         OSError: the file cannot be read.
@@ -16,7 +16,7 @@ def mime_type_of(path: Path) -> str:
 
 
 def bring_libmagic() -> None:
-    """Make `import magic` work where the system has no libmagic: neonize imports it, too."""
+    """Enable `import magic` on systems without libmagic, for neonize too."""
     import_module("pylibmagic")
 
 

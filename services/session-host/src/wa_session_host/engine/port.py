@@ -1,7 +1,7 @@
-"""The port between a session and its connection to WhatsApp, whichever engine makes it.
+"""The port between a session and an engine, its connection to WhatsApp.
 
-An engine is one session's connection for one attempt. It tells what it sees as observations, in
-order, and does what it is asked. It never starts again by itself after it ended: the session does.
+An engine is one session's connection for one attempt. It reports observations in order and carries
+out calls. An ended engine does not restart: the session starts another one.
 """
 
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from wa_session_host.domain.observations import LinkedDevice, ReceivedMedia, See
 
 @dataclass(frozen=True)
 class Preview:
-    """What is shown of a picture before it is downloaded. `thumbnail` is base64 of a small JPEG."""
+    """A picture's preview before its download. `thumbnail` is base64 of a small JPEG."""
 
     width: int
     height: int
@@ -47,10 +47,10 @@ class OutgoingMessage:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """WhatsApp's server has the message, under its own id.
+    """WhatsApp's server accepted the message under `message_id`.
 
-    `number` is the recipient's in digits, as WhatsApp writes it; None where it was not asked
-    (groups, JIDs that hide the number) or told only such a JID.
+    `number` is the recipient's in digits, as WhatsApp writes it. None if the number was not looked
+    up (groups, JIDs that hide the number) or WhatsApp named only such a JID.
     """
 
     message_id: str
@@ -59,11 +59,11 @@ class Acknowledged:
 
 
 class NotSent(Exception):
-    """The message certainly did not go out; it may be sent later."""
+    """The message certainly was not sent, and may be sent later."""
 
 
 class SendRefused(Exception):
-    """The message certainly did not go out and never will. `code` says why."""
+    """The message certainly was not sent and never will be. `code` is the reason."""
 
     def __init__(self, code: str, message: str) -> None:
         """`code` for programs, `message` for people."""
@@ -72,15 +72,15 @@ class SendRefused(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """The message may have gone out. Nobody can know."""
+    """The message may have been sent."""
 
 
 class PairingUnavailable(Exception):
-    """There is no pairing to be had now: the session is linked, or WhatsApp refused."""
+    """No pairing is possible now: the session is linked, or WhatsApp refused."""
 
 
 class DownloadFailed(Exception):
-    """The media could not be had. `code` is `media_gone` (for good) or `media_unavailable`."""
+    """The media is unavailable. `code` is `media_gone` (for good) or `media_unavailable`."""
 
     def __init__(self, code: str, message: str) -> None:
         """`code` for programs, `message` for people."""
@@ -92,17 +92,17 @@ class Engine(Protocol):
     """One session's connection, for one attempt."""
 
     def observations(self) -> AsyncIterator[Seen]:
-        """What the engine sees, in order; ends when the engine has ended. One reader."""
+        """Observations in order, until the engine has ended. For one reader."""
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
         """Send one message and wait for the server's ack, at most 75 s.
 
-        Before the first message to a number WhatsApp is asked whose it is, and the message goes to
-        the account that it names: its number may be written otherwise (Brazil's ninth digit).
+        Before the first message to a number the engine looks up its account. The message goes to
+        the account's number, which may differ (Brazil's ninth digit).
 
         Raises:
             NotSent: not connected, or the lease does not cover a send: send it later.
-            Refused: for good, for example `not_on_whatsapp`.
+            SendRefused: for good, for example `not_on_whatsapp`.
             OutcomeUnknown: no ack came, or the engine ended meanwhile.
 
         Source: whatsmeow's send request timeout.
@@ -112,41 +112,41 @@ class Engine(Protocol):
         """A code that links the phone with this number.
 
         Raises:
-            PairingUnavailable: with a sentence that says why.
+            PairingUnavailable: with a sentence that gives the reason.
         """
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """Download media that arrived and save it, decrypted and checked, as the file `path`.
+        """Download incoming media, decrypt and check it, and write it to `path`.
 
-        At most 120 s. The whole of it is in the engine's memory meanwhile.
+        At most 120 s. The engine holds the whole file in memory meanwhile.
 
         Raises:
-            DownloadFailed: WhatsApp has it no more, it is not what was sent, or nothing came in time.
+            DownloadFailed: WhatsApp no longer has the media, a hash differs, or the time is over.
         """
 
     async def log_out(self) -> None:
         """Remove the link at WhatsApp and from the device store; best effort, at most 10 s."""
 
     async def stop(self) -> None:
-        """End the connection, keep the link. Returns when nothing of the engine runs any more."""
+        """End the connection, keep the link. Returns when nothing of the engine runs."""
 
 
 class Engines(Protocol):
-    """Where engines come from."""
+    """Factory of engines."""
 
     async def prepare(self) -> None:
-        """Start what all engines share, before the first of them."""
+        """Start the engines' shared parts, before the first engine."""
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> Engine:
         """Start a session's engine: with `link` it logs in, without it shows QR codes."""
 
     @property
     def worker_pids(self) -> list[int]:
-        """The processes in which engines run, where they do not run in the host's."""
+        """Process ids of engines that run outside the host's process."""
         raise NotImplementedError
 
     def extend(self, deadline: float) -> None:
-        """The right to act lasts until `deadline` (monotonic clock, seconds).
+        """Extend the right to act until `deadline` (monotonic clock, seconds).
 
-        Engines end by themselves then, and refuse sends that begin after it.
+        Engines end at the deadline, and refuse sends that begin after it.
         """

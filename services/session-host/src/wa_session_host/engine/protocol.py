@@ -1,4 +1,4 @@
-"""What a session-host and its engine workers say to each other over their socket pair.
+"""The protocol between a session-host and an engine worker, on a socket pair.
 
 A frame is a four-byte big-endian length and JSON: `{"type": <class name>, "data": {…}}`.
 """
@@ -36,7 +36,7 @@ _LENGTH = struct.Struct(">I")
 
 @dataclass(frozen=True)
 class Begin:
-    """Host to worker, once it is loaded: who you are. `deadline` is on the machine's monotonic clock."""
+    """Host to worker, after Loaded: the session. `deadline` is on the machine's monotonic clock."""
 
     session_id: str
     device_store: str
@@ -46,14 +46,14 @@ class Begin:
 
 @dataclass(frozen=True)
 class ExtendDeadline:
-    """Host to worker: the right to act lasts until then. Answered by `Alive`."""
+    """Host to worker: the right to act lasts until `deadline`. Answered by DeadlineAck."""
 
     deadline: float
 
 
 @dataclass(frozen=True)
 class SendCall:
-    """Host to worker: send this."""
+    """Host to worker: send this message."""
 
     call: int
     message: OutgoingMessage
@@ -61,7 +61,7 @@ class SendCall:
 
 @dataclass(frozen=True)
 class PairCall:
-    """Host to worker: ask for a pairing code."""
+    """Host to worker: request a pairing code."""
 
     call: int
     phone_number: str
@@ -69,7 +69,7 @@ class PairCall:
 
 @dataclass(frozen=True)
 class DownloadCall:
-    """Host to worker: save this media in that file."""
+    """Host to worker: download this media to `path`."""
 
     call: int
     media: ReceivedMedia
@@ -85,22 +85,22 @@ class LogOutCall:
 
 @dataclass(frozen=True)
 class Hello:
-    """Worker to host, first: I run."""
+    """Worker to host, first: the process runs."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Worker to host: the engine's library is loaded, tell me to begin."""
+    """Worker to host: the engine's library is loaded."""
 
 
 @dataclass(frozen=True)
 class DeadlineAck:
-    """Worker to host: I heard of my new deadline."""
+    """Worker to host: the new deadline is in force."""
 
 
 @dataclass(frozen=True)
 class CallResult:
-    """Worker to host: a call's end. `error` is the name of the port's exception."""
+    """Worker to host: a call's result. `error` is the class name of the port's exception."""
 
     call: int
     acknowledged: Acknowledged | None = None
@@ -142,21 +142,21 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
 
 
 class ProtocolError(ValueError):
-    """The other side sent what is no frame."""
+    """The other side sent an invalid frame."""
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """One frame as bytes, length included."""
+    """Encode one frame, length included."""
     kind = type(frame).__name__
     body = to_json({"type": kind, "data": _ADAPTERS[kind].dump_python(frame, mode="json")})
     return _LENGTH.pack(len(body)) + body
 
 
 def decode_frame(body: bytes) -> Frame:
-    """One frame from its bytes, length excluded.
+    """Decode one frame, length excluded.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: invalid.
     """
     try:
         raw = from_json(body)
@@ -167,10 +167,10 @@ def decode_frame(body: bytes) -> Frame:
 
 
 async def read_frame(reader: StreamReader) -> Frame | None:
-    """The next frame, or None at the end of the stream.
+    """Read the next frame; None at the end of the stream.
 
     Raises:
-        ProtocolError: too long, or no frame.
+        ProtocolError: too long, or invalid.
     """
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))

@@ -1,8 +1,8 @@
-"""Fetching media just before it is sent: limited in size, time and redirects, from checked addresses.
+"""Fetches outgoing media, limited in size, time, redirects and addresses.
 
-The address check is made on the connection itself, for every hop: whatever a name resolved to, a
-socket to a private, loopback, link-local or otherwise special address is never opened, unless the
-URL's host is one that the operator named.
+Each hop checks the address on the connection itself: whatever a name resolved to, a socket to a
+private, loopback, link-local or otherwise special address is never opened, unless the operator
+allowed the URL's host.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ CONNECT_SECONDS = 10
 CHUNK = 64 * 1024
 
 UNCOMPRESSED = {"Accept-Encoding": "identity"}
-"""Asked for and insisted on: what is small on the way cannot become large here."""
+"""Requested and enforced: a small compressed response cannot become a large file."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 WANTED = {MessageType.IMAGE: "image/", MessageType.VIDEO: "video/"}
 
 
 class MediaError(Exception):
-    """The media cannot be sent. `code` is `media_unavailable`, `_too_large`, `_invalid`, `_refused`."""
+    """The media cannot be sent: `media_unavailable`, `_too_large`, `_invalid`, `_refused`."""
 
     def __init__(self, code: str, message: str) -> None:
         """`code` for programs, `message` for people."""
@@ -46,12 +46,12 @@ class MediaError(Exception):
 
 
 class MediaFetcher:
-    """Makes media files ready to send, in a spool folder that it empties again."""
+    """Prepares media files, in a spool folder that it cleans up."""
 
     def __init__(
         self, *, media_root: Path, spool: Path, max_bytes: int, allowed_hosts: Collection[str]
     ) -> None:
-        """`allowed_hosts` are names or addresses, with a port or without, that may be private."""
+        """`allowed_hosts` are names or addresses, with or without a port, that may be private."""
         self._media_root = media_root
         self._spool = spool
         self._max_bytes = max_bytes
@@ -59,7 +59,7 @@ class MediaFetcher:
 
     @asynccontextmanager
     async def ready(self, kind: MessageType, content: Content) -> AsyncIterator[MediaFile | None]:
-        """The message's media as a file for as long as the block runs; None for text.
+        """The message's media as a file inside the block; None for text.
 
         Raises:
             MediaError: with a code and a sentence.
@@ -86,7 +86,7 @@ class MediaFetcher:
             status = path.stat()
         except OSError as error:
             raise MediaError("media_unavailable", "There is no such file in MEDIA_ROOT.") from error
-        except (ValueError, RuntimeError) as error:  # U+0000; links that lead to themselves
+        except (ValueError, RuntimeError) as error:  # U+0000; circular links
             raise MediaError("media_refused", "The local path is not a valid one.") from error
         if not stat.S_ISREG(status.st_mode):
             raise MediaError("media_refused", "The local path is not a regular file.")
@@ -121,7 +121,7 @@ class MediaFetcher:
         raise MediaError("media_unavailable", f"More than {REDIRECT_LIMIT} redirects.")
 
     async def _hop(self, url: str) -> tuple[Path | None, str | None]:
-        """One request: the downloaded file, or the address that it redirects to."""
+        """Make one request; return the downloaded file, or the redirect's target."""
         is_allowed = self._checked_address(url)
         connector = aiohttp.TCPConnector(
             socket_factory=socket_factory(private_too=is_allowed), use_dns_cache=False
@@ -155,10 +155,10 @@ class MediaFetcher:
             raise MediaError("media_unavailable", "The media's server is not reachable.") from error
 
     def _checked_address(self, url: str) -> bool:
-        """Whether the operator allowed the URL's host; where not, its address is still to be checked.
+        """Whether the operator allowed the URL's host. Other hosts' addresses must be checked.
 
         Raises:
-            MediaError: nothing is fetched from such a URL.
+            MediaError: the URL must not be fetched.
         """
         try:
             address = web_address(url)
@@ -213,6 +213,6 @@ def _joined(url: str, further: str) -> str:
 
 
 def _name_in(url: str) -> str | None:
-    """The last part of the path, as a file's name; without what no name has in it."""
+    """The last path segment as a file name, without unprintable characters."""
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     return "".join(filter(str.isprintable, name)) or None

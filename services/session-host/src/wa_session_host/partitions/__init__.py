@@ -1,1 +1,1 @@
-"""The partitions that this host holds, and the commands to them."""
+"""Partitions held by this host, and their commands."""

@@ -1,4 +1,4 @@
-"""The intake of one partition: commands become durable intents, then they are acknowledged."""
+"""Intake of one partition: makes commands durable, then acknowledges them."""
 
 import asyncio
 from contextvars import Context, copy_context
@@ -21,7 +21,7 @@ from wa_contracts.internal.commands import (
     ResendMessage,
     SendMessage,
 )
-from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_contracts.internal.replies import ErrorDetail
 from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import Delivery
 from wa_runtime.fault_points import FaultPoint, are_set, reach
@@ -38,10 +38,9 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """Takes the commands of one partition, in the order of its queue."""
+    """Handles the commands of one partition in queue order."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the partition's sessions."""
         self._context = partition.context
         self._session = partition.context.session
         self._relay = partition.relay
@@ -53,15 +52,15 @@ class Intake:
         self._unacked: set[Delivery] = set()
 
     def enqueue(self, delivery: Delivery) -> None:
-        """The consumer's callback: puts the delivery in line, with the trace that it came in."""
+        """Consumer callback: enqueue a delivery with its trace context."""
         self._unacked.add(delivery)
         self._deliveries.put_nowait((delivery, copy_context()))
 
     async def run(self) -> None:
         """Handle deliveries until cancelled.
 
-        Each begins in the queue's order; the appends that they lead to keep that order. While events
-        wait to be published, commands wait in the broker.
+        Handlers start in queue order, and their appends keep that order. While the relay is full,
+        commands wait in the broker.
         """
         async with asyncio.TaskGroup() as group:
             while True:
@@ -70,12 +69,12 @@ class Intake:
                 group.create_task(self._handle(delivery), context=came_in)
 
     def requeue_unacked(self) -> None:
-        """Return what is not acknowledged to the queue, for the next owner."""
+        """Requeue unacknowledged deliveries for the next owner."""
         for delivery in self._unacked:
             try:
                 delivery.reject(requeue=True)
             except BrokerConnectionLost:
-                continue  # the broker gives it to the next owner by itself
+                continue  # the broker requeues them itself
         self._unacked.clear()
 
     async def _handle(self, delivery: Delivery) -> None:
@@ -85,18 +84,18 @@ class Intake:
             log.warning("command_undecodable", error=str(error))
             self._acknowledge(delivery, dead=True)
             return
-        ids = _ids(command)
+        ids = _log_fields(command)
         bind_contextvars(**ids)  # the task's own context
         with span(command.type, ids, SpanKind.CONSUMER):
             await self._handle_command(delivery, command)
 
     async def _handle_command(self, delivery: Delivery, command: AnyCommand) -> None:
         if isinstance(command, FetchMedia):
-            self._acknowledge(delivery)  # takes long, and nobody else may begin it anew
+            self._acknowledge(delivery)  # long-running, and no other owner may repeat it
         try:
-            await until_available("handle_command", partial(self._act, command))
+            await until_available("handle_command", partial(self._dispatch, command))
         except LeaseLost:
-            return  # given back, or given to the next owner by the broker
+            return  # requeued, by this host or by the broker
         except Exception as error:
             log.exception("command_failed", command=command.type, error=repr(error))
             self._acknowledge(delivery, dead=True)
@@ -105,7 +104,7 @@ class Intake:
         self._session.metrics.intake_lag.observe(max(lag.total_seconds(), 0))
         self._acknowledge(delivery)
         if isinstance(command, SendMessage) and are_set():
-            await delivery.writer.written()
+            await delivery.writer.wait_written()
             reach(FaultPoint.COMMAND_ACKED)
 
     def _acknowledge(self, delivery: Delivery, *, dead: bool = False) -> None:
@@ -118,12 +117,14 @@ class Intake:
             else:
                 delivery.ack()
         except BrokerConnectionLost as error:
-            log.info("command_comes_again", reason=str(error))  # and is found to be a repeat
+            log.info(
+                "command_comes_again", reason=str(error)
+            )  # the redelivery is recognised as a repeat
 
-    async def _act(self, command: AnyCommand) -> None:
+    async def _dispatch(self, command: AnyCommand) -> None:
         if not isinstance(command, SendMessage) and command.expires_at <= self._session.clock():
             error = ErrorDetail(code="expired", message="The command came too late.")
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.reply(command, error=error)
             return
         match command:
             case SendMessage():
@@ -146,8 +147,8 @@ class Intake:
                 await self._sessions.handle_lifecycle(command)
 
 
-def _ids(command: AnyCommand) -> dict[str, str]:
-    """What log lines and the trace say of a command."""
+def _log_fields(command: AnyCommand) -> dict[str, str]:
+    """Fields of log lines and spans about a command."""
     if isinstance(command, SendMessage):
         return {"session_id": str(command.session_id), "message_id": str(command.message_id)}
     named = {name: getattr(command, name, None) for name in ("session_id", "message_id")}

@@ -1,10 +1,11 @@
-"""Commands about media that arrived."""
+"""Commands about incoming media."""
 
 import structlog
 
 from wa_contracts.ids import message_stream
 from wa_contracts.internal.commands import FetchMedia
-from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_contracts.internal.refusals import SESSION_NOT_FOUND
+from wa_contracts.internal.replies import ErrorDetail
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed
 from wa_session_host.partitions.partition import Partition
@@ -18,36 +19,35 @@ NO_MEDIA = ErrorDetail(
 NO_ROOM = ErrorDetail(
     code="media_unavailable", message="The session-host cannot store the media: see its log."
 )
-NO_SESSION = ErrorDetail(code="session_not_found", message="There is no such session.")
 
 
 class MediaCommands:
-    """Brings the media of one partition's sessions to who asks."""
+    """Transfers incoming media of one partition's sessions to the api."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the partition's sessions."""
         self._partition = partition
         self._context = partition.context
         self._session = partition.context.session
 
     async def handle_fetch(self, command: FetchMedia) -> None:
-        """Answer with what is to come and send it, or say why nothing will."""
+        """Reply with the media's offer and transfer the media, or reply with an error."""
         owner = self._partition.owner(command.session_id)
         media = await self._media_of(command)
         if owner is None or media is None:
-            await self._refuse(command, NO_SESSION if owner is None else NO_MEDIA)
+            reason = SESSION_NOT_FOUND if owner is None else NO_MEDIA
+            await self._context.outbox.reply(command, error=reason)
             return
         delivery = self._context.media_transfer
         try:
             async with delivery.downloaded(media, owner.download) as (offer, path):
-                answer = Reply(command_id=command.id, media=offer)
-                await self._context.outbox.answer(command, answer)
+                await self._context.outbox.reply(command, media=offer)
                 await delivery.send(path, command.queue)
         except DownloadFailed as error:
-            await self._refuse(command, ErrorDetail(code=error.code, message=str(error)))
+            failed = ErrorDetail(code=error.code, message=str(error))
+            await self._context.outbox.reply(command, error=failed)
         except OSError as error:
             log.warning("media_not_stored", error=repr(error))
-            await self._refuse(command, NO_ROOM)
+            await self._context.outbox.reply(command, error=NO_ROOM)
         except NotConfirmed as error:
             log.info("media_not_taken", session_id=str(command.session_id), reason=str(error))
 
@@ -56,6 +56,3 @@ class MediaCommands:
         if not events or events[0].session_id != command.session_id:
             return None
         return events[0].media
-
-    async def _refuse(self, command: FetchMedia, error: ErrorDetail) -> None:
-        await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))

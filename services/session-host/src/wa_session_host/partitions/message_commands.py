@@ -1,4 +1,4 @@
-"""Commands about messages: send, cancel, resend, fail. Each ends in an append or an answer."""
+"""Commands about messages: send, cancel, resend, fail. Each ends in an append or a reply."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from wa_contracts.internal.commands import (
     SendMessage,
 )
 from wa_contracts.internal.refusals import refusal
-from wa_contracts.internal.replies import ErrorDetail, Reply
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
@@ -33,10 +33,9 @@ CONFLICT = ErrorDetail(
 
 
 class MessageCommands:
-    """Decides commands about the messages of one partition's sessions."""
+    """Decides commands about messages of one partition's sessions."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the partition's sessions."""
         self._partition = partition
         self._context = partition.context
         self._session = partition.context.session
@@ -64,10 +63,10 @@ class MessageCommands:
     async def _accept(
         self, command: SendMessage, owner: SessionOwner | None, state: domain.State, version: int
     ) -> None:
-        """Store what the command leads to, or answer it.
+        """Append the decided events, or reply.
 
         Raises:
-            VersionConflict: the stream is not where `version` says: load it and decide again.
+            VersionConflict: the stream is not at `version`: reload and decide again.
         """
         decided = domain.decide_send(
             command,
@@ -77,7 +76,7 @@ class MessageCommands:
             now=self._session.clock(),
         )
         if isinstance(decided, ErrorDetail):
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=decided))
+            await self._context.outbox.reply(command, error=decided)
             return
         if not decided:
             await self._answer_repeat(command, owner)
@@ -90,7 +89,7 @@ class MessageCommands:
     async def _queue(
         self, command: SendMessage, owner: SessionOwner, events: tuple[Event, ...], version: int
     ) -> None:
-        """Store the intent; begin at once if the session is idle."""
+        """Store the intent. A text for an idle session starts in the same append."""
         waits_for_outcome = command.reply_on == "outcome"
         content = Content(
             text=command.text,
@@ -136,27 +135,27 @@ class MessageCommands:
         )
 
     async def _answer_repeat(self, command: SendMessage, owner: SessionOwner | None) -> None:
-        """A command that came before: answer with the first one's message as it stands.
+        """Answer a repeated command with the first one's message in its current state.
 
-        While it is open, who sent the repeat hears of its outcome too.
+        The sender of a repeat also gets the outcome of a message that is still open.
         """
         known = owner.runner.open_message(command.message_id) if owner is not None else None
         state = known.state if known is not None else await self._stored(command)
         facts = None if isinstance(state, domain.NotQueued | domain.Refused) else state.facts
         if facts is not None and facts.content.fingerprint != command.fingerprint:
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=CONFLICT))
+            await self._context.outbox.reply(command, error=CONFLICT)
             return
         if known is not None and not await known.add_waiter(command.reply_to):
             state = await self._stored(command)
         snapshot = domain.snapshot(command.message_id, state)
-        await self._context.outbox.answer(command, Reply(command_id=command.id, message=snapshot))
+        await self._context.outbox.reply(command, message=snapshot)
 
     async def _stored(self, command: SendMessage) -> domain.State:
         stream = message_stream(command.message_id)
         return message_state(await self._session.store.stream(stream))
 
     async def handle_cancel(self, command: CancelMessage) -> None:
-        """Cancel a message that is still queued."""
+        """Cancel a queued message."""
         owner = self._partition.owner(command.session_id)
         if owner is not None and await owner.runner.cancel(
             command.message_id, command.id, command.reply_to
@@ -170,10 +169,10 @@ class MessageCommands:
             error = ErrorDetail(
                 code="not_cancellable", message=f"Only a queued message can be cancelled: {status}."
             )
-        await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
+        await self._context.outbox.reply(command, error=error)
 
     async def handle_resend(self, command: ResendMessage) -> None:
-        """Queue the content of a failed or unknown message as a new one."""
+        """Queue the content of a failed or unknown message as a new message."""
         events = await self._session.store.stream(message_stream(command.resend_of))
         original = message_state(events)
         owner = self._partition.owner(command.session_id)
@@ -187,7 +186,7 @@ class MessageCommands:
         else:
             error = refusal(owner.status)
         if error is not None or owner is None:
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=error))
+            await self._context.outbox.reply(command, error=error)
             return
         assert isinstance(original, domain.Failed | domain.Unknown)
         content = _without_waiter(original.facts.content)
@@ -204,12 +203,12 @@ class MessageCommands:
                 command, (queued,), 0, content=content, reply_to=command.reply_to
             )
         except VersionConflict:
-            await self._context.outbox.answer(command, Reply(command_id=command.id))
+            await self._context.outbox.reply(command)
             return
         owner.runner.enqueue(_open_message((queued,), content, stored))
 
     async def handle_fail(self, command: FailMessage) -> None:
-        """End a dead-lettered send that nothing is known of."""
+        """End a dead-lettered send without a stored message."""
         state = message_state(await self._session.store.stream(message_stream(command.message_id)))
         events = domain.decide_fail(command, state)
         if events:
@@ -217,7 +216,7 @@ class MessageCommands:
 
 
 def _without_waiter(content: Content) -> Content:
-    """The same content for a new message, which nobody waits for yet."""
+    """The same content without a waiting request."""
     return content.model_copy(update={"reply_to": None})
 
 
@@ -228,14 +227,4 @@ def _open_message(
     for event in events:
         state = domain.evolve(state, event, content)
     assert isinstance(state, domain.Queued | domain.Sending)
-    return OpenMessage(
-        state=state,
-        stream=stored[0].stream,
-        version=stored[-1].stream_version,
-        queued_position=stored[0].position,
-        correlation_id=stored[-1].correlation_id,
-        causation_id=stored[-1].id,
-        traceparent=stored[-1].traceparent,
-        queued_at=stored[0].occurred_at,
-        waiters=[content.reply_to] if content.reply_to else [],
-    )
+    return OpenMessage.restored(state, stored)

@@ -1,4 +1,4 @@
-"""One held partition: its sessions loaded from the store, their relay, and their intake."""
+"""One held partition: its sessions, loaded from the store, and their relay."""
 
 import asyncio
 import random
@@ -45,14 +45,14 @@ class PartitionContext:
     retention: StreamRetention
     media_transfer: MediaTransfer
     queue_limit: int
-    """Open messages of one session; more are refused."""
+    """Limit of open messages per session; further ones are refused."""
 
 
 class Partition:
-    """All sessions of a partition, for as long as this host holds it."""
+    """All sessions of a partition while this host holds it."""
 
     def __init__(self, claim: Claim, context: PartitionContext) -> None:
-        """`claim` says where the former owner stood."""
+        """`claim` holds the former owner's checkpoint."""
         self.number = claim.partition
         self.token = claim.token
         self.context = context
@@ -66,7 +66,7 @@ class Partition:
         self._tasks: asyncio.TaskGroup | None = None
 
     async def load(self) -> None:
-        """Bring the partition's sessions and open messages into memory, and begin to write."""
+        """Load the partition's sessions and open messages, and open the partition for appends."""
         session = self._session
         sequences = await session.store.sequences(self.number)
         session.writer.open_partition(self.number, self.token, sequences, self._stored)
@@ -74,49 +74,38 @@ class Partition:
             day = session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
             sent = await session.store.sent_since(self.number, day)
             self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
-        for events in _by_stream(await session.store.session_streams(self.number)):
+        for events in _grouped_by_stream(await session.store.session_streams(self.number)):
             self._add(events[0].session_id, session_state(events), events[-1].stream_version)
         after = self.relay.relayed_position
         while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
             self.relay.enqueue(page)
             after = page[-1].position
-        for events in _by_stream(
+        for events in _grouped_by_stream(
             await session.store.open_messages(self.number, self._open_position)
         ):
             self._restore(events)
 
     def _stored(self, events: list[StoredEvent]) -> None:
-        """What the writer stored goes to the relay; outcomes are counted, as facts."""
+        """Relay stored events, and count outcomes."""
         for stored in events:
             if stored.type in OUTCOMES:
                 self._session.metrics.outcomes[stored.type].inc()
         self.relay.enqueue(events)
 
     def _restore(self, events: list[StoredEvent]) -> None:
-        """Queue an open message again; one that was with an engine is to be ended."""
+        """Queue an open message. A message in state Sending is ended by the takeover."""
         state = message_state(events)
         if not isinstance(state, message_domain.Queued | message_domain.Sending):
             return
         session_id = events[0].session_id
-        queued = next(e for e in events if e.content is not None)
-        message = OpenMessage(
-            state=state,
-            stream=events[0].stream,
-            version=events[-1].stream_version,
-            queued_position=queued.position,
-            correlation_id=events[-1].correlation_id,
-            causation_id=events[-1].id,
-            traceparent=queued.traceparent,
-            queued_at=queued.occurred_at,
-            waiters=[state.facts.content.reply_to] if state.facts.content.reply_to else [],
-        )
+        message = OpenMessage.restored(state, events)
         if isinstance(state, message_domain.Sending):
             self._interrupted_sends.append((session_id, message))
         else:
             self.sessions[session_id].runner.enqueue(message)
 
     async def run(self, ready: asyncio.Event) -> None:
-        """Take over and run all sessions until cancelled; `ready` when their new state is public."""
+        """Take over and run all sessions until cancelled. Sets `ready` once they are public."""
         async with asyncio.TaskGroup() as group:
             self._tasks = group
             group.create_task(self.relay.run())
@@ -130,7 +119,7 @@ class Partition:
             ready.set()
 
     async def _expire_messages(self) -> None:
-        """Fail what is past its time, whatever state its session is in, also without the broker."""
+        """Fail expired messages in every session state, and without the broker."""
         while True:
             await asyncio.sleep(EXPIRE_EVERY_SECONDS)
             now = self._session.clock()
@@ -138,7 +127,7 @@ class Partition:
                 await owner.runner.expire(now)
 
     async def _remove_finished(self) -> None:
-        """Remove what is finished for long, at times that differ between partitions."""
+        """Delete old ended messages periodically, after a random delay that spreads the load."""
         await asyncio.sleep(random.uniform(0, FIRST_REMOVAL_WITHIN_SECONDS))  # noqa: S311 - spreads load
         while True:
             try:
@@ -157,7 +146,7 @@ class Partition:
         self._interrupted_sends = []
 
     async def _end_interrupted_send(self, session_id: SessionId, message: OpenMessage) -> None:
-        """The former owner ended within this send: nobody can know what became of it."""
+        """Record an unknown outcome: the former owner ended during this send."""
         unknown = message_domain.outcome_unknown(
             message.facts, "The gateway was interrupted while sending."
         )
@@ -166,17 +155,17 @@ class Partition:
             await appender.append(message, unknown)
 
     def owner(self, session_id: SessionId) -> SessionOwner | None:
-        """The owner of a session that exists and was not deleted."""
+        """The owner of an existing session; None for an unknown or deleted one."""
         owner = self.sessions.get(session_id)
         return owner if owner is not None and owner.status is not None else None
 
     def get_or_create_owner(self, session_id: SessionId) -> SessionOwner:
-        """The owner of a session; a new one if it was unknown."""
+        """The owner of a session; created for an unknown session."""
         owner = self.sessions.get(session_id)
         if owner is None:
             owner = self._add(session_id, session_domain.NotCreated(), 0)
             assert self._tasks is not None
-            # Not in the context of the command that opened it: its life is no part of that trace.
+            # In an empty context: the session's life is no part of the command's trace.
             self._tasks.create_task(owner.run(), context=Context())
         return owner
 
@@ -195,15 +184,18 @@ class Partition:
         return owner
 
     def session_paces(self) -> Iterable[SessionPace]:
-        """How fast its sessions may send, where that is limited."""
+        """Send rates of the sessions; empty without a limit."""
         if not self._session.pace.is_on:
             return
         for owner in self.sessions.values():
-            if owner.status is not None and (pace := owner.runner.pace.shown(owner.id)) is not None:
+            if (
+                owner.status is not None
+                and (pace := owner.runner.pace.to_contract(owner.id)) is not None
+            ):
                 yield pace
 
     def relay_checkpoint(self) -> RelayCheckpoint:
-        """How far this partition was relayed, and from where on its messages may be open."""
+        """Relay checkpoint, and the lowest position at which an unfinished message may start."""
         oldest = [
             position
             for owner in self.sessions.values()
@@ -217,20 +209,19 @@ class Partition:
         )
 
     async def drain(self) -> None:
-        """End sends in flight with their ack, then the engines, then publish what is left."""
+        """Await the sends in flight, stop the engines, then publish the rest."""
         owners = list(self.sessions.values())
         await asyncio.gather(*(owner.runner.drain() for owner in owners))
-        self.announced = False  # its sessions work until here, however long a send takes
+        self.announced = False  # the sessions work until here, however long a send takes
         await asyncio.gather(*(owner.leave() for owner in owners))
         await self.relay.wait_flushed()
 
     async def stop_engines(self) -> None:
-        """End the engines at once."""
         await asyncio.gather(*(owner.leave() for owner in self.sessions.values()))
 
 
-def _by_stream(events: Iterable[StoredEvent]) -> Iterable[list[StoredEvent]]:
-    """Events of many streams, grouped; streams in the order of their first event."""
+def _grouped_by_stream(events: Iterable[StoredEvent]) -> Iterable[list[StoredEvent]]:
+    """Group events by stream; streams in the order of their first event."""
     streams: dict[str, list[StoredEvent]] = {}
     for stored in events:
         streams.setdefault(stored.stream, []).append(stored)

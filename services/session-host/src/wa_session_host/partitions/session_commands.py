@@ -1,50 +1,44 @@
-"""Commands about a session: its life, and a pairing code."""
+"""Commands about a session: lifecycle and pairing code."""
 
 from wa_contracts.internal.commands import CreateSession, RequestPairingCode
-from wa_contracts.internal.replies import ErrorDetail, PairingCode, Reply
+from wa_contracts.internal.refusals import SESSION_NOT_FOUND
+from wa_contracts.internal.replies import ErrorDetail, PairingCode
 from wa_session_host.domain.session import Command
 from wa_session_host.engine.port import PairingUnavailable
 from wa_session_host.partitions.partition import Partition
-
-NO_SESSION = ErrorDetail(code="session_not_found", message="There is no such session.")
 
 
 class SessionCommands:
     """Decides commands about the sessions of one partition."""
 
     def __init__(self, partition: Partition) -> None:
-        """Commands act on the partition's sessions."""
         self._partition = partition
         self._context = partition.context
 
     async def handle_lifecycle(self, command: Command) -> None:
-        """Create, restart, stop, log out or delete; what changes nothing is answered as done."""
+        """Create, restart, stop, log out or delete. Without an effect the reply is empty."""
         if isinstance(command, CreateSession):
             owner = self._partition.get_or_create_owner(command.session_id)
         else:
             known = self._partition.owner(command.session_id)
             if known is None:
-                await self._context.outbox.answer(
-                    command, Reply(command_id=command.id, error=NO_SESSION)
-                )
+                await self._context.outbox.reply(command, error=SESSION_NOT_FOUND)
                 return
             owner = known
         changed = await owner.handle(command)
         if not changed:
-            await self._context.outbox.answer(command, Reply(command_id=command.id))
+            await self._context.outbox.reply(command)
 
     async def handle_pairing(self, command: RequestPairingCode) -> None:
-        """Answer with a pairing code, or say why there is none."""
+        """Reply with a pairing code or an error."""
         owner = self._partition.owner(command.session_id)
-        answer: PairingCode | ErrorDetail = NO_SESSION
+        answer: PairingCode | ErrorDetail = SESSION_NOT_FOUND
         if owner is not None:
             try:
                 answer = await owner.pairing_code(command.phone_number)
             except PairingUnavailable as error:
                 answer = ErrorDetail(code="pairing_unavailable", message=str(error))
         if isinstance(answer, ErrorDetail):
-            await self._context.outbox.answer(command, Reply(command_id=command.id, error=answer))
+            await self._context.outbox.reply(command, error=answer)
         else:
-            await self._context.outbox.answer(
-                command, Reply(command_id=command.id, pairing_code=answer)
-            )
+            await self._context.outbox.reply(command, pairing_code=answer)

@@ -1,4 +1,4 @@
-"""The supervisor: holds partitions by their leases and runs what each of them needs."""
+"""Supervisor: holds partitions by leases and runs their parts."""
 
 import asyncio
 import random
@@ -27,12 +27,12 @@ from wa_session_host.store.stored_event import LeaseLost
 log = structlog.get_logger()
 
 CHECKPOINT_EVERY_SECONDS = 0.5
-LOOK_EVERY_SECONDS = 1.0
-"""At most so long a free partition is not seen, however long the lease is."""
+CLAIM_EVERY_SECONDS = 1.0
+"""Upper limit of the time until a free partition is noticed, for any lease."""
 HAND_OVER_PAUSE_SECONDS = 0.1
-"""Between two partitions that a host above its share hands over."""
-ANNOUNCE_SECONDS = 0.1
-"""Partitions taken over within this time are announced by one heartbeat."""
+"""Pause between two partitions that an overloaded host hands over."""
+GATHER_READY_SECONDS = 0.1
+"""One heartbeat announces all partitions taken over within this time."""
 DRAIN_SECONDS = 80
 
 
@@ -56,7 +56,7 @@ class Supervisor:
         lease_seconds: float,
         stop: asyncio.Event,
     ) -> None:
-        """`commands` is the host's connection for consuming; `stop` ends `run`."""
+        """`commands` is the host's consuming connection; `stop` ends `run`."""
         self._host = host
         self._leases = leases
         self._context = context
@@ -69,16 +69,15 @@ class Supervisor:
         self._deadline = 0.0
         self._announced = asyncio.Event()
         self.reaches_database = False
-        """Whether the last renewal of the leases, a second ago at most, came through."""
+        """Whether the last renewal, at most a second ago, succeeded."""
         self._stopping = stop
 
     @property
     def partitions(self) -> list[Partition]:
-        """What this host holds now."""
         return [held.partition for held in self._held.values()]
 
     async def run(self) -> None:
-        """Hold partitions until `stop` is set, then drain them and give them back."""
+        """Hold partitions until `stop` is set, then drain and release them."""
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._session.writer.run()),
@@ -103,7 +102,7 @@ class Supervisor:
                 self.reaches_database = False
                 self._session.metrics.lease_renewals.labels("failed").inc()
                 log.warning("lease_not_renewed", error=repr(error))
-            await asyncio.sleep(min(self._lease_seconds / 4, LOOK_EVERY_SECONDS))
+            await asyncio.sleep(min(self._lease_seconds / 4, CLAIM_EVERY_SECONDS))
 
     async def _renew_and_claim(self, group: asyncio.TaskGroup) -> None:
         renewal = await self._leases.renew(
@@ -134,16 +133,16 @@ class Supervisor:
         return sum(not held.leaving for held in self._held.values())
 
     async def _rebalance(self, fair_share: int) -> None:
-        """Hand over what is above the fair share, one partition at a time, the idlest first."""
+        """Hand over partitions above the fair share one by one, the least loaded first."""
         while self._remaining() > fair_share:
             await self._hand_over(self._least_loaded())
             await asyncio.sleep(HAND_OVER_PAUSE_SECONDS)
 
     async def _watch_deadline(self) -> None:
-        """Past the deadline the engines have ended, and whatever we held may be another's.
+        """Drop all partitions past the deadline: the engines have ended, another host may own them.
 
-        A task of its own: a renewal that hangs on a dead connection would notice much too late,
-        and this host would keep the commands that are the next owner's.
+        A separate task, because a renewal may hang on a dead connection beyond the deadline.
+        Meanwhile this host would keep the next owner's commands.
         """
         while True:
             await asyncio.sleep(max(self._deadline - time.monotonic(), MARGIN_SECONDS))
@@ -158,9 +157,9 @@ class Supervisor:
         self._held[claim.partition] = _Held(partition, task)
 
     async def _run_partition(self, partition: Partition) -> None:
-        """Run one partition; whatever ends it ends it alone.
+        """Run one partition. Its failure ends no other partition.
 
-        Its lease is not renewed any more then: whoever claims it next loads it anew.
+        An ended partition's lease is not renewed; the next owner reloads all state.
         """
         try:
             await partition.load()
@@ -184,7 +183,7 @@ class Supervisor:
                 del self._held[partition.number]
 
     async def _consume(self, partition: Partition) -> None:
-        """Take commands for as long as the partition is held, over every loss of the broker."""
+        """Consume commands while the partition is held, across broker outages."""
         intake = Intake(partition)
         async with asyncio.TaskGroup() as group:
             group.create_task(intake.run())
@@ -203,9 +202,9 @@ class Supervisor:
                     raise
 
     def _least_loaded(self) -> int:
-        """The partition to hand over: one with the fewest open messages.
+        """A partition with the fewest open messages, at random among equals.
 
-        Among those at random: to begin with the smallest would leave the sessions where they are.
+        Not the one with the fewest sessions: that would leave the sessions where they are.
         """
 
         def weight(held: _Held) -> tuple[int, float]:
@@ -217,7 +216,7 @@ class Supervisor:
         ).partition.number
 
     async def _hand_over(self, number: int) -> None:
-        """Drain a partition and give its lease back."""
+        """Drain a partition and release its lease."""
         held = self._held.get(number)
         if held is None or held.leaving:
             return
@@ -245,7 +244,7 @@ class Supervisor:
             await asyncio.wait([held.task])
 
     async def _save_checkpoints(self) -> None:
-        """Keep the marks that moved since the last time."""
+        """Save the checkpoints that moved since the last save."""
         saved: dict[int, RelayCheckpoint] = {}
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY_SECONDS)
@@ -273,19 +272,20 @@ class Supervisor:
             await self._wait_next_heartbeat()
 
     async def _wait_next_heartbeat(self) -> None:
-        """Some time before the last one is no good any more, and soon after a partition was taken
-        over: until then it is silent.
+        """Wait until shortly before the last heartbeat expires, or until a partition is ready.
+
+        A partition taken over has no valid heartbeat until the next one.
         """
         try:
             async with asyncio.timeout(self._heartbeat_lasts / BEATS):
                 await self._announced.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(ANNOUNCE_SECONDS)
+        await asyncio.sleep(GATHER_READY_SECONDS)
         self._announced.clear()
 
     def _heartbeat(self, *, leaving: bool) -> Heartbeat:
-        """A sign of life for the partitions whose state is public and whose lease is in force."""
+        """A heartbeat for the partitions with a published state and a valid lease."""
         announced = [
             held.partition
             for held in self._held.values()
@@ -302,7 +302,7 @@ class Supervisor:
         )
 
     async def _deregister(self) -> None:
-        """Before the first partition is given back: others take it as soon as it is free."""
+        """Leave the count of living hosts before the first partition is released."""
         try:
             await self._leases.deregister()
         except DATABASE_ERRORS as error:

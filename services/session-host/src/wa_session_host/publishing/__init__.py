@@ -1,1 +1,1 @@
-"""Events, replays and media on their way to RabbitMQ."""
+"""Publishes events, replays and media to RabbitMQ."""

@@ -8,14 +8,13 @@ from wa_contracts.topology import BUNDLES
 from wa_runtime.channel_writer import ChannelWriter, Confirm, durable
 
 GATHER_SECONDS = 0.05
-"""From one bundle to the next, unless it is full before: what one costs hardly depends on its size."""
+"""Interval of bundles that are not full. A bundle's cost hardly depends on its size."""
 
 
 class Bundler:
-    """The bundles of one channel, in the order in which their events came."""
+    """Bundles of one channel, in the order of `add`."""
 
     def __init__(self, writer: ChannelWriter) -> None:
-        """`writer` is the channel's."""
         self.writer = writer
         self._events: list[tuple[int, bytes, str | None]] = []
         self._bytes = 0
@@ -23,9 +22,9 @@ class Bundler:
         self._published_at = 0.0
 
     def add(self, predecessor: int, event: bytes, traceparent: str | None) -> Confirm:
-        """Publish this event, framed already, with what else comes meanwhile: soon, or at once.
+        """Add a framed event to the next bundle, published within GATHER_SECONDS.
 
-        The future is shared by all events of the bundle; it raises as ChannelWriter's.
+        All events of a bundle share the returned future. It raises as ChannelWriter.publish.
         """
         if self._confirm is None:
             loop = asyncio.get_running_loop()
@@ -34,7 +33,7 @@ class Bundler:
                 self._published_at + GATHER_SECONDS,
                 self._flush,
                 self._confirm,
-                context=Context(),  # no event's own trace
+                context=Context(),  # in no event's trace
             )
         confirm = self._confirm
         self._events.append((predecessor, event, traceparent))
@@ -45,7 +44,7 @@ class Bundler:
 
     def _flush(self, confirm: Confirm) -> None:
         if confirm is not self._confirm:
-            return  # it was full before
+            return  # the bundle was full earlier
         body = frame_bundle(self._events)
         self._events, self._bytes, self._confirm = [], 0, None
         self._published_at = asyncio.get_running_loop().time()
@@ -59,4 +58,4 @@ def _pass_on(ended: Confirm, to: Confirm) -> None:
         to.set_result(None)
     else:
         to.set_exception(error)
-        to.exception()  # a relay that waited for it may be gone
+        to.exception()  # a waiting relay may be gone

@@ -1,6 +1,6 @@
-"""Media that arrived, on their way to an api process: downloaded to a file, then sent in pieces.
+"""Transfers incoming media to an api process: downloads a file, then publishes its chunks.
 
-The pieces go over a connection of their own, so that no event waits behind them.
+Chunks use a separate connection, so that they delay no event.
 """
 
 import asyncio
@@ -20,36 +20,36 @@ from wa_session_host.publishing.outbox import NoSuchQueue, NotConfirmed, Outbox
 log = structlog.get_logger()
 
 DOWNLOADS_AT_ONCE = 4
-"""Of one host: each may hold MEDIA_MAX_BYTES in its engine's memory for a while."""
+"""Per host. Each may hold MEDIA_MAX_BYTES in its engine's memory."""
 STALLED_SECONDS = 60.0
-"""Pieces that nobody takes for so long are not wanted any more."""
+"""A transfer without progress for so long is given up."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 1.0
 
 Download = Callable[[ReceivedMedia, Path], Awaitable[None]]
 
 
 class MediaTransfer:
-    """Downloads media and hands them over, some at a time."""
+    """Downloads and transfers media, a few at a time."""
 
     def __init__(self, outbox: Outbox, *, spool: Path, max_bytes: int) -> None:
-        """`outbox` is the connection for media alone; `spool` a folder for files on their way."""
+        """`outbox` uses the connection for media; `spool` is a folder for temporary files."""
         self._outbox = outbox
         self._spool = spool
         self._max_bytes = max_bytes
-        self._places = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+        self._slots = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
 
     @asynccontextmanager
     async def downloaded(
         self, media: ReceivedMedia, download: Download
     ) -> AsyncIterator[tuple[MediaOffer, Path]]:
-        """The media as a file for as long as the block runs.
+        """The downloaded media as a file inside the block.
 
         Raises:
             DownloadFailed: with a code and a sentence.
         """
         self._check_size(media.size)
         self._spool.mkdir(parents=True, exist_ok=True)
-        async with self._places:
+        async with self._slots:
             with NamedTemporaryFile(dir=self._spool) as file:
                 path = Path(file.name)
                 await download(media, path)
@@ -66,10 +66,11 @@ class MediaTransfer:
             )
 
     async def send(self, path: Path, queue: str) -> None:
-        """Put a file into a queue, piece by piece, at the pace at which they are taken out.
+        """Publish a file to a queue, chunk by chunk, as fast as the queue is consumed.
 
         Raises:
-            NotConfirmed: the queue is gone, the broker is, or nobody takes the pieces.
+            NotConfirmed: the queue is gone, the broker is unavailable, or nothing was consumed for
+                STALLED_SECONDS.
         """
         with path.open("rb") as file:
             offset = 0

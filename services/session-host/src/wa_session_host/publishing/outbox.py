@@ -1,4 +1,4 @@
-"""Publishing to RabbitMQ, confirmed; tried again by those who must not lose."""
+"""Confirmed publishing to RabbitMQ. Callers retry."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,13 @@ from wa_contracts.internal.commands import Command
 from wa_contracts.internal.heartbeat import Heartbeat
 from wa_contracts.internal.media_transfer import OFFSET
 from wa_contracts.internal.replay import PARTITION_REPLAYED, PartitionReplayed
-from wa_contracts.internal.replies import Reply
+from wa_contracts.internal.replies import (
+    ErrorDetail,
+    MediaOffer,
+    MessageSnapshot,
+    PairingCode,
+    Reply,
+)
 from wa_contracts.session_events import QRIssued
 from wa_contracts.topology import EVENT_LOG, EVENTS, HEARTBEATS, event_key
 from wa_runtime.broker import BrokerLink
@@ -30,47 +36,46 @@ from wa_session_host.store.stored_event import StoredEvent
 log = structlog.get_logger()
 
 Following = tuple[int, StoredEvent]
-"""An event, and the sequence of the public event before it in the store."""
+"""An event, preceded by the sequence of the session's public event before it."""
 
 
 class NotConfirmed(Exception):
-    """The broker did not confirm a message: it is away, it refused, or the confirm was lost."""
+    """The broker confirmed no message: unavailable, rejected, or the confirm was lost."""
 
 
 class NoSuchQueue(NotConfirmed):
-    """There is no queue of that name: publishing again will not help."""
+    """The queue does not exist; a retry does not help."""
 
 
 @dataclass(frozen=True)
 class Publication:
-    """An event on its way to all who get it."""
+    """An event in flight to all its destinations."""
 
     confirms: Sequence[Confirm] = ()
     writer: ChannelWriter | None = None
 
     @property
     def is_done(self) -> bool:
-        """Whether it is known what became of it."""
+        """Whether every destination's outcome is known."""
         return all(confirm.done() for confirm in self.confirms)
 
 
 class Outbox:
-    """The publishing side of a host. What must not be lost is published again by its owner."""
+    """The publishing side of a host."""
 
     def __init__(self, link: BrokerLink) -> None:
-        """`link` is the host's connection for publishing."""
         self._link = link
         self._bundler: Bundler | None = None
 
     async def wait_writable(self) -> None:
-        """Wait until the broker takes messages."""
+        """Wait until the broker accepts messages."""
         await self._link.wait_writable()
 
     def publish_event(self, stored: StoredEvent) -> Publication:
-        """Publish a public event to its subscribers, the log, the projector and whoever waits for it.
+        """Publish a public event to subscribers, log, projector and waiting request.
 
         Raises:
-            NotConfirmed: the broker is away.
+            NotConfirmed: the broker is unavailable.
         """
         writer = self._current_writer()
         if self._bundler is None or self._bundler.writer is not writer:
@@ -85,7 +90,7 @@ class Outbox:
                 _event_properties(stored, stored.reply_to),
                 exchange=EVENTS,
                 key=event_key(stored.session_id, stored.type),
-                mandatory=not is_code,  # the log does not get those, and perhaps nobody
+                mandatory=not is_code,  # the log gets none of these, and possibly nobody does
             ),
         ]
         if is_code:
@@ -93,10 +98,10 @@ class Outbox:
         return Publication(confirms, writer)
 
     def raise_if_unconfirmed(self, publication: Publication) -> None:
-        """Whether the broker has all of it, once it is done.
+        """Check a finished publication.
 
         Raises:
-            NotConfirmed: publish it again.
+            NotConfirmed: publish the event again.
         """
         for confirm in publication.confirms:
             error = confirm.exception()
@@ -115,78 +120,83 @@ class Outbox:
         )
 
     async def publish_bundle(self, bundle: Sequence[Following], queue: str) -> None:
-        """Publish stored events to one queue in one message; confirmed.
+        """Publish stored events to one queue as one confirmed message.
 
         Raises:
-            NoSuchQueue: nobody wants them any more.
-            NotConfirmed: publish them again.
+            NoSuchQueue: the replay was abandoned.
+            NotConfirmed: publish again.
         """
         body = frame_bundle((before, _framed(one, one.data_json), None) for before, one in bundle)
         await self._publish_to_queue(queue, body, durable(BUNDLE))
 
     async def publish_replay_complete(self, complete: PartitionReplayed, queue: str) -> None:
-        """Say in a queue that a partition's replay is complete; confirmed.
+        """Publish the end of a partition's replay to a queue, confirmed.
 
         Raises:
-            NoSuchQueue, NotConfirmed: as `replay`.
+            NoSuchQueue, NotConfirmed: as `publish_bundle`.
         """
         await self._publish_to_queue(queue, encode(complete), durable(PARTITION_REPLAYED))
 
     async def publish_media_chunk(self, queue: str, chunk: bytes, offset: int) -> None:
-        """Put a piece of media into a queue, unless it is full; confirmed.
+        """Publish a chunk of media to a queue, confirmed.
 
         Raises:
             NoSuchQueue: the queue is gone.
-            NotConfirmed: it is full, or the broker is away.
+            NotConfirmed: the queue is full, or the broker is unavailable.
         """
         properties = Properties(message_type="media", headers={OFFSET: offset})
         await self._publish(
             self._current_writer(), chunk, properties, exchange=DEFAULT_EXCHANGE, key=queue
         )
 
-    async def reply(self, key: str, reply: Reply) -> None:
-        """Answer a command. If its sender is gone, the answer is dropped.
-
-        Raises:
-            NotConfirmed: its sender reads the row instead.
-        """
-        properties = _passing("reply", seconds=60)
-        await self._publish(
-            self._current_writer(),
-            encode(reply),
-            properties,
-            exchange=EVENTS,
-            key=key,
-            mandatory=False,
-        )
-
-    async def answer(self, command: Command, reply: Reply) -> None:
-        """`reply` to a command's sender, if one waits; what is not sent is read from the row."""
+    async def reply(
+        self,
+        command: Command,
+        *,
+        error: ErrorDetail | None = None,
+        message: MessageSnapshot | None = None,
+        pairing_code: PairingCode | None = None,
+        media: MediaOffer | None = None,
+    ) -> None:
+        """Reply to a command that expects a reply. The sender of a lost reply reads the row."""
         if command.reply_to is None:
             return
+        reply = Reply(
+            command_id=command.id,
+            error=error,
+            message=message,
+            pairing_code=pairing_code,
+            media=media,
+        )
         try:
-            await self.reply(command.reply_to, reply)
-        except NotConfirmed as error:
-            log.info("reply_not_sent", reason=str(error))
+            await self._publish_expiring(
+                "reply", encode(reply), seconds=60, exchange=EVENTS, key=command.reply_to
+            )
+        except NotConfirmed as not_sent:
+            log.info("reply_not_sent", reason=str(not_sent))
 
     async def publish_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Publish a sign of life.
+        """Publish a heartbeat.
 
         Raises:
-            NotConfirmed: the broker is away.
+            NotConfirmed: the broker is unavailable.
         """
-        properties = _passing("heartbeat", seconds=5)
+        await self._publish_expiring(
+            "heartbeat", encode(heartbeat), seconds=5, exchange=HEARTBEATS, key=""
+        )
+
+    async def _publish_expiring(
+        self, kind: str, body: bytes, *, seconds: int, exchange: str, key: str
+    ) -> None:
+        properties = Properties(
+            message_type=kind, content_type="application/json", expiration=str(seconds * 1000)
+        )
         await self._publish(
-            self._current_writer(),
-            encode(heartbeat),
-            properties,
-            exchange=HEARTBEATS,
-            key="",
-            mandatory=False,
+            self._current_writer(), body, properties, exchange=exchange, key=key, mandatory=False
         )
 
     def _current_writer(self) -> ChannelWriter:
-        """The channel, for what must not be published later than what follows it, or not at all."""
+        """The current channel, for messages that must be published now or not at all."""
         writer = self._link.writer
         if writer is None:
             raise NotConfirmed("The broker is away.")
@@ -214,7 +224,10 @@ class Outbox:
             raise self._not_confirmed(writer, error) from error
 
     def _not_confirmed(self, writer: ChannelWriter, error: BaseException) -> NotConfirmed:
-        """What to tell; a new connection declares the topology anew, if that is what is missing."""
+        """The error to raise. A lost connection or a missing queue causes a reconnect.
+
+        A reconnect declares the topology.
+        """
         if isinstance(error, BrokerConnectionLost | PublishError):
             self._link.reconnect(writer)
         return NotConfirmed(str(error) or type(error).__name__)
@@ -244,11 +257,4 @@ def _event_properties(stored: StoredEvent, reply_to: str | None) -> Properties:
         correlation_id=str(stored.correlation_id),
         timestamp=stored.occurred_at,
         headers={"BCC": reply_to.split()} if reply_to else None,
-    )
-
-
-def _passing(kind: str, *, seconds: int) -> Properties:
-    """Of what is worth nothing a little later."""
-    return Properties(
-        message_type=kind, content_type="application/json", expiration=str(seconds * 1000)
     )

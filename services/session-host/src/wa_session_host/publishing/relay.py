@@ -1,9 +1,9 @@
-"""The relay of one partition: publishes stored events in order, and knows how far it got.
+"""Relay of one partition: publishes stored events in order and tracks its checkpoint.
 
-Events are sent one after the other without waiting for the confirm of the one before, so that an
-outcome never waits behind another event. One that a request waits for is sent at once, with all
-before it; others wait a moment for company, so that they are in nobody's way. If one is not
-confirmed, everything from it on is sent again: a consumer may see an event twice, never miss one.
+Publishing does not wait for the previous event's confirm, so an outcome never waits behind another
+event. An event with a waiting request is published at once, after all before it; others are
+gathered. After a lost confirm, that event and all later ones are published again: a consumer may
+see an event twice but misses none.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ log = structlog.get_logger()
 
 WINDOW = 500
 BACKLOG_LIMIT = 200
-"""Events that may wait for their confirm before it is full: they are in memory, for each partition."""
+"""Unconfirmed events in memory, per partition, from which on the relay is full."""
 RETRY_SECONDS = 0.3
 GATHER_SECONDS = 0.003
-"""How long an event that nobody waits for may wait."""
+"""Maximal delay of an event without a waiting request."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class _InFlight:
 
 
 class Relay:
-    """Publishes what it is offered, in that order."""
+    """Publishes enqueued events in order."""
 
     def __init__(self, outbox: Outbox, relayed_position: int) -> None:
-        """`relayed_position` is where the former owner's mark stands."""
+        """`relayed_position` is the former owner's checkpoint."""
         self._outbox = outbox
         self._waiting: deque[StoredEvent] = deque()
         self._in_flight: deque[_InFlight] = deque()
@@ -53,7 +53,7 @@ class Relay:
         self.relayed_position = relayed_position
 
     def enqueue(self, stored: list[StoredEvent]) -> None:
-        """Publish these next. Internal events only move the mark."""
+        """Publish these events next. Internal events only move the checkpoint."""
         self._waiting.extend(stored)
         self._emptied.clear()
         if self.backlog >= BACKLOG_LIMIT:
@@ -66,26 +66,25 @@ class Relay:
 
     @property
     def backlog(self) -> int:
-        """How many events are stored but not confirmed as published."""
+        """Number of stored, unconfirmed events."""
         return len(self._waiting) + len(self._in_flight)
 
     @property
     def oldest_at(self) -> datetime | None:
-        """When the oldest event was stored that is not confirmed as published."""
+        """Time of the oldest stored, unconfirmed event."""
         if self._in_flight:
             return self._in_flight[0].stored.occurred_at
         return self._waiting[0].occurred_at if self._waiting else None
 
     async def wait_for_room(self) -> None:
-        """Wait while it is full: what leads to more events can wait elsewhere."""
+        """Wait while the backlog is full."""
         await self._has_room.wait()
 
     async def wait_flushed(self) -> None:
-        """Wait until everything offered is confirmed."""
+        """Wait until every enqueued event is confirmed."""
         await self._emptied.wait()
 
     async def run(self) -> None:
-        """Publish until cancelled."""
         while True:
             await self._next_wake()
             if not (self._settle() and self._publish_waiting()):
@@ -96,7 +95,7 @@ class Relay:
                 self._emptied.set()
 
     async def _next_wake(self) -> None:
-        """Until there is something to do. Meanwhile what is offered can be sent at once."""
+        """Wait for work. During the wait `enqueue` may publish directly."""
         self._is_ready = True
         try:
             await self._wake.wait()
@@ -108,7 +107,7 @@ class Relay:
             self._will_wake = None
 
     def _publish_waiting(self) -> bool:
-        """Send as many as the window lets; False if the broker is away."""
+        """Publish as many events as the window allows; False if the broker is unavailable."""
         while self._waiting and len(self._in_flight) < WINDOW:
             stored = self._waiting[0]
             try:
@@ -121,7 +120,7 @@ class Relay:
 
     def _published(self, stored: StoredEvent) -> Publication:
         if stored.session_sequence is None:
-            self._wake.set()  # to move the mark
+            self._wake.set()  # to move the checkpoint
             return Publication()
         with resumed_trace(stored.traceparent):
             publication = self._outbox.publish_event(stored)
@@ -133,7 +132,7 @@ class Relay:
         self._wake.set()
 
     def _settle(self) -> bool:
-        """Move the mark over the confirmed prefix; False if one of it is to be sent again."""
+        """Move the checkpoint over the confirmed prefix; False if an event must be repeated."""
         while self._in_flight and self._in_flight[0].publication.is_done:
             stored = self._in_flight[0].stored
             try:
@@ -148,7 +147,7 @@ class Relay:
         return True
 
     async def _rewind(self) -> None:
-        """Send all that is not confirmed again, once the broker takes messages."""
+        """Enqueue all unconfirmed events again once the broker accepts messages."""
         if confirms := [c for one in self._in_flight for c in one.publication.confirms]:
             await asyncio.wait(confirms)
         self._waiting.extendleft(one.stored for one in reversed(self._in_flight))

@@ -1,4 +1,4 @@
-"""Replays: what is stored, published once more to the one queue that somebody asks it for."""
+"""Replays: publishes stored events again, to one queue."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -19,15 +19,14 @@ log = structlog.get_logger()
 
 
 class Replays:
-    """Replays of one partition's events. They only read: commands go on beside them."""
+    """Replays of one partition. They only read, so commands continue."""
 
     def __init__(self, store: EventStore, outbox: Outbox) -> None:
-        """Reads `store`, publishes by `outbox`."""
         self._store = store
         self._outbox = outbox
 
     async def replay_session(self, command: ReplaySession) -> None:
-        """Publish a session's events from a sequence on; who asked asks again if it breaks off."""
+        """Publish a session's events from a sequence on. The requester repeats a broken replay."""
         session_id, start = command.session_id, command.from_sequence
         before = await self._store.predecessor(session_id, start)
         events = self._store.of_session(session_id, start)
@@ -38,7 +37,7 @@ class Replays:
             log.warning("replay_broken_off", reason=str(error))
 
     async def replay_partition(self, command: ReplayPartition) -> None:
-        """Publish all events of a partition, and behind them that they are all."""
+        """Publish all events of a partition, then the end of the replay."""
         events = self._store.of_partition(command.partition)
         complete = PartitionReplayed(command_id=command.id, partition=command.partition)
         try:
@@ -57,9 +56,9 @@ class Replays:
 async def bundles(
     events: AsyncIterator[StoredEvent], last: dict[SessionId, int]
 ) -> AsyncIterator[list[Following]]:
-    """The events in bundles of a bounded size, each with the sequence that precedes it.
+    """Bundle events up to a limit of number and size, each with its predecessor's sequence.
 
-    `last` holds the sequence before the first event of a session; without one that is 0.
+    `last` maps sessions to the sequence before their first event; 0 if absent.
     """
     bundle: list[Following] = []
     characters = 0
@@ -76,10 +75,10 @@ async def bundles(
 
 
 async def _until_confirmed(publish: Callable[[], Awaitable[None]]) -> None:
-    """Publish until confirmed, however long the broker is away.
+    """Publish until confirmed, across broker outages.
 
     Raises:
-        NoSuchQueue: whoever asked is gone.
+        NoSuchQueue: the requester is gone.
     """
     await until_available("replay", publish, on=_may_be_confirmed_later, event="waiting_for_broker")
 

@@ -1,4 +1,4 @@
-"""What the sessions of a host share."""
+"""Ports and settings that the sessions of a host share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,4 +28,4 @@ class SessionContext:
     login_seconds: float
     """A login that takes longer is tried anew."""
     retention: timedelta
-    """The age at which an ended message may be deleted."""
+    """Age at which an ended message may be deleted."""

@@ -1,20 +1,22 @@
-"""A message that was queued and has not ended, as its owner holds it."""
+"""A queued message that has not ended, and the appends to its stream."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 from uuid import UUID
 
 from wa_contracts.ids import SessionId
 from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Facts, Queued, Sending
 from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.stored_event import Append
+from wa_session_host.store.stored_event import Append, StoredEvent
 
 
 @dataclass(eq=False)
 class OpenMessage:
-    """A message that has not ended, and where its stream stands."""
+    """A message that has not ended, and the version of its stream."""
 
     state: Queued | Sending
     stream: str
@@ -27,8 +29,25 @@ class OpenMessage:
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
 
+    @classmethod
+    def restored(cls, state: Queued | Sending, events: Sequence[StoredEvent]) -> Self:
+        """The message of a stream with this state; `events` begin at or before its queueing."""
+        queued = next(one for one in events if one.content_json is not None)
+        reply_to = state.facts.content.reply_to
+        return cls(
+            state=state,
+            stream=queued.stream,
+            version=events[-1].stream_version,
+            queued_position=queued.position,
+            correlation_id=events[-1].correlation_id,
+            causation_id=events[-1].id,
+            traceparent=queued.traceparent,
+            queued_at=queued.occurred_at,
+            waiters=[reply_to] if reply_to else [],
+        )
+
     async def add_waiter(self, waiter: str | None) -> bool:
-        """Let somebody more hear of the outcome; False if it is too late: it is stored by then."""
+        """Add a reply key for the outcome. False if the outcome is stored already."""
         if self.ending is not None:
             await self.ending.wait()
             return False
@@ -38,7 +57,6 @@ class OpenMessage:
 
     @property
     def facts(self) -> Facts:
-        """What stays the same in the message's life."""
         return self.state.facts
 
 

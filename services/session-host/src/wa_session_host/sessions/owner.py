@@ -1,4 +1,4 @@
-"""One owned session: the single writer of its stream, and the keeper of its engine."""
+"""The owner of one session: sole writer of its stream, and keeper of its engine."""
 
 import asyncio
 import random
@@ -37,7 +37,7 @@ RESTRICTED_PAUSE_SECONDS = 600.0
 REPLACED_PAUSE_SECONDS = 30.0
 UNLINK_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
-"""How long an operator's command waits for the ack of a send in flight."""
+"""An operator's command waits so long for the ack of a send in flight."""
 
 LOGGING_IN = {SessionStatus.STARTING, SessionStatus.CONNECTING}
 FAILS_BACKLOG = {SessionStatus.LOGGED_OUT, SessionStatus.BANNED}
@@ -46,22 +46,20 @@ _NOT_WORKING = "Media comes through a session that works; this one is {status}. 
 
 
 class LoginWatch:
-    """Told when a login is under way; costs nothing while none is."""
+    """Detects a login that neither succeeds nor fails."""
 
     def __init__(self, seconds: float) -> None:
-        """A login may take so long."""
         self._seconds = seconds
         self._under_way = asyncio.Event()
         self._over = asyncio.Event()
 
     def set_under_way(self, *, under_way: bool) -> None:
-        """Say whether a login is under way now."""
         begun, ended = self._under_way, self._over
         (begun if under_way else ended).set()
         (ended if under_way else begun).clear()
 
     async def wait_overdue(self) -> None:
-        """Return when one has been under way for too long since this call."""
+        """Return when a login has been under way for too long since this call."""
         while True:
             await self._under_way.wait()
             try:
@@ -112,26 +110,25 @@ class SessionOwner:
 
     @property
     def status(self) -> SessionStatus | None:
-        """The session's state as users see it."""
         return domain.status_of(self.state)
 
     async def run(self) -> None:
-        """Keep the engine as the state wants it, and send, until cancelled."""
+        """Run the engine that the state asks for, and send, until cancelled."""
         self._apply_state()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.runner.run())
             group.create_task(self._run_engines())
 
     async def announce_takeover(self) -> None:
-        """Say as a new owner that the session is not connected yet."""
+        """Record as a new owner that the session is not connected."""
         async with self._deciding:
             await self._record(domain.take_over(self.state))
 
     async def handle(self, command: domain.Command) -> bool:
-        """Decide a command and do what follows; False if it changed nothing."""
+        """Decide a command and apply its events; False without an event."""
         async with self._deciding:
             if domain.unlinks(command, self.state):
-                self.runner.pause()  # nothing may begin on a link that is being removed
+                self.runner.pause()  # no send may start on a link that is being removed
                 await self.runner.wait_engine_idle(SETTLE_SECONDS)
                 await self._unlink()
             changed = await self._record(
@@ -148,20 +145,19 @@ class SessionOwner:
         return changed
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
-        """See `Engine.pairing_code`."""
         if self._engine is None:
             raise PairingUnavailable("The session is not being linked now: restart it first.")
         return await self._engine.pairing_code(phone_number)
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`; refused while the session does not work."""
+        """See `Engine.download`. Fails unless the session works."""
         if self._engine is None or self.status is not SessionStatus.WORKING:
             status = self.status or "deleted"
             raise DownloadFailed(f"session_{status}", _NOT_WORKING.format(status=status))
         await self._engine.download(media, path)
 
     async def leave(self) -> None:
-        """End the engine and start no other: the session goes to another owner."""
+        """Stop the engine for good: the session moves to another owner."""
         self._leaving = True
         await self._end_engine()
 
@@ -170,7 +166,7 @@ class SessionOwner:
             await self._engine.stop()
 
     async def _unlink(self) -> None:
-        """Remove the link at WhatsApp, for which a session without an engine logs in once more."""
+        """Remove the link at WhatsApp. A stopped session logs in once more for that."""
         if self._engine is not None and self.status is SessionStatus.WORKING:
             await self._engine.log_out()
         elif isinstance(self.state, domain.Opened) and not domain.should_run(self.state):
@@ -243,7 +239,7 @@ class SessionOwner:
             self.runner.pause()
 
     async def _run_engines(self) -> None:
-        """Run one engine after the other for as long as the state wants one."""
+        """Run one engine after the other while the state asks for one."""
         if isinstance(self.state, domain.Opened) and isinstance(
             self.state.condition, domain.Restricted
         ):
@@ -269,13 +265,13 @@ class SessionOwner:
                 await self._pause()
 
     async def _watch_login(self) -> None:
-        """End the engine of a linked session whose login neither succeeds nor fails."""
+        """Stop the engine of a linked session whose login neither succeeds nor fails."""
         await self._login_watch.wait_overdue()
         await self._observe(ConnectionLost("login_timeout", "WhatsApp did not answer the login."))
         await self._end_engine()
 
     async def _pause(self) -> None:
-        """Wait before the next engine: longer after each crash, with jitter."""
+        """Wait before the next engine, longer after each crash, with jitter."""
         seconds = min(FIRST_PAUSE_SECONDS * 2**self._crashes, LONGEST_PAUSE_SECONDS)
         seconds *= random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
         self._crashes += 1
@@ -302,7 +298,7 @@ class SessionOwner:
                 await self._observe(seen)
 
     async def _end_deaf_engine(self) -> None:
-        """Sends in a row that nobody acknowledged: the connection is deaf, start another one."""
+        """Replace the engine after several sends in a row without an ack."""
         await self._observe(
             ConnectionLost("deaf", "WhatsApp acknowledged none of the last messages.")
         )

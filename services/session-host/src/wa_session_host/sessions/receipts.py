@@ -1,4 +1,4 @@
-"""What arrives at a session: receipts for its messages, and messages for its number."""
+"""Incoming traffic of a session: receipts for its messages, and messages to its number."""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -22,16 +22,16 @@ from wa_session_host.store.stored_event import Append, StoredEvent, VersionConfl
 log = structlog.get_logger()
 
 RETENTION_MARGIN = timedelta(hours=1)
-"""So long before retention may remove a message, receipts add nothing to it any more."""
-EARLY = 500
-"""Receipts that wait for the end of one session's present send."""
+"""Receipts are ignored from this time before a message's retention ends."""
+PENDING_LIMIT = 500
+"""Limit of receipts that wait for the end of the session's current send."""
 
 
 class Receipts:
-    """Turns receipts and incoming messages of one session into events."""
+    """Records receipts and incoming messages of one session as events."""
 
     def __init__(self, session_id: SessionId, partition: int, context: SessionContext) -> None:
-        """Sent messages that are not in the host's cache are read from the store."""
+        """Sent messages outside the host's cache are read from the store."""
         self._session_id = session_id
         self._partition = partition
         self._store = context.store
@@ -40,10 +40,10 @@ class Receipts:
         self._addable_for = context.retention - RETENTION_MARGIN
         self._sent = context.sent_messages
         self._unknown: dict[MessageId, TrackedMessage] | None = None
-        self._early: OrderedDict[str, ReceiptSeen] = OrderedDict()
+        self._pending: OrderedDict[str, ReceiptSeen] = OrderedDict()
 
     async def record_outcome(self, message: OpenMessage, outcome: Event) -> None:
-        """Hear how a send ended; then what its receipts say that came before its end."""
+        """Track an ended send, then record the receipts that arrived before its end."""
         state = domain.evolve(message.state, outcome)
         if isinstance(state, Sent | Unknown):
             self._remember(
@@ -55,34 +55,35 @@ class Receipts:
                     self._clock(),
                 )
             )
-        early, self._early = self._early, OrderedDict()
-        for receipt in early.values():
+        pending, self._pending = self._pending, OrderedDict()
+        for receipt in pending.values():
             await self.record_receipt(receipt, sending=False)
 
     async def record_receipt(self, receipt: ReceiptSeen, *, sending: bool) -> None:
-        """Record what a receipt says of our messages; those of other devices are passed over.
+        """Record a receipt for our messages; ignore other devices' messages.
 
-        While a send is under way (`sending`) an unknown id may be that message's: it waits.
+        During a send (`sending`) an unknown id may belong to the current message, so the receipt
+        waits.
         """
-        strangers = []
+        unknown_ids = []
         for whatsapp_id in receipt.message_ids:
             message = self._sent.get(self, whatsapp_id) or await self._load(whatsapp_id)
             if message is None:
-                strangers.append(whatsapp_id)
+                unknown_ids.append(whatsapp_id)
             else:
                 await self._record(message, receipt)
-        if strangers and sending:
-            self._early[strangers[0]] = replace(receipt, message_ids=tuple(strangers))
-            if len(self._early) > EARLY:
-                self._early.popitem(last=False)
-        elif strangers:
-            await self._prove(receipt, tuple(strangers))
+        if unknown_ids and sending:
+            self._pending[unknown_ids[0]] = replace(receipt, message_ids=tuple(unknown_ids))
+            if len(self._pending) > PENDING_LIMIT:
+                self._pending.popitem(last=False)
+        elif unknown_ids:
+            await self._prove(receipt, tuple(unknown_ids))
 
-    async def _prove(self, receipt: ReceiptSeen, strangers: tuple[str, ...]) -> None:
-        """A receipt for an id that is nobody's may be of a message with an unknown outcome."""
+    async def _prove(self, receipt: ReceiptSeen, unknown_ids: tuple[str, ...]) -> None:
+        """Resolve an unknown outcome by a receipt for an unknown id."""
         unknown = await self._unknown_outcomes()
         states = [one.state for one in unknown.values() if isinstance(one.state, Unknown)]
-        found = proven(receipt, strangers, states)
+        found = proven(receipt, unknown_ids, states)
         if found is None:
             return
         state, sent = found
@@ -99,7 +100,7 @@ class Receipts:
             await self._append(known, events)
 
     def _is_near_retention(self, known: TrackedMessage) -> bool:
-        """Whether retention may be removing the stream now: then nothing may be added to it."""
+        """Whether retention may be deleting the stream: no append is allowed then."""
         return known.changed_at < self._clock() - self._addable_for
 
     async def _append(self, known: TrackedMessage, events: tuple[Event, ...]) -> TrackedMessage:
@@ -133,7 +134,7 @@ class Receipts:
         return known if known is not None and isinstance(known.state, Sent) else None
 
     async def _unknown_outcomes(self) -> dict[MessageId, TrackedMessage]:
-        """The session's messages of which nobody knows; read once from the store."""
+        """The session's messages with an unknown outcome; loaded from the store once."""
         if self._unknown is None:
             streams: dict[str, list[StoredEvent]] = {}
             for stored in await self._store.unknown_outcomes(self._session_id):
@@ -147,7 +148,7 @@ class Receipts:
         return self._unknown
 
     def _remember(self, known: TrackedMessage) -> None:
-        """Remember how a message stands now. What was not read yet will be read as it is stored."""
+        """Cache a message's new state. An unloaded one is read from the store later."""
         unknown = self._unknown if self._unknown is not None else {}
         if isinstance(known.state, Unknown):
             unknown[known.state.facts.id] = known
@@ -157,7 +158,7 @@ class Receipts:
         self._sent.keep(self, known.state.message_id, replace(known, state=bare))
 
     async def record_message(self, seen: MessageSeen) -> None:
-        """Record an incoming message; one that WhatsApp delivers again is passed over."""
+        """Record an incoming message; ignore a redelivery by WhatsApp."""
         message_id = MessageId(uuid5(self._session_id, f"{seen.chat}/{seen.message_id}"))
         cause = new_id()
         try:
@@ -178,7 +179,7 @@ class Receipts:
 
 
 _NO_CONTENT = Content()
-"""Receipts ask nothing of it, and it may be long."""
+"""Receipts do not need the content, which may be long."""
 
 
 def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
@@ -201,7 +202,7 @@ def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
 
 
 def _tracked(events: list[StoredEvent]) -> TrackedMessage | None:
-    """A message from its stream; None if it certainly was not sent."""
+    """A message from its stream; None if the message was certainly not sent."""
     state = message_state(events)
     if not isinstance(state, Sent | Unknown):
         return None

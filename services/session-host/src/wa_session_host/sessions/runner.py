@@ -1,4 +1,4 @@
-"""The runner of one session: sends its queued messages one after the other, in order."""
+"""Runner of one session: sends its queued messages one by one, in order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -29,12 +29,12 @@ from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
 log = structlog.get_logger()
 
 DEAF_AFTER = 2
-"""This many sends in a row without an ack: the connection is deaf, not the message."""
+"""After so many sends in a row without an ack the connection is deaf."""
 LONGEST_PAUSE_SECONDS = 10.0
 
 
 class Runner:
-    """One session's queue. Sends while the session works, fails all while it refuses."""
+    """One session's queue: sends while the session works, fails all messages while it refuses."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Runner:
         on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
         on_deaf: Callable[[], Awaitable[None]],
     ) -> None:
-        """`on_outcome` is called after each send, `on_deaf` after DEAF_AFTER sends without an ack."""
+        """`on_outcome` is called after each send, `on_deaf` after DEAF_AFTER without an ack."""
         self.pace = pace
         self._session_id = session_id
         self._appender = MessageAppender(session_id, partition, context.writer)
@@ -68,7 +68,7 @@ class Runner:
         self._deferrals = 0
 
     def __len__(self) -> int:
-        """How many messages have not ended, those included that are being stored."""
+        """Number of open messages, reserved places included."""
         return len(self._queue) + len(self._ending) + (self._current is not None) + self._reserved
 
     @property
@@ -77,44 +77,44 @@ class Runner:
 
     @property
     def _under_way(self) -> Iterator[OpenMessage]:
-        """The messages that have left the queue and whose end is not stored."""
+        """Messages that left the queue and whose end is not stored."""
         if self._current is not None:
             yield self._current
         yield from self._ending
 
     @property
     def sending(self) -> bool:
-        """Whether the engine has a message now."""
+        """Whether a message is with the engine."""
         return self._current is not None and isinstance(self._current.state, Sending)
 
     @property
     def oldest_position(self) -> int | None:
-        """Where the oldest open message is stored."""
-        if self._is_empty:  # as most are, and all are asked twice a second
+        """Position of the oldest open message."""
+        if self._is_empty:  # the common case, asked twice a second for each session
             return None
         first = self._queue.first
         oldest = [*self._under_way] if first is None else [*self._under_way, first]
         return min((one.queued_position for one in oldest), default=None)
 
     def resume(self, engine: Engine) -> None:
-        """The session works: send by this engine."""
+        """Send by this engine."""
         self._engine, self._refusal, self._deferrals = engine, None, 0
         self._changed.set()
 
     def pause(self) -> None:
-        """The session does not work now: keep what is queued."""
+        """Keep messages queued: the session does not work."""
         self._engine, self._refusal = None, None
 
     def refuse(self, error: ErrorDetail) -> None:
-        """The session will not work any more: fail what is queued."""
+        """Fail queued messages with `error`: the session will not work again."""
         self._engine, self._refusal = None, error
         self._changed.set()
 
     @contextmanager
     def reserve(self) -> Iterator[bool]:
-        """Keep a place, during the block, for a message that is being stored and enqueued.
+        """Reserve a place inside the block for a message that is being stored and enqueued.
 
-        Gives whether the session is idle: then a text may begin in the append that queues it.
+        Yields whether the session is idle: a text may then start in the append that queues it.
         """
         is_idle = self._can_begin and not self._draining and len(self) == 0
         self._reserved += 1
@@ -128,23 +128,21 @@ class Runner:
 
     @property
     def _can_begin(self) -> bool:
-        """Whether the session works and its pace lets it send."""
+        """Whether the session works and its pace allows a send."""
         return self._engine is not None and self.pace.due_at() is None
 
     def enqueue(self, message: OpenMessage) -> None:
-        """Send this after all before it."""
         self._queue.append(message)
         self._changed.set()
 
     def open_message(self, message_id: MessageId) -> OpenMessage | None:
-        """The open message with this id."""
         found = self._queue.get(message_id)
         if found is not None:
             return found
         return next((one for one in self._under_way if one.facts.id == message_id), None)
 
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
-        """Cancel a message that is still queued; False if there is none such."""
+        """Cancel a queued message; False if no such message is queued."""
         message = self._queue.get(message_id)
         if message is None or isinstance(message.state, Sending):
             return False
@@ -155,14 +153,14 @@ class Runner:
         return True
 
     async def expire(self, now: datetime) -> None:
-        """Fail the queued messages that are past their time."""
+        """Fail expired queued messages."""
         for message in self._queue.newly_expired(now):
             still_waits = self._queue.get(message.facts.id) is message
             if still_waits and isinstance(message.state, Queued):
                 await self._end_out_of_turn(message, _expired(message.facts))
 
     async def drain(self) -> None:
-        """Begin no further send, and wait for the end of each that has begun."""
+        """Start no further send, and wait for the end of each started one."""
         self._draining = True
         self._changed.set()
         while self._reserved_idle or self._has_begun:
@@ -171,12 +169,12 @@ class Runner:
 
     @property
     def _has_begun(self) -> bool:
-        """Whether the store says of one of these messages that its send was started."""
+        """Whether a message of the queue is stored as started."""
         first = self._queue.first
         return self._current is not None or (first is not None and isinstance(first.state, Sending))
 
     async def wait_engine_idle(self, seconds: float) -> None:
-        """Wait until the engine has no message of ours any more, at most so many seconds."""
+        """Wait until no message is with the engine, at most `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while self.sending:
@@ -186,7 +184,6 @@ class Runner:
             log.info("send_interrupted", session_id=str(self._session_id))
 
     async def run(self) -> None:
-        """Work until cancelled."""
         while True:
             while not self._may_deliver:
                 self._changed.clear()
@@ -200,13 +197,13 @@ class Runner:
 
     @property
     def _may_deliver(self) -> bool:
-        """What has begun is always ended: by its send, or by saying that it did not go out."""
+        """A started message is always ended, by its send or by a deferral."""
         if not self._queue or self._has_begun:
             return self._has_begun
         return not self._draining and (self._refusal is not None or self._can_begin)
 
     async def _wait_change_or_turn(self) -> None:
-        """Until something changes, or the pace lets the session send again."""
+        """Wait for a change, or until the pace allows the next send."""
         waits_for_its_turn = bool(self._queue) and self._engine is not None
         seconds = self.pace.seconds_left() if waits_for_its_turn else 0.0
         try:
@@ -217,7 +214,7 @@ class Runner:
 
     async def _deliver_traced(self, message: OpenMessage) -> None:
         ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
-        bind_contextvars(**ids)  # the runner's task sends one at a time
+        bind_contextvars(**ids)  # the task sends one message at a time
         with resumed_trace(message.traceparent), span("deliver", ids):
             await self._deliver(message)
 
@@ -253,7 +250,7 @@ class Runner:
         if isinstance(outcome, domain.MessageSendDeferred):
             await self._appender.append(message, outcome)
         else:
-            self.pace.count()
+            self.pace.count_send()
             await self._appender.append_end(message, outcome)
         if isinstance(outcome, MessageSent) and message.queued_at is not None:
             took = self._clock() - message.queued_at
@@ -293,7 +290,7 @@ class Runner:
             await self._on_deaf()
 
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
-        """End a message that waits. It counts as open until that is stored: a crash would leave it so."""
+        """End a waiting message. The message counts as open until its end is stored."""
         self._queue.remove(message)
         self._ending.append(message)
         try:

@@ -1,4 +1,4 @@
-"""Messages that were sent or may have been, as receipts find them."""
+"""Messages that were sent, or may have been, as receipts find them."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from uuid import UUID
 from wa_session_host.domain.message import Sent, Unknown
 
 CACHED_SENT_MESSAGES = 20_000
-"""Sent messages of all of a host's sessions that it keeps in mind; others are looked up in the store."""
+"""Per host, over all sessions. Other messages are read from the store."""
 Kept = TypeVar("Kept")
 
 
 class BoundedCache(Generic[Kept]):
-    """Keeps at most `limit` values in all, whatever the number of owners; the oldest go first."""
+    """Keeps the `limit` newest values over all owners."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -24,11 +24,10 @@ class BoundedCache(Generic[Kept]):
         return len(self._kept)
 
     def get(self, owner: object, key: str) -> Kept | None:
-        """What an owner keeps under a key, if it is still there."""
         return self._kept.get((owner, key))
 
     def keep(self, owner: object, key: str, value: Kept) -> None:
-        """Keep a value as the newest of all, in place of an earlier one of this key."""
+        """Cache a value as the newest, replacing the key's former one."""
         self._kept[owner, key] = value
         self._kept.move_to_end((owner, key))
         if len(self._kept) > self._limit:
@@ -37,7 +36,7 @@ class BoundedCache(Generic[Kept]):
 
 @dataclass(frozen=True, slots=True)
 class TrackedMessage:
-    """A message that was sent, perhaps or certainly, and where its stream stands since when."""
+    """A message that was sent or may have been, with its stream's version and last change."""
 
     state: Sent | Unknown
     version: int

@@ -1,1 +1,1 @@
-"""The event store and the leases, in Postgres."""
+"""Event store and leases in Postgres."""

@@ -1,4 +1,4 @@
-"""The event store in Postgres: reads by stream, session and partition. `group_commit` writes."""
+"""Reads of the event store in Postgres, by stream, session and partition. `group_commit` writes."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ WHERE p.partition = m.partition AND p.host = $1 AND p.fencing_token = m.token
 
 @dataclass(frozen=True)
 class RelayCheckpoint:
-    """How far a partition was relayed, and from where on messages may still be open."""
+    """Relay checkpoint, and the lowest position at which an unfinished message may start."""
 
     partition: int
     token: FencingToken
@@ -98,15 +98,15 @@ GROUP BY session_id
 
 
 class EventStore:
-    """Reads, and the positions that the owner of a partition keeps."""
+    """Reads, and the checkpoints of held partitions."""
 
     def __init__(self, pool: asyncpg.Pool, host: str) -> None:
-        """`pool` is not closed here; `host` is this host's name in the leases."""
+        """`host` is this host's name in the leases. The caller closes `pool`."""
         self._pool = pool
         self._host = host
 
     async def stream(self, name: str) -> list[StoredEvent]:
-        """A stream's events in order; empty if there is no such stream."""
+        """A stream's events in order; empty for an unknown stream."""
         return [_stored(row) for row in await self._pool.fetch(STREAM, name)]
 
     async def session_streams(self, partition: int) -> list[StoredEvent]:
@@ -114,12 +114,12 @@ class EventStore:
         return [_stored(row) for row in await self._pool.fetch(SESSIONS_OF_PARTITION, partition)]
 
     async def open_messages(self, partition: int, open_position: int) -> list[StoredEvent]:
-        """The streams of messages that have not ended, in the order of storing."""
+        """Streams of unfinished messages, in the order of storing."""
         rows = await self._pool.fetch(OPEN_MESSAGES, partition, open_position, list(ENDS))
         return [_stored(row) for row in rows]
 
     async def sequences(self, partition: int) -> dict[SessionId, int]:
-        """The last session sequence given in each session of a partition."""
+        """The last session sequence of each session of a partition."""
         rows = await self._pool.fetch(SEQUENCES, partition)
         return {row["session_id"]: row["sequence"] or 0 for row in rows}
 
@@ -130,20 +130,20 @@ class EventStore:
     async def of_session(
         self, session_id: SessionId, from_sequence: int, page: int = 500
     ) -> AsyncIterator[StoredEvent]:
-        """A session's public events from a sequence on, read in pages."""
+        """Public events of a session from a sequence on, read in pages."""
         while rows := await self._pool.fetch(OF_SESSION, session_id, from_sequence, page):
             for row in rows:
                 yield _stored(row)
             from_sequence = rows[-1]["session_sequence"] + 1
 
     async def predecessor(self, session_id: SessionId, sequence: int) -> int:
-        """The sequence of the session's last public event before that one; 0 if there is none."""
+        """Sequence of the session's last public event before `sequence`; 0 without one."""
         return await self._pool.fetchval(PREDECESSOR, session_id, sequence) or 0
 
     async def of_partition(self, partition: int, page: int = 500) -> AsyncIterator[StoredEvent]:
-        """A partition's public events in the order of storing, read in pages.
+        """Public events of a partition in the order of storing, read in pages.
 
-        That is the order of each session's sequence too (docs/adr/0001).
+        Each session's events are in the order of their sequence (docs/adr/0001).
         """
         after = 0
         while events := await self.unrelayed(partition, after, page):
@@ -152,23 +152,23 @@ class EventStore:
             after = events[-1].position
 
     async def unknown_outcomes(self, session_id: SessionId) -> list[StoredEvent]:
-        """The streams of a session's messages that once ended as unknown, in the order of storing."""
+        """Streams of a session's messages that ever ended as unknown, in the order of storing."""
         return [_stored(row) for row in await self._pool.fetch(UNKNOWN_OUTCOMES, session_id)]
 
     async def sent_since(
         self, partition: int, day: datetime
     ) -> dict[SessionId, tuple[int, datetime]]:
-        """How many messages each session has sent, perhaps or certainly, since the day's begin, and when last."""
+        """Number of possible sends since the day's begin and time of the last one, by session."""
         rows = await self._pool.fetch(SENT_TODAY, partition, day)
         return {SessionId(row["session_id"]): (row["today"], row["last_at"]) for row in rows}
 
     async def message_of(self, session_id: SessionId, whatsapp_id: str) -> MessageId | None:
-        """Our id of the message that WhatsApp knows by this id in this session."""
+        """Our id of the message with this WhatsApp id."""
         stream = await self._pool.fetchval(STREAM_OF_WHATSAPP_ID, session_id, whatsapp_id)
         return MessageId(UUID(stream.removeprefix("message-"))) if stream else None
 
     async def save_checkpoints(self, checkpoints: Sequence[RelayCheckpoint]) -> None:
-        """Keep how far partitions were relayed; ignored for those that this host lost."""
+        """Save relay checkpoints; those of lost partitions are ignored."""
         await self._pool.execute(
             SAVE_CHECKPOINTS,
             self._host,

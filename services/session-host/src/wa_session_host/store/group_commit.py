@@ -1,4 +1,4 @@
-"""The one writer of a host: group commit, fenced by the partitions' leases."""
+"""The only writer of a host: group commit, fenced by the partitions' leases."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +25,11 @@ from wa_session_host.store.stored_event import (
 log = structlog.get_logger()
 
 BATCH = 500
-"""Appends to a statement at most: while it runs, the leases that it checks cannot be renewed."""
+"""Upper limit of appends in a statement. A running statement blocks the renewal of its leases."""
 FIRST_RETRY_SECONDS = 0.02
 RETRY_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 0.005
-"""Between two statements while appends come together: more of them then share what one costs."""
+"""Upper limit of the gather pause between two statements."""
 
 APPEND = """
 WITH held AS MATERIALIZED (
@@ -75,20 +75,22 @@ class _Prepared:
 
 
 class GroupCommitWriter:
-    """Appends to streams; what gathered while the last commit ran becomes one statement.
+    """Appends to streams. Appends that arrive during a commit share the next statement.
 
-    An append that comes alone is written at once; after several in one statement the next waits as
-    long as that took, LONGEST_PAUSE_SECONDS at most, unless it is full already. An append belongs to
-    the trace in which it was called for, and so do its events from then on. One that fails among
-    others is tried alone, so that it harms no other. When the database is away the same rows are tried
-    again until they are in or the lease is gone; rows that a commit with a lost answer had stored are
-    found again by their ids.
+    A lone append is written at once. After a statement of several appends, the writer gathers for
+    as long as that statement took, at most LONGEST_PAUSE_SECONDS, unless the batch is full. An
+    append and its events belong to the caller's trace. A failed batch is retried one append at a
+    time. While the database is unavailable, the same rows are retried until stored or until the
+    lease is lost. Rows stored by a commit with a lost answer are found by their ids.
     """
 
     def __init__(
         self, connection: KeptConnection, host: str, clock: Callable[[], datetime]
     ) -> None:
-        """`connection` is for this writer alone, and not ended here; `host` is this host's name in the leases."""
+        """`connection` is used by this writer only, and closed by the caller.
+
+        `host` is this host's name in the leases.
+        """
         self._connection = connection
         self._host = host
         self._clock = clock
@@ -105,13 +107,13 @@ class GroupCommitWriter:
         sequences: Mapping[SessionId, int],
         on_stored: Callable[[list[StoredEvent]], None],
     ) -> None:
-        """Begin to write for a partition. `on_stored` gets its events in the order of storing."""
+        """Accept appends for a partition. `on_stored` gets its events in the order of storing."""
         self._tokens[partition] = token
         self._sequences.update(sequences)
         self._on_stored[partition] = on_stored
 
     def close_partition(self, partition: int, sessions: Sequence[SessionId]) -> None:
-        """Stop writing for a partition: what is still pending for it fails with `LeaseLost`."""
+        """Stop writing for a partition: its pending appends fail with LeaseLost."""
         self._tokens.pop(partition, None)
         self._on_stored.pop(partition, None)
         for session_id in sessions:
@@ -120,8 +122,8 @@ class GroupCommitWriter:
     def append(self, append: Append) -> Stored:
         """Store events durably.
 
-        The future gives them as stored, or raises VersionConflict or LeaseLost. Appends of one
-        partition are stored in the order of these calls, and their futures end in that order.
+        The future returns the stored events, or raises VersionConflict or LeaseLost. Appends of one
+        partition are stored, and their futures complete, in the order of the calls.
         """
         future: Stored = asyncio.get_running_loop().create_future()
         self._pending.append(_Pending(append, future, get_current()))
@@ -129,7 +131,6 @@ class GroupCommitWriter:
         return future
 
     async def run(self) -> None:
-        """Write until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
@@ -159,7 +160,7 @@ class GroupCommitWriter:
             self._complete(one, positions)
 
     async def _insert_until_known(self, prepared: list[_Prepared]) -> dict[UUID, int]:
-        """Insert; where the answer was lost, find out. What is not in the result lost its lease."""
+        """Insert, and resolve lost answers. Rows absent from the result lost their lease."""
         in_doubt = False
         pause = FIRST_RETRY_SECONDS
         while any(one.rows[0].partition in self._tokens for one in prepared):
@@ -175,7 +176,7 @@ class GroupCommitWriter:
     async def _insert_or_find(
         self, prepared: list[_Prepared], *, in_doubt: bool
     ) -> dict[UUID, int]:
-        """Insert. If an earlier try may have stored the same rows, their positions will do."""
+        """Insert. After a lost answer, look conflicting rows up: they may be stored."""
         try:
             return await self._insert([row for one in prepared for row in one.rows])
         except asyncpg.UniqueViolationError:
@@ -237,7 +238,7 @@ class GroupCommitWriter:
         return sequence
 
     def _release_sequences(self, prepared: _Prepared) -> None:
-        """The sequences given to events that were not stored are free again."""
+        """Free the sequences of events that were not stored."""
         given = sum(row.session_sequence is not None for row in prepared.rows)
         session_id = prepared.pending.append.session_id
         if session_id in self._sequences:

@@ -1,4 +1,4 @@
-"""Who owns which partition: leases in Postgres, by its clock, with fencing tokens."""
+"""Ownership of partitions: leases in Postgres, by its clock, with fencing tokens."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from wa_contracts.topology import PARTITIONS
 from wa_session_host.store.stored_event import FencingToken
 
 MARGIN_SECONDS = 0.5
-"""How much earlier than Postgres a host considers its lease over."""
+"""A host's deadline precedes the lease's expiry in Postgres by this margin."""
 
 RENEW = """
 UPDATE partitions p SET expires_at = clock_timestamp() + make_interval(secs => $4)
@@ -54,30 +54,29 @@ DEREGISTER = "DELETE FROM hosts WHERE host = $1"
 
 
 class DatabaseClock:
-    """The database's time, carried on from the last time it was asked.
+    """The database's time, extrapolated by the machine's monotonic clock.
 
-    Expiry and `occurred_at` must not depend on which host a session is on. A machine's own clock
-    may be off by minutes; its monotonic clock is right over the seconds between two renewals.
+    Expiry and `occurred_at` must not depend on the owning host. A machine's wall clock may be off
+    by minutes; its monotonic clock is exact between two renewals.
     """
 
     def __init__(self) -> None:
-        """Until the database was asked, the machine's own time."""
+        """The machine's wall clock until the first `set`."""
         self._set_at = time.monotonic()
         self._time = datetime.now(UTC)
 
     def __call__(self) -> datetime:
-        """Now, in UTC."""
         return self._time + timedelta(seconds=time.monotonic() - self._set_at)
 
     def set(self, database_time: datetime, *, asked_at: float, answered_at: float) -> None:
-        """Take over the database's time, told between those two monotonic times."""
+        """Set the database's time, read between two monotonic times."""
         self._time = database_time
         self._set_at = (asked_at + answered_at) / 2
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A partition that this host owns from now on, and where its former owner stood."""
+    """A partition that this host now owns, with the former owner's checkpoint."""
 
     partition: int
     token: FencingToken
@@ -87,7 +86,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Renewal:
-    """What is still held, until when by this host's monotonic clock, and the fair share."""
+    """Held partitions, the deadline (monotonic clock, seconds) and the fair share."""
 
     held: frozenset[int]
     deadline: float
@@ -95,25 +94,20 @@ class Renewal:
 
 
 class Leases:
-    """The leases of one host."""
-
     def __init__(
         self, pool: asyncpg.Pool, host: str, lease_seconds: float, clock: DatabaseClock
     ) -> None:
-        """`lease_seconds` is how long a host may be silent before others take over.
-
-        Each renewal sets `clock`.
-        """
+        """Others take over `lease_seconds` after the last renewal. Each renewal sets `clock`."""
         self._pool = pool
         self._clock = clock
         self._host = host
         self._lease_seconds = lease_seconds
 
     async def renew(self, held: Mapping[int, FencingToken], *, staying: bool = True) -> Renewal:
-        """Renew all partitions in one statement; one that is `staying` says that it lives.
+        """Renew all partitions in one statement. `staying` counts this host as living.
 
         Raises:
-            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is away.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is unavailable.
         """
         asked_at = time.monotonic()
         async with self._pool.acquire() as connection:
@@ -132,7 +126,7 @@ class Leases:
         )
 
     async def claim(self, limit: int) -> Sequence[Claim]:
-        """Take up to `limit` partitions that nobody owns."""
+        """Claim up to `limit` free partitions."""
         rows = await self._pool.fetch(CLAIM, self._host, limit, self._lease_seconds)
         return [
             Claim(
@@ -145,9 +139,8 @@ class Leases:
         ]
 
     async def release(self, partition: int, token: FencingToken) -> None:
-        """Give a partition back at once."""
         await self._pool.execute(RELEASE, self._host, partition, token)
 
     async def deregister(self) -> None:
-        """This host is leaving: others need not leave it a share."""
+        """Leave the count of living hosts, so that the others' fair share grows."""
         await self._pool.execute(DEREGISTER, self._host)

@@ -1,8 +1,9 @@
-"""Removes message streams that are finished for long; everything else stays.
+"""Deletes the streams of messages that ended long ago.
 
-A stream goes as a whole, when it has ended (or was received), its last event is older than the
-retention, all of it is relayed, and none of it has the highest sequence of its session, from which
-the next one is counted. Session streams stay. So sequences have holes in the store, never at the end.
+A stream is deleted as a whole if the message ended (or was received), its last event is older than
+the retention, all its events are relayed, and none has the highest sequence of its session: the
+next sequence is derived from that event. Session streams stay. So a session's stored sequences have
+gaps, but never at the end.
 """
 
 import asyncio
@@ -18,7 +19,6 @@ log = structlog.get_logger()
 
 PAGE = 500
 PAUSE_SECONDS = 0.05
-"""Between two pages, so that what happens now goes first."""
 
 OLDEST = """
 SELECT position, stream, stream_version, occurred_at FROM events
@@ -48,19 +48,17 @@ FINISHED = (*ENDS, "message.received")
 
 
 class StreamRetention:
-    """The retention of one host's partitions."""
-
     def __init__(self, pool: asyncpg.Pool, host: str, keep: timedelta) -> None:
-        """`keep` is for how long a finished message stays after its last event."""
+        """`keep` is the retention, counted from a message's last event."""
         self._pool = pool
         self._host = host
         self.keep = keep
 
     async def remove_finished(self, partition: int, token: FencingToken, now: datetime) -> int:
-        """Remove, page by page, what is old enough in a held partition; how many streams.
+        """Delete old streams of a held partition, page by page; return their number.
 
         Raises:
-            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is away.
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is unavailable.
         """
         before, after, removed = now - self.keep, 0, 0
         while page := await self._pool.fetch(OLDEST, partition, after, PAGE):
@@ -74,7 +72,7 @@ class StreamRetention:
             removed += await self._remove(partition, token, streams, before)
             after = page[-1]["position"]
             if page[-1]["occurred_at"] >= before:
-                break  # in the order of storing all that follows is newer
+                break  # all later positions are newer
             await asyncio.sleep(PAUSE_SECONDS)
         if removed:
             log.info("streams_removed", partition=partition, number=removed)

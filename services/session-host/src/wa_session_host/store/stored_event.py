@@ -1,4 +1,4 @@
-"""Events as they are stored, and what an append to a stream is."""
+"""Stored events, and appends to streams."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -26,14 +26,14 @@ class VersionConflict(Exception):
 
 
 class LeaseLost(Exception):
-    """This host does not hold the partition any more: nothing was appended."""
+    """This host does not hold the partition: nothing was appended."""
 
 
 class Append(NamedTuple):
     """Events for one stream of one session, all or none.
 
-    `expected_version` is the version of the stream's last event, 0 for a new stream. `content`
-    goes beside the first event. `reply_to` is the key of somebody who waits for these events.
+    `expected_version` is the version of the stream's last event, 0 for a new stream. `content` is
+    stored beside the first event. `reply_to` is the key of a request that waits for these events.
     """
 
     partition: int
@@ -48,9 +48,9 @@ class Append(NamedTuple):
 
 
 class StoredEvent(NamedTuple):
-    """An event as it is stored; the fields are the table's columns, in this order.
+    """A stored event; the fields are the table's columns, in this order.
 
-    `session_sequence` is None for internal events. `traceparent` names the trace in which it was appended, if there was one.
+    `session_sequence` is None for internal events. `traceparent` is the trace of the append.
     """
 
     position: int
@@ -80,21 +80,20 @@ class StoredEvent(NamedTuple):
 
     @property
     def content(self) -> Content | None:
-        """The private content stored beside an event of an outgoing message."""
+        """Private content of an outgoing message."""
         if self.content_json is None or self.type == MessageReceived.TYPE:
             return None
         return Content.model_validate_json(self.content_json)
 
     @property
     def media(self) -> ReceivedMedia | None:
-        """The private side of an incoming message's media."""
+        """Private part of an incoming message's media."""
         if self.content_json is None or self.type != MessageReceived.TYPE:
             return None
         return ReceivedMedia.model_validate_json(self.content_json)
 
 
 def message_state(events: Iterable[StoredEvent]) -> message.State:
-    """The state of a message from its stream."""
     state: message.State = message.NotQueued()
     for stored in events:
         state = message.evolve(state, stored.event, stored.content)
@@ -102,7 +101,6 @@ def message_state(events: Iterable[StoredEvent]) -> message.State:
 
 
 def session_state(events: Iterable[StoredEvent]) -> session.State:
-    """The state of a session from its stream."""
     state: session.State = session.NotCreated()
     for stored in events:
         state = session.evolve(state, stored.event)

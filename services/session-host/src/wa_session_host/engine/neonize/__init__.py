@@ -1,1 +1,1 @@
-"""The real engine: one process a session, the only importer of neonize."""
+"""The real engine, one process per session: the only importer of neonize."""

@@ -1,4 +1,4 @@
-"""Whose a telephone number is, by asking WhatsApp: before the first message to it, not by a send."""
+"""Looks up the WhatsApp account of a phone number before the first message to it."""
 
 import time
 from collections import OrderedDict
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 REMEMBERED = 10_000
 ABSENT_FOR_SECONDS = 3600.0
-"""So long a number that was not on WhatsApp is not asked about again."""
+"""A number without an account is not looked up again for so long."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account as WhatsApp names it: the JID to send to, and its number in digits.
+    """A WhatsApp account: the JID to send to, and its number in digits.
 
-    WhatsApp may tell an account by a JID alone that hides the number; then `number` is None.
+    `number` is None if WhatsApp names the account only by a JID that hides the number.
     """
 
     jid: str
@@ -28,7 +28,7 @@ class _CachedAccount:
 
 
 class AccountLookup:
-    """Remembers what WhatsApp said, for as long as the engine lives."""
+    """Caches WhatsApp's answers for the engine's lifetime."""
 
     def __init__(
         self,
@@ -36,15 +36,15 @@ class AccountLookup:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ask` puts the question to WhatsApp; `clock` is monotonic, in seconds."""
+        """`ask` queries WhatsApp; `clock` is monotonic, in seconds."""
         self._ask = ask
         self._clock = clock
         self._answers: OrderedDict[str, _CachedAccount] = OrderedDict()
 
     async def find(self, number: str) -> Account | None:
-        """The account that a number (digits) belongs to; None if it is not on WhatsApp.
+        """The account of a number (digits); None if the number is not on WhatsApp.
 
-        Raises what `ask` raises.
+        Raises the errors of `ask`.
         """
         known = self._answers.get(number)
         if known is None or self._is_old(known):

@@ -1,4 +1,4 @@
-"""WhatsApp's message protobuf: made from what users send, read from what arrives."""
+"""WhatsApp's message protobuf: built for sends, parsed on arrival."""
 
 import asyncio
 from base64 import b64decode, b64encode
@@ -36,7 +36,7 @@ DOWNLOAD_AS = {
 
 
 async def build(client: Any, message: OutgoingMessage) -> Message:
-    """The protobuf of a message; its media is uploaded first.
+    """Build a message's protobuf; upload its media first.
 
     Raises:
         neonize.exc.UploadError: WhatsApp's media server refused or failed.
@@ -67,7 +67,7 @@ async def build(client: Any, message: OutgoingMessage) -> Message:
 
 
 def _document(fields: dict[str, Any], media: MediaFile) -> Message:
-    """A document; with a caption in the wrapper that phones show captions from."""
+    """A document. Phones show captions only of the wrapper."""
     name = media.file_name or "document"
     document = Message(documentMessage=DocumentMessage(**fields, fileName=name, title=name))
     if "caption" not in fields:
@@ -76,7 +76,7 @@ def _document(fields: dict[str, Any], media: MediaFile) -> Message:
 
 
 def _shown(media: MediaFile) -> dict[str, Any]:
-    """Width, height and thumbnail; nothing if it could not be decoded."""
+    """Width, height and thumbnail; empty without a preview."""
     if media.preview is None:
         return {}
     return {
@@ -87,10 +87,10 @@ def _shown(media: MediaFile) -> dict[str, Any]:
 
 
 async def download(client: Any, media: ReceivedMedia) -> bytes:
-    """Media that arrived, decrypted and compared with its hashes.
+    """Download incoming media, decrypt it and check its hashes.
 
     Raises:
-        neonize.exc.DownloadError: WhatsApp's media server refused or failed, or sent something else.
+        neonize.exc.DownloadError: WhatsApp's media server refused or failed, or a hash differs.
     """
     kind, server_kind = DOWNLOAD_AS[media.kind]
     data: bytes = await client.download_media_with_path(
@@ -106,7 +106,7 @@ async def download(client: Any, media: ReceivedMedia) -> bytes:
 
 
 def received_message(event: proto.Message) -> tuple[MessageSeen, ...]:
-    """A message that arrived; () for what is no message to people (own, protocol messages)."""
+    """Parse an incoming message; () for own and protocol messages."""
     source = event.Info.MessageSource
     described = _described(_unwrapped(event.Message))
     if described is None or source.IsFromMe:
@@ -139,7 +139,7 @@ def _unwrapped(message: Message) -> Message:
 
 
 def _described(message: Message) -> tuple[str, str | None, Any] | None:
-    """Kind, text or caption, and the part that holds the rest; a plain text has none."""
+    """Kind, text or caption, and the part with further fields; a plain text has no part."""
     if message.HasField("conversation"):
         return "text", message.conversation, None
     if message.HasField("extendedTextMessage"):

@@ -1,9 +1,9 @@
-"""The process that decodes one picture, forked for it by the fork server and ended after it.
+"""Decodes one picture in a process of its own, forked by the fork server.
 
-Whatever a crafted file does to a decoder happens here: this process has limits of its own on
-memory and time, is the first that the kernel ends when memory runs out, and shares nothing with
-the host or with a session's engine. Pillow opens the formats below only: others start programs
-(EPS) or have few eyes on them. Videos are not decoded at all.
+The process isolates decoders from crafted files. It limits its own memory and time, is the
+kernel's first victim when memory runs out, and shares nothing with the host or a session's engine.
+Pillow opens only the formats below: others start programs (EPS) or are rarely reviewed. Videos are
+not decoded.
 """
 
 import io
@@ -23,17 +23,17 @@ REQUEST_BYTES = 64 * 1024
 
 
 def preload() -> None:
-    """Import the formats, so that each decoder need not."""
+    """Import the formats once, for all decoders."""
     Image.preinit()
     assert WebPImagePlugin.WebPImageFile.format in FORMATS
 
 
 def main(connection: socket.socket) -> int:
-    """Answer the one request that comes over this socket: JSON in, JSON out, an end of the stream.
+    """Answer one request on this socket: JSON in, JSON out, end of stream.
 
     The request has `path`, and the limits `pixels`, `memory` (bytes) and `seconds`. The answer has
-    `width`, `height` and `thumbnail` (base64 of a JPEG), or nothing if it is no picture that can be
-    decoded, or `too_large`, a sentence.
+    `width`, `height` and `thumbnail` (base64 of a JPEG), or `too_large` (a sentence), or is empty
+    for a file that cannot be decoded.
     """
     request = from_json(connection.recv(REQUEST_BYTES))
     _limit(memory=request["memory"], seconds=request["seconds"])
@@ -46,9 +46,9 @@ def main(connection: socket.socket) -> int:
 
 
 def _limit(*, memory: int, seconds: float) -> None:
-    """What the fork server has is shared and counts for nothing; `memory` comes on top.
+    """Limit this process. `memory` comes on top of the pages inherited from the fork server.
 
-    Addresses (RLIMIT_AS) are no measure: the allocator has reserved more than it uses.
+    RLIMIT_AS is unsuitable: the allocator reserves more addresses than it uses.
     """
     Path("/proc/self/oom_score_adj").write_text("1000")
     has = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
@@ -60,7 +60,7 @@ def _limit(*, memory: int, seconds: float) -> None:
 
 
 def _picture(path: Path, pixels: int) -> dict[str, int | str]:
-    Image.MAX_IMAGE_PIXELS = None  # the check below is stricter, and says so in our own words
+    Image.MAX_IMAGE_PIXELS = None  # the check below is stricter, with our own sentence
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size

@@ -1,10 +1,11 @@
-"""The process that engine workers, and decoders of media, are forked from.
+"""The fork server: forks engine workers and media decoders.
 
 It has imported everything but the Go library, so that workers share those pages (13 MB of their
-own before login instead of 40). It has one thread and no event loop; for each order on its control
-socket it takes the descriptor that came along, forks what the order names around it, and answers with
-the order and the process id, which is nobody else's word. It ends when the control socket ends. Its
-environment has SPHINX=1, which keeps neonize from loading the library.
+own before login instead of 40). It has one thread and no event loop. Each order on its control
+socket carries a descriptor; the server forks the ordered kind of process around the descriptor and
+answers with the order and the pid. The pid comes from the fork server, not from the (untrusted)
+worker. The server ends with its control socket. SPHINX=1 in its environment keeps neonize from
+loading the library.
 """
 
 import array
@@ -18,14 +19,14 @@ from wa_session_host.engine.content_type import bring_libmagic
 
 WORKER, DECODER = b"w", b"d"
 ORDER, STARTED = struct.Struct("=cQ"), struct.Struct("=i")
-"""What the host sends, a kind and a number; and what follows on it in the answer, a process id."""
+"""An order is a kind and a number. The answer repeats the order and appends a pid."""
 
 _HOLDS_LIBRARY = ("neonize",)
 _KEEPS = ("neonize.proto",)
 
 
 def preload() -> None:
-    """Import what workers need, except what holds the Go library."""
+    """Import the modules of workers, except those that hold the Go library."""
     import asyncio  # noqa: F401, PLC0415
     import logging  # noqa: PLC0415
 
@@ -43,9 +44,11 @@ def preload() -> None:
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a process for every descriptor received; return at the end of the stream."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps, for our children too
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host ends us by closing the socket
+    """Fork a process for every received descriptor, until the end of the stream."""
+    signal.signal(
+        signal.SIGCHLD, signal.SIG_IGN
+    )  # the kernel reaps the children, and their children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host ends this process by closing the socket
     while True:
         message, ancillary, _, _ = control.recvmsg(ORDER.size, socket.CMSG_SPACE(4))
         if not message:

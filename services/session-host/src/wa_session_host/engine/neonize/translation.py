@@ -1,4 +1,4 @@
-"""What the engine's events and errors mean: neonize's protobufs and texts in the port's words."""
+"""Translates neonize's protobufs and error texts into the port's terms."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,9 @@ BANNED_REASONS = {
     ),
     proto.ConnectFailureReason.UNKNOWN_LOGOUT: ("banned", "WhatsApp banned this number."),
 }
-"""403 and 406, which WhatsApp Web's own code calls LOCKED and BANNED by now; the engine's names for
-them are older, and it forgets the device in both cases. Source: whatsmeow, ConnectFailureReason."""
+"""403 and 406, LOCKED and BANNED in WhatsApp Web's code. The engine uses older names, and forgets
+the device in both cases. Source: whatsmeow, ConnectFailureReason.
+"""
 
 NOT_SENT = re.compile(
     r"not connected|not logged in|store doesn't contain a device|info query|"
@@ -36,7 +37,7 @@ NOT_SENT = re.compile(
 
 
 def parse_jid(text: str) -> proto.JID:
-    """A JID from `user[:device]@server`."""
+    """Parse `user[:device]@server`."""
     user, _, server = text.partition("@")
     name, _, device = user.partition(":")
     return proto.JID(
@@ -45,13 +46,13 @@ def parse_jid(text: str) -> proto.JID:
 
 
 def format_jid(jid: proto.JID) -> str:
-    """`user[:device]@server`, as the device store writes it."""
+    """Format as `user[:device]@server`, the device store's form."""
     device = f":{jid.Device}" if jid.Device else ""
     return f"{jid.User}{device}@{jid.Server}"
 
 
 def send_error(text: str) -> NotSent | SendRefused | OutcomeUnknown:
-    """What a send's error says about whether the message went out."""
+    """Certainty of a failed send, by its error text."""
     if "no LID found" in text:
         return SendRefused("not_on_whatsapp", "This number is not on WhatsApp.")
     if "server returned error" in text:
@@ -62,18 +63,18 @@ def send_error(text: str) -> NotSent | SendRefused | OutcomeUnknown:
 
 
 MEDIA_GONE = re.compile(r"status code (403|404|410)\b")
-"""How the engine says that the media server has a file no more. Source: whatsmeow, errors.go."""
+"""The media server has the file no more. Source: whatsmeow, errors.go."""
 
 
 def download_error(text: str) -> DownloadFailed:
-    """What a download's error says: whether another try may help."""
+    """Whether a failed download may succeed later, by its error text."""
     if MEDIA_GONE.search(text):
         return DownloadFailed("media_gone", "WhatsApp does not keep this media any more.")
     return DownloadFailed("media_unavailable", f"The media could not be downloaded: {text}.")
 
 
 def connection_observations(event: object) -> tuple[Seen, ...]:
-    """What an event about the connection or the account means; () if nothing."""
+    """Observations about the connection or the account; () for other events."""
     match event:
         case proto.KeepAliveTimeout():
             return (ConnectionLost("keepalive_timeout", "WhatsApp does not answer keep-alives."),)
@@ -105,7 +106,7 @@ def _logged_out(event: proto.LoggedOut) -> tuple[Seen, ...]:
 
 
 def receipt_observations(event: proto.Receipt) -> tuple[Seen, ...]:
-    """A delivered or read receipt for our messages; () for any other."""
+    """A delivery or read receipt for our messages; () for any other."""
     kinds = {proto.Receipt.DELIVERED: False, proto.Receipt.READ: True, proto.Receipt.PLAYED: True}
     if event.Type not in kinds or event.MessageSource.IsFromMe:
         return ()
@@ -120,7 +121,7 @@ def receipt_observations(event: proto.Receipt) -> tuple[Seen, ...]:
 
 
 def from_timestamp(value: int) -> datetime:
-    """Seconds, milliseconds or nanoseconds since 1970, whichever the library hands out."""
+    """Parse seconds, milliseconds or nanoseconds since 1970; the library uses all three."""
     while value > 100_000_000_000:
         value //= 1000
     return datetime.fromtimestamp(value, UTC) if value else datetime.now(UTC)

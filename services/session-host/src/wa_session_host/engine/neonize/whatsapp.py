@@ -1,7 +1,7 @@
-"""neonize (whatsmeow) as an engine: its callbacks become observations, its errors the port's.
+"""neonize (whatsmeow) as an engine: callbacks become observations, errors the port's errors.
 
-Loading this module loads the Go library. How neonize behaves, and why it is used in this way:
-one client per process, callbacks that only queue, media as bytes, no bot tag.
+Importing this module loads the Go library. neonize is stable with one client per process, callbacks
+that only queue, media as bytes, and no bot tag.
 """
 
 import asyncio
@@ -83,7 +83,7 @@ PAIRING_CODE_LIFE = timedelta(minutes=3)
 
 
 class _Client(NewAClient):  # type: ignore[misc]
-    """A client whose callbacks, from foreign threads, do one thing: queue what they got."""
+    """A client whose callbacks, on foreign threads, only queue their data."""
 
     def __init__(
         self, *args: object, on_event: Callable[[int, bytes], None], **kwargs: object
@@ -112,7 +112,7 @@ class WhatsApp:
         tell: Callable[[Seen], None],
         end: Callable[[], Awaitable[None]],
     ) -> None:
-        """`tell` passes an observation on; `end` ends the process."""
+        """`tell` reports an observation; `end` ends the process."""
         self._begin = begin
         self._tell = tell
         self._end = end
@@ -146,7 +146,7 @@ class WhatsApp:
         )
 
     async def connect(self) -> None:
-        """Begin to connect; everything further is told."""
+        """Start to connect. Further results are reported as observations."""
         self._keep(self._read_events())
         link = self._begin.link
         if link is not None and not await asyncio.to_thread(self._is_stored, link):
@@ -155,13 +155,13 @@ class WhatsApp:
         self._keep(self._stay_connected())
 
     def _keep(self, work: Coroutine[None, None, None]) -> None:
-        """Run this beside; a defect in it ends the process, which the host sees as a crash."""
+        """Run a background task. A bug in it ends the process, a crash to the host."""
         task = asyncio.create_task(work)
         task.add_done_callback(_end_on_defect)
         self._tasks.append(task)
 
     def _is_stored(self, link: LinkedDevice) -> bool:
-        """Connecting with a device that the store does not have aborts the process."""
+        """Whether the device store has the device. Connecting without it aborts the process."""
         devices = ClientFactory.get_all_devices_from_db(self._begin.device_store)
         return any(f"{device.JID.User}@{device.JID.Server}" == link.jid for device in devices)
 
@@ -183,7 +183,7 @@ class WhatsApp:
                     await self._end()
 
     async def _with_number(self, seen: ReceiptSeen) -> ReceiptSeen:
-        """The receipt with its chat's number, where the device store knows it beside the LID."""
+        """Add the chat's number, if the device store knows the number of the LID."""
         [chat] = seen.chats
         jid = parse_jid(chat)
         number = await self._number_of(jid) if jid.Server == "lid" else None
@@ -196,7 +196,7 @@ class WhatsApp:
             case _ if code == LOGIN_STATUS:
                 return self._login_status(data)
         if code not in PARSERS:
-            return ()  # told unasked: the device itself
+            return ()  # unsolicited: the device itself
         event = PARSERS[code].FromString(data)
         match event:
             case proto.PairStatus():
@@ -233,7 +233,6 @@ class WhatsApp:
         return (LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User),)
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        """See `Engine.send`."""
         recipient = await self._recipient(message.to)
         to = message.to if recipient is None else recipient.jid
         try:
@@ -251,7 +250,7 @@ class WhatsApp:
         )
 
     async def _recipient(self, to: str) -> Account | None:
-        """The account behind a number; None for a group, or a JID that hides the number."""
+        """The account of a number; None for a group or a JID that hides the number."""
         number, _, server = to.partition("@")
         if server not in {"", "s.whatsapp.net"}:
             return None
@@ -261,7 +260,7 @@ class WhatsApp:
         return found
 
     async def _ask_for_number(self, number: str) -> Account | None:
-        """Ask WhatsApp. Its answer names the account by either kind of JID."""
+        """Query WhatsApp. The answer names the account by either kind of JID."""
         try:
             answers = await self._client.is_on_whatsapp(f"+{number}")
         except NeonizeError as error:
@@ -276,7 +275,7 @@ class WhatsApp:
         return Account(f"{told}@s.whatsapp.net" if told else jid, told)
 
     async def _number_of(self, lid: proto.JID) -> str | None:
-        """The number that the device store keeps beside a LID."""
+        """The number of a LID in the device store."""
         try:
             user: str = (await self._client.get_pn_from_lid(lid)).User
         except NeonizeError:
@@ -284,7 +283,7 @@ class WhatsApp:
         return user or None
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
-        """See `Engine.pairing_code`. Works after the first QR code was shown."""
+        """See `Engine.pairing_code`. Waits for the first QR code."""
         if self._linked:
             raise PairingUnavailable("The session is linked already.")
         async with asyncio.timeout(20):
@@ -301,7 +300,6 @@ class WhatsApp:
         return PairingCode(pairing_code=code, expires_at=datetime.now(UTC) + PAIRING_CODE_LIFE)
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`."""
         try:
             data = await content.download(self._client, media)
         except NeonizeError as error:
@@ -313,7 +311,6 @@ class WhatsApp:
             raise DownloadFailed("media_unavailable", message) from error
 
     async def log_out(self) -> None:
-        """See `Engine.log_out`."""
         try:
             async with asyncio.timeout(10):
                 await self._client.logout()

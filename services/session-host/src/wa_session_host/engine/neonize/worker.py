@@ -1,8 +1,8 @@
-"""One session's neonize in a process of its own; no other process loads the Go library.
+"""The worker process of one session's neonize; no other process loads the Go library.
 
-The process ends at the end of its socket, at its deadline (by a kernel timer whose signal needs no
-Python to be handled), and after an observation that ends the attempt. It never ends politely: a
-stop of the Go library may hang, the end of the process never does.
+The process exits at the end of its socket, at its deadline (a kernel timer, whose signal needs no
+Python), and after an observation that ends the attempt. It exits without a clean-up: a stop of the
+Go library may hang.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ def main(connection: socket.socket) -> int:
 
 
 def _silence_stdout() -> None:
-    """The Go library prints pairing codes there."""
+    """Redirect stdout to /dev/null: the Go library prints pairing codes there."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)
@@ -60,8 +60,8 @@ async def _work(connection: socket.socket) -> None:
         writer.write(encode_frame(frame))
 
     tell(Hello())
-    # The Go library is loaded here. On a busy machine that takes longer than a lease lasts, so
-    # the deadline is given afterwards: until then nothing is done that it would have to cover.
+    # Loads the Go library. On a busy machine the load takes longer than a lease, so the host
+    # sends the deadline afterwards: nothing before needs the lease.
     from wa_session_host.engine.neonize.whatsapp import WhatsApp  # noqa: PLC0415
 
     tell(Loaded())
@@ -121,7 +121,7 @@ async def _answer(
 
 
 class Deadline:
-    """Until when this process may act: at that time the kernel ends it."""
+    """The deadline of this process: the kernel ends the process at that time."""
 
     def __init__(self, deadline: float) -> None:
         """`deadline` is on the machine's monotonic clock, in seconds."""
@@ -129,12 +129,12 @@ class Deadline:
         self.extend(deadline)
 
     def extend(self, deadline: float) -> None:
-        """Move it. A deadline that is past ends the process now."""
+        """Move the deadline. A past deadline ends the process now."""
         self._deadline = deadline
         signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.000_001))
 
     def check(self) -> None:
-        """Refuse to begin what the lease does not cover.
+        """Check that the lease covers an action that begins now.
 
         Raises:
             NotSent: the deadline is past.

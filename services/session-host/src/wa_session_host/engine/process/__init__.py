@@ -1,1 +1,1 @@
-"""Engines in processes of their own: starting, asking and ending them."""
+"""Engines in worker processes: start, calls and end."""

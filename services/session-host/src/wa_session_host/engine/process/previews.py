@@ -1,4 +1,4 @@
-"""What a phone shows of a picture before it is downloaded, had from a process that decodes it."""
+"""Previews of pictures, made by decoder processes."""
 
 import asyncio
 import socket
@@ -11,31 +11,30 @@ from wa_session_host.engine.port import NotSent, Preview, SendRefused
 
 PIXEL_LIMIT = 50_000_000
 MEMORY_BYTES = 320 * 1024 * 1024
-"""Enough for that many pixels of four bytes, once."""
+"""Enough for PIXEL_LIMIT pixels of four bytes, once."""
 SECONDS = 15.0
 AT_ONCE = 2
-"""Of one host."""
 ANSWER_BYTES = 256 * 1024
 
 TOO_COSTLY = "The image takes more memory or time to decode than one image is given."
 
 
 class Previews:
-    """Asks a fresh decoder for each picture, a few at a time."""
+    """Runs a fresh decoder for each picture, a few at a time."""
 
     def __init__(self, fork_decoder: Callable[[socket.socket], Awaitable[int | None]]) -> None:
-        """`hand_over` has a decoder forked at the other end of the socket pair; None if it cannot."""
+        """`fork_decoder` forks a decoder around its end of a socket pair; None on failure."""
         self._fork_decoder = fork_decoder
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def render(self, path: Path) -> Preview | None:
-        """Its size and a thumbnail; None if it cannot be decoded, which does not keep it from being sent.
+        """Size and thumbnail of a picture; None if the file cannot be decoded.
 
         Raises:
-            Refused: `media_too_large`: it has too many pixels, or decoding it cost too much.
-            NotSent: no decoder can be started now, which says nothing about the picture.
+            SendRefused: `media_too_large`: too many pixels, or decoding exceeded its limits.
+            NotSent: no decoder could be started.
         """
-        async with self._places:
+        async with self._slots:
             answer = await self._ask(path)
         if not answer:
             raise SendRefused("media_too_large", TOO_COSTLY)
@@ -45,7 +44,7 @@ class Previews:
         return Preview(**said) if said else None
 
     async def _ask(self, path: Path) -> bytes:
-        """The answer; empty if the decoder has ended without one."""
+        """The decoder's answer; empty if the decoder ended without one."""
         ours, theirs = socket.socketpair()
         try:
             pid = await self._fork_decoder(theirs)

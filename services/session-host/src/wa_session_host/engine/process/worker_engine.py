@@ -1,4 +1,4 @@
-"""An engine in a worker process: the host's side of its socket pair."""
+"""The host's side of an engine in a worker process."""
 
 import asyncio
 import os
@@ -45,12 +45,12 @@ from wa_session_host.engine.protocol import (
 log = structlog.get_logger()
 
 SEND_TIMEOUT_SECONDS = 80
-"""A little more than the engine's own 75 s, after which its answer is an error."""
+"""Slightly more than the engine's own 75 s, so that the engine's error comes first."""
 CALL_TIMEOUT_SECONDS = 30
 DOWNLOAD_TIMEOUT_SECONDS = 120
 END_TIMEOUT_SECONDS = 2
 SILENT_SECONDS = 10.0
-"""A worker that answers nothing for so long is not alive, whatever its process looks like."""
+"""A worker without an answer for so long is dead, even if its process runs."""
 
 
 ENDED = EngineCrashed("engine_ended", "The engine's process ended.")
@@ -68,10 +68,10 @@ class WorkerEngine:
         pid: int | None,
         previews: Previews,
     ) -> None:
-        """The streams are the host's end of the socket pair, `pid` is the fork server's word.
+        """The streams are the host's end of the socket pair; `pid` comes from the fork server.
 
-        The worker is told to begin once it is there, with the deadline that is in force then.
-        It decodes no media itself: `previews` are made for it.
+        The worker gets Begin once it is loaded, with the deadline then in force. `previews` decodes
+        pictures outside the worker.
         """
         self._previews = previews
         self._begin = begin
@@ -91,26 +91,23 @@ class WorkerEngine:
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id; None if it was not started."""
         return self._pid
 
     @property
     def ended(self) -> bool:
-        """Whether the worker is gone."""
         return self._ended.is_set()
 
     @property
     def _is_writable(self) -> bool:
-        """Whether the worker can still be told something: not after the end of our stream."""
+        """Whether the worker reads frames: no end of stream was sent."""
         return not self._stopping and not self._ended.is_set()
 
     async def observations(self) -> AsyncIterator[Seen]:
-        """See `Engine.seen`. A worker that ends unasked is an `EngineCrashed`."""
+        """See `Engine.observations`. An unexpected end is an EngineCrashed."""
         while (seen := await self._observations.get()) is not None:
             yield seen
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        """See `Engine.send`."""
         ready = await self._with_preview(message)
         try:
             answer = await self._call(
@@ -135,7 +132,6 @@ class WorkerEngine:
         return replace(message, media=replace(message.media, preview=preview))
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
-        """See `Engine.pairing_code`."""
         try:
             answer = await self._call(
                 lambda call: PairCall(call, phone_number), timeout=CALL_TIMEOUT_SECONDS
@@ -147,7 +143,6 @@ class WorkerEngine:
         return answer.pairing_code
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`."""
         try:
             answer = await self._call(
                 lambda call: DownloadCall(call, media, str(path.absolute())),
@@ -159,14 +154,12 @@ class WorkerEngine:
             raise DownloadFailed(answer.code or "media_unavailable", answer.message)
 
     async def log_out(self) -> None:
-        """See `Engine.log_out`."""
         try:
             await self._call(LogOutCall, timeout=CALL_TIMEOUT_SECONDS)
         except TimeoutError:
             log.warning("log_out_unanswered", pid=self._pid)
 
     async def stop(self) -> None:
-        """See `Engine.stop`."""
         self._stopping = True
         if not self._ended.is_set():
             if self._writer.can_write_eof():
@@ -180,7 +173,6 @@ class WorkerEngine:
         self._writer.close()
 
     def extend(self, deadline: float) -> None:
-        """Tell the worker until when it may act."""
         if not self._begun.is_set():
             self._begin = replace(self._begin, deadline=deadline)
         elif self._is_writable:
@@ -188,7 +180,7 @@ class WorkerEngine:
             self._write_frame(ExtendDeadline(deadline))
 
     def _end_if_silent(self) -> None:
-        """Kill a worker that leaves what it is told unanswered; to its session it is a crash."""
+        """Kill a worker that does not answer; the session sees a crash."""
         now = time.monotonic()
         if self._unanswered_since is None:
             self._unanswered_since = now
@@ -200,7 +192,6 @@ class WorkerEngine:
         self._writer.write(encode_frame(frame))
 
     def _kill(self) -> None:
-        """End a worker that does not end by itself."""
         if self._pid is not None:
             log.warning("worker_killed", pid=self._pid)
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Starting engines' workers: the host's side of the fork server."""
+"""Starts engine workers: the client of the fork server."""
 
 import asyncio
 import os
@@ -20,20 +20,17 @@ from wa_session_host.engine.protocol import Begin
 log = structlog.get_logger()
 
 FORK_SECONDS = 30
-"""The fork server's own start included."""
 
 
 class ForkRate:
-    """So many turns a second at most, evenly spread: a host that takes many sessions over starts
-    them one after the other, so that neither the machine nor WhatsApp sees them all at once.
-    """
+    """Spreads forks evenly: protects machine and WhatsApp when a host takes over many sessions."""
 
     def __init__(self, per_second: float) -> None:
         self._step = 1 / per_second
         self._next_at = 0.0
 
     async def wait_turn(self) -> None:
-        """Wait for one's turn; none is waited for after a quiet time."""
+        """Wait for the next fork's time; no wait after a pause."""
         now = time.monotonic()
         at = max(self._next_at, now)
         self._next_at = at + self._step
@@ -41,7 +38,7 @@ class ForkRate:
 
 
 class WorkerEngines:
-    """Starts workers by a fork server, and keeps their deadlines."""
+    """Starts workers by a fork server and extends their deadlines."""
 
     def __init__(self, device_store: str, *, starts_per_second: float) -> None:
         """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
@@ -56,13 +53,12 @@ class WorkerEngines:
         self._deadline = 0.0
 
     async def prepare(self) -> None:
-        """Start the fork server, so that the first session need not wait for it."""
+        """Start the fork server ahead of the first session."""
         async with self._starting:
             if self._server is None:
                 await self._start_server()
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
-        """See `Engines.start`."""
         await self._fork_rate.wait_turn()
         ours, theirs = socket.socketpair()
         try:
@@ -77,17 +73,15 @@ class WorkerEngines:
 
     @property
     def worker_pids(self) -> list[int]:
-        """The process ids of the workers that run."""
         return [e.pid for e in self._engines if e.pid is not None and not e.ended]
 
     def extend(self, deadline: float) -> None:
-        """See `Engines.extend`."""
         self._deadline = deadline
         for engine in self._engines:
             engine.extend(deadline)
 
     async def close(self) -> None:
-        """End the fork server; engines are stopped by their sessions."""
+        """End the fork server. Sessions stop their engines."""
         if self._control is not None:
             self._control.close()
         if self._server is not None:
@@ -99,9 +93,9 @@ class WorkerEngines:
         return self._device_store
 
     async def _fork(self, kind: bytes, worker_end: socket.socket) -> int | None:
-        """Have a process of that kind forked around its end of a socket pair.
+        """Fork a process of `kind` around one end of a socket pair.
 
-        Its process id, or None if that did not come about.
+        Returns its process id, or None on failure.
         """
         async with self._starting:
             if self._control is None or self._server is None or self._server.returncode is not None:
@@ -112,17 +106,15 @@ class WorkerEngines:
                 socket.send_fds(self._control, [order], [worker_end.fileno()])
                 async with asyncio.timeout(FORK_SECONDS):
                     return await self._forked_pid(self._control, order)
-            except (
-                OSError
-            ) as error:  # TimeoutError among them, and a fork server that has just ended
+            except OSError as error:  # includes TimeoutError, and a fork server that has just ended
                 log.warning("process_not_forked", reason=type(error).__name__)
         return None
 
     async def _forked_pid(self, control: socket.socket, order: bytes) -> int | None:
-        """What was forked for an order; None at the end of the stream."""
+        """The pid forked for an order; None at the end of the stream."""
         loop = asyncio.get_running_loop()
         while answer := await loop.sock_recv(control, ORDER.size + STARTED.size):
-            # What answers an earlier order, whose start was broken off, is passed over.
+            # answers to earlier, abandoned orders are skipped
             if answer.startswith(order):
                 pid: int = STARTED.unpack(answer[ORDER.size :])[0]
                 return pid

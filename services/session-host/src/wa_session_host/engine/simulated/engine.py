@@ -1,7 +1,7 @@
 """The simulated engine: deterministic, inside the host's process, for speed and scale.
 
-It is never the only proof of anything about WhatsApp. Its behaviour is a small script, given for
-all sessions by settings or for one by its recipients:
+Never the only proof of a statement about WhatsApp. Settings script all sessions; the recipient's
+last digits script one message:
 
     to ends with 0000 → refused, not_on_whatsapp      to ends with 0001 → refused, send_failed
     to ends with 0002 → outcome unknown               to ends with 0003 → not sent, connection drops
@@ -48,10 +48,10 @@ SLOW_ACK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Script:
-    """How simulated engines behave. Times in seconds.
+    """Behaviour of simulated engines. Times in seconds.
 
-    With `server` messages go there and are acknowledged by it, else they are by the engine itself.
-    `links_after` is when somebody "scans" (None: nobody does, the codes run out).
+    `server` accepts and acknowledges messages; without it the engine does. `links_after` is the
+    time of the scan (None: no scan, the codes expire).
     """
 
     links_after: float | None = 2.0
@@ -65,13 +65,13 @@ class Script:
 
 
 @dataclass
-class _Line:
-    """What the engine sees, in order, and its timers."""
+class _ObservationQueue:
+    """Queued observations in order, and timers for later ones."""
 
     queue: asyncio.Queue[Seen | None] = field(default_factory=asyncio.Queue)
     timers: set[asyncio.TimerHandle] = field(default_factory=set)
 
-    def later(self, seconds: float, *seen: Seen) -> None:
+    def put_later(self, seconds: float, *seen: Seen) -> None:
         loop = asyncio.get_running_loop()
 
         def tell() -> None:
@@ -98,7 +98,7 @@ class SimulatedEngine:
         may_act: Callable[[], bool] = lambda: True,
         media_server: dict[str, bytes] | None = None,
     ) -> None:
-        """With `link` it logs in, without it shows QR codes and is linked as the script says.
+        """With `link` the engine logs in. Without, it shows QR codes and is linked by the script.
 
         `may_act` is whether the host's lease covers a send that begins now. `media_server` keeps
         the media of answers.
@@ -107,43 +107,43 @@ class SimulatedEngine:
         self._may_act = may_act
         self._session_id = session_id
         self._script = script
-        self._line = _Line()
+        self._observations = _ObservationQueue()
         self._connected = link is not None
         self._pairing: asyncio.Task[None] | None = None
         self._numbers = count(1)
         if link is None:
             self._pairing = asyncio.create_task(self._pair())
         else:
-            self._line.later(script.logs_in_after, LoggedIn())
+            self._observations.put_later(script.logs_in_after, LoggedIn())
 
     async def _pair(self) -> None:
         script = self._script
         left = script.links_after
         for number in range(script.qr_codes):
             until = datetime.now(UTC) + timedelta(seconds=script.qr_lives)
-            self._line.queue.put_nowait(QRShown(f"simulated,{self._session_id},{number}", until))
+            self._observations.queue.put_nowait(
+                QRShown(f"simulated,{self._session_id},{number}", until)
+            )
             if left is not None and left <= script.qr_lives:
                 await asyncio.sleep(left)
                 self._link()
                 return
             await asyncio.sleep(script.qr_lives)
             left = None if left is None else left - script.qr_lives
-        self._line.queue.put_nowait(QRRanOut())
-        self._line.queue.put_nowait(None)
+        self._observations.queue.put_nowait(QRRanOut())
+        self._observations.queue.put_nowait(None)
 
     def _link(self) -> None:
         number = str(10_000_000_000 + self._session_id.int % 80_000_000_000)
         self._connected = True
-        self._line.queue.put_nowait(LinkedDevice(f"{number}:1@s.whatsapp.net", number))
-        self._line.later(self._script.logs_in_after, LoggedIn())
+        self._observations.queue.put_nowait(LinkedDevice(f"{number}:1@s.whatsapp.net", number))
+        self._observations.put_later(self._script.logs_in_after, LoggedIn())
 
     async def observations(self) -> AsyncIterator[Seen]:
-        """See `Engine.seen`."""
-        while (seen := await self._line.queue.get()) is not None:
+        while (seen := await self._observations.queue.get()) is not None:
             yield seen
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        """See `Engine.send`."""
         if not self._connected:
             raise NotSent("The simulated connection is down.")
         if not self._may_act():
@@ -157,11 +157,10 @@ class SimulatedEngine:
             number = _as_whatsapp_writes(message.to.partition("@")[0])
             acknowledged = replace(acknowledged, number=number)
         if message.to.partition("@")[0].endswith("0005"):
-            self._line.later(0.05, await self._answer(message, acknowledged))
+            self._observations.put_later(0.05, await self._answer(message, acknowledged))
         return acknowledged
 
     async def _act_by_script(self, number: str) -> None:
-        """Let time pass, or raise, as this recipient wants it."""
         if self._script.ack_after:
             await asyncio.sleep(self._script.ack_after)
         match number[-4:]:
@@ -178,7 +177,7 @@ class SimulatedEngine:
                 await asyncio.sleep(SLOW_ACK_SECONDS)
 
     async def _answer(self, message: OutgoingMessage, quoted: Acknowledged) -> MessageSeen:
-        """What the recipient sends back: the same, quoting it."""
+        """The recipient's answer: the same content, quoting the message."""
         number = message.to.partition("@")[0]
         lid = f"{int(number) + 1}@lid"
         return MessageSeen(
@@ -217,24 +216,23 @@ class SimulatedEngine:
         message_id = "3EB0" + sha256(name.encode()).hexdigest()[:18].upper()
         now = datetime.now(UTC)
         if self._script.receipts:
-            self._line.later(
+            self._observations.put_later(
                 0.05, ReceiptSeen((chat_of(message.to),), (message_id,), read=False, at=now)
             )
         return Acknowledged(message_id, now)
 
     def _drop(self) -> None:
         self._connected = False
-        self._line.queue.put_nowait(ConnectionLost("connection_lost", "Simulated drop."))
+        self._observations.queue.put_nowait(ConnectionLost("connection_lost", "Simulated drop."))
 
         def back() -> None:
             self._connected = True
-            self._line.queue.put_nowait(LoggedIn())
+            self._observations.queue.put_nowait(LoggedIn())
 
         handle = asyncio.get_running_loop().call_later(self._script.reconnects_after, back)
-        self._line.timers.add(handle)
+        self._observations.timers.add(handle)
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
-        """See `Engine.pairing_code`."""
         if self._pairing is None or self._pairing.done():
             raise PairingUnavailable("The session is linked already.")
         code = sha256(phone_number.encode()).hexdigest()[:8].upper()
@@ -244,7 +242,6 @@ class SimulatedEngine:
         )
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`."""
         if not self._connected:
             raise DownloadFailed("media_unavailable", "The simulated connection is down.")
         data = self._media_server.get(media.direct_path)
@@ -253,39 +250,35 @@ class SimulatedEngine:
         await asyncio.to_thread(path.write_bytes, data)
 
     async def log_out(self) -> None:
-        """See `Engine.log_out`."""
         self._connected = False
 
     async def stop(self) -> None:
-        """See `Engine.stop`."""
         self._connected = False
-        for timer in self._line.timers:
+        for timer in self._observations.timers:
             timer.cancel()
         if self._pairing is not None:
             self._pairing.cancel()
-        self._line.queue.put_nowait(None)
+        self._observations.queue.put_nowait(None)
 
 
 class SimulatedEngines:
-    """Simulated engines, all after one script."""
+    """Factory of simulated engines with one script."""
 
     def __init__(self, script: Script) -> None:
-        """`script` is the behaviour of every engine."""
         self._script = script
         self._deadline = 0.0
         self.media_server: dict[str, bytes] = {}
-        """What recipients sent back, by its hash."""
+        """Media of recipients' answers, by hash."""
 
     async def prepare(self) -> None:
         """Nothing to start."""
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> SimulatedEngine:
-        """See `Engines.start`."""
         return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
 
     @property
     def worker_pids(self) -> list[int]:
-        """They have no processes of their own."""
+        """Empty: the engines run in the host's process."""
         return []
 
     def _may_act(self) -> bool:

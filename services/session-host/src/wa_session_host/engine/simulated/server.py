@@ -1,7 +1,7 @@
-"""A server outside the host for the simulated engine: it survives the host, as WhatsApp does.
+"""A server outside the host for simulated engines: it outlives the host, as WhatsApp does.
 
-One request a line, JSON: `{"session", "to", "text"}`; the answer is `{"messageId"}`, given after the
-server has kept the message. A lost connection leaves an outcome that nobody knows, as it does with WhatsApp.
+One request per line, JSON: `{"session", "to", "text"}`. The server stores the message and answers
+`{"messageId"}`. A lost connection leaves an unknown outcome.
 """
 
 import asyncio
@@ -16,19 +16,18 @@ ACK_SECONDS = 10.0
 
 
 class SimulatedServer:
-    """The way to the server; a connection of its own for each message."""
+    """Client of the server, with one connection per message."""
 
     def __init__(self, address: str) -> None:
-        """`address` is `host:port`."""
         host, _, port = address.rpartition(":")
         self._host = host
         self._port = int(port)
 
     async def accept(self, session_id: SessionId, message: OutgoingMessage) -> str:
-        """Hand a message over; the server's id of it.
+        """Hand a message over; return the server's id of it.
 
         Raises:
-            NotSent: the server is not there.
+            NotSent: the server is unreachable.
             OutcomeUnknown: the connection ended, or no ack came, after the message went out.
         """
         try:

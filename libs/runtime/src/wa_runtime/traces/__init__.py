@@ -1,9 +1,9 @@
-"""Traces by OpenTelemetry: one for each request, over every process and the event store.
+"""OpenTelemetry traces: one per request, across processes and the event store.
 
-Off unless an OTLP endpoint is named; then nothing of the SDK is imported, and what stands here and
-in OpenTelemetry's API does nothing. The libraries' own instrumentations carry the context through
-HTTP and Postgres, `channel_writer` and `deliveries` through RabbitMQ; here is what none of them can
-know: where a process passes work on by a queue of its own, by a batch, or by a stored event.
+Off unless an OTLP endpoint is set; then the SDK is not imported and every function here is a
+no-op. The libraries' instrumentations propagate the context through HTTP and Postgres,
+`channel_writer` and `deliveries` through RabbitMQ. This module covers in-process queues, batches
+and stored events.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 SHARE_SETTING = "OTEL_TRACES_SAMPLER_ARG"
 TIMEOUT_SETTING = "OTEL_EXPORTER_OTLP_TIMEOUT"
 EXPORT_SECONDS = 3.0
-"""For so long the end of a process may wait for a collector that is away."""
+"""A process's end waits so long for an unavailable collector."""
 EXPORT_PATH = "/v1/traces"
 
 T = TypeVar("T")
@@ -33,15 +33,15 @@ _tracer = trace.get_tracer("whatsapp-sessions")
 
 
 def configure_traces(service: str, endpoint: str | None) -> bool:
-    """Send this process's spans to an OTLP endpoint (over HTTP) as those of `service`, if there is one.
+    """Export this process's spans over OTLP/HTTP as `service`; return whether an endpoint is set.
 
-    Whether there is. To be called once, before the first connection to RabbitMQ or Postgres.
-    `endpoint` is without a path, as in OTEL_EXPORTER_OTLP_ENDPOINT; OpenTelemetry's other settings
-    hold too, OTEL_TRACES_SAMPLER apart: OTEL_TRACES_SAMPLER_ARG is the share of requests.
+    Call once, before the first connection to RabbitMQ or Postgres. `endpoint` has no path, as in
+    OTEL_EXPORTER_OTLP_ENDPOINT. OpenTelemetry's other settings apply, except OTEL_TRACES_SAMPLER:
+    OTEL_TRACES_SAMPLER_ARG is the share of requests.
     """
     if not endpoint:
         return False
-    # Not at the top: who names no endpoint has nothing of it in memory.
+    # Imported on demand: without an endpoint the SDK takes no memory.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
     )
@@ -50,7 +50,7 @@ def configure_traces(service: str, endpoint: str | None) -> bool:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    from wa_runtime.sampling import of_requests  # noqa: PLC0415
+    from wa_runtime.traces.sampling import of_requests  # noqa: PLC0415
 
     provider = TracerProvider(
         sampler=of_requests(float(os.environ.get(SHARE_SETTING) or 1)),
@@ -62,19 +62,19 @@ def configure_traces(service: str, endpoint: str | None) -> bool:
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    global _are_on  # noqa: PLW0603 - asked at every step of every message
+    global _are_on  # noqa: PLW0603 - read for every step of every message
     _are_on = True
     AsyncPGInstrumentor().instrument()  # type: ignore[no-untyped-call]
     return True
 
 
 def is_traced(of: Context | None = None) -> bool:
-    """Whether a trace is kept of what is done now (or in another context)."""
+    """Whether the current trace (or that of `of`) is recorded."""
     return _are_on and trace.get_current_span(of).get_span_context().trace_flags.sampled
 
 
 def traceparent(of: Context | None = None) -> str | None:
-    """The present trace (or that of another context) as it is stored; None where none is kept."""
+    """The current trace (or that of `of`) in its stored form; None if it is not recorded."""
     if not is_traced(of):
         return None
     carrier: dict[str, str] = {}
@@ -83,7 +83,7 @@ def traceparent(of: Context | None = None) -> str | None:
 
 
 def resumed_trace(stored: str | None) -> AbstractContextManager[None]:
-    """Go on with a stored trace during the block; None goes on with what there is."""
+    """Continue a stored trace inside the block; None keeps the current one."""
     return nullcontext() if stored is None else _resumed_trace(stored)
 
 
@@ -99,7 +99,7 @@ def _resumed_trace(stored: str) -> Iterator[None]:
 def consumer_span(
     traceparent: str | None, name: str, kind: SpanKind
 ) -> AbstractContextManager[None]:
-    """The step of what came in that trace, if there is one."""
+    """A span in the sender's trace; a no-op without one."""
     return nullcontext() if traceparent is None else _consumer_span(traceparent, name, kind)
 
 
@@ -110,7 +110,7 @@ def _consumer_span(stored: str, name: str, kind: SpanKind) -> Iterator[None]:
 
 
 def stored_contexts(stored: Iterable[str | None]) -> list[Context]:
-    """The contexts of stored traces; none, at no cost, in a process that keeps no traces."""
+    """Contexts of stored traces; empty if traces are off."""
     if not _are_on:
         return []
     return [_W3C.extract({_TRACEPARENT: one}, Context()) for one in stored if one is not None]
@@ -119,9 +119,9 @@ def stored_contexts(stored: Iterable[str | None]) -> list[Context]:
 def span(
     name: str, ids: Mapping[str, str] = MappingProxyType({}), kind: SpanKind = SpanKind.INTERNAL
 ) -> AbstractContextManager[Span]:
-    """A step of the present trace, which what is done in the block belongs to; nothing without one.
+    """A span of the current trace; a no-op without one.
 
-    `ids` become attributes: `message_id` that of the name `wa.message_id`.
+    `ids` become attributes: `message_id` becomes `wa.message_id`.
     """
     if not is_traced():
         return nullcontext(trace.INVALID_SPAN)
@@ -132,7 +132,7 @@ def span(
 def future_span(
     name: str, kind: SpanKind, begin: "Callable[[], asyncio.Future[T]]"
 ) -> "asyncio.Future[T]":
-    """A step of the present trace, from what is begun to the end of the future that it gives."""
+    """A span of the current trace from `begin()` to the end of its future."""
     started = _tracer.start_span(name, kind=kind)
     with trace.use_span(started):
         future = begin()
@@ -148,9 +148,9 @@ def future_span(
 
 @contextmanager
 def shared_span(name: str, contexts: Iterable[Context]) -> Iterator[None]:
-    """One piece of work that is a step of several traces, such as the commit of a batch.
+    """One operation as a span of several traces, such as the commit of a batch.
 
-    Each gets a span. What the block does in turn belongs to the first; the others link to it.
+    Spans inside the block belong to the first trace; the others link to it.
     """
     spans: list[Span] = []
     for one in contexts:

@@ -1,4 +1,4 @@
-"""Which traces are kept. Imports OpenTelemetry's SDK, so `traces` imports it only where they are on."""
+"""Trace sampling. Importing this module imports OpenTelemetry's SDK."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,9 @@ from opentelemetry.util.types import Attributes
 
 
 def of_requests(share: float) -> Sampler:
-    """Begin a trace with that share (0 to 1) of HTTP requests and with nothing else; end none early.
+    """Start traces for a share (0 to 1) of HTTP requests only; never drop a started trace.
 
-    What a process does by the clock, such as renewing its leases, would be thousands of traces of
-    one span each.
+    Periodic work, such as lease renewals, would start thousands of traces of one span.
     """
     return ParentBased(_Requests(share))
 
@@ -37,12 +36,10 @@ class _Requests(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """Decide about a span without a parent."""
         sampler = self._of_requests if kind is SpanKind.SERVER else DEFAULT_OFF
         return sampler.should_sample(
             parent_context, trace_id, name, kind, attributes, links, trace_state
         )
 
     def get_description(self) -> str:
-        """What OpenTelemetry calls it."""
         return f"Requests({self._of_requests.get_description()})"
