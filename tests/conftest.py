@@ -22,6 +22,7 @@ from tests.system.rings import (
     new_migrated_database,
     new_ring,
     ring,
+    start_process,
     video,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "postgres",
     "rabbitmq",
     "ring",
+    "start_process",
     "video",
 ]
 
