@@ -24,6 +24,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import IO, Any
 
+import uuid_utils
+
 from deploy.local.children import PR_SET_PDEATHSIG, Child, Orders
 from deploy.local.services import python_module
 from tests.whatsapp.server import ENGINE_DIRECTORY
@@ -199,6 +201,7 @@ def _become(order: Mapping[str, Any]) -> Sequence[str]:
     os.close(log)
     sys.stdout, sys.stderr = (_unbuffered(number) for number in (1, 2))
     faulthandler.enable()
+    uuid_utils.reseed_rng()
     arguments: list[str] = order["argv"][2:]
     sys.argv = [f"python -m {arguments[0]}", *arguments[1:]]
     if path := order["env"].get("PYTHONPATH"):
