@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import durations
 from tests.browser.chromium import browser
 from tests.infrastructure import (
     broker,
@@ -22,6 +23,7 @@ from tests.system.rings import (
     new_migrated_database,
     new_ring,
     ring,
+    start_process,
     video,
 )
 
@@ -39,22 +41,12 @@ __all__ = [
     "postgres",
     "rabbitmq",
     "ring",
+    "start_process",
     "video",
 ]
 
 
 FOLDER = Path(__file__).parent
-
-LONGEST_FIRST = (
-    "tests/faults/test_soak.py",
-    "tests/faults/test_strikes.py",
-    "tests/browser/test_looks.py",
-    "tests/system/test_session_states.py",
-    "tests/system/test_fail_over_real.py",
-    "tests/system/test_outages.py",
-)
-"""Modules that would keep one process busy after the other ones have nothing left to do."""
-
 
 LEVELS = {
     "unit": "unit",
@@ -84,9 +76,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its level and begin with the longest modules."""
     for item in items:
         _mark_level(item)
-    last = len(LONGEST_FIRST)
-    ranks = {module: rank for rank, module in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], last))
+    known = durations.known()
+    items.sort(key=lambda item: durations.rank(known, _module(item.nodeid)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record durations where all reports come together, of runs that leave no test out."""
+    option, chosen = config.option, any("::" in argument for argument in config.args)
+    leaves_out = chosen or option.keyword or option.markexpr or option.collectonly
+    if not (leaves_out or hasattr(config, "workerinput")):
+        config.pluginmanager.register(_DurationsPlugin())
+
+
+class _DurationsPlugin:
+    def __init__(self) -> None:
+        self._recorder = durations.Recorder()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._recorder.add(_module(report.nodeid), report.duration)
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+            self._recorder.write()
+
+
+def _module(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(wrapper=True)

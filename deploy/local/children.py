@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import psutil
 
@@ -43,10 +43,21 @@ class Orders:
     on_orphaned: signal.Signals = signal.SIGTERM
 
 
+class Process(Protocol):
+    """What a child needs of `subprocess.Popen`; tests bring processes that they forked."""
+
+    pid: int
+    stdout: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def kill(self) -> None: ...
+
+
 class Child:
     """One running child and whatever it starts itself."""
 
-    def __init__(self, orders: Orders, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, orders: Orders, process: Process) -> None:
         self.orders = orders
         self.name = orders.name
         self.pid = process.pid

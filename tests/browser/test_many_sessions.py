@@ -1,7 +1,6 @@
 """The main page with 10,000 sessions: quick to serve, quick to change, quick to search."""
 
 import statistics
-import time
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -10,6 +9,7 @@ from playwright.async_api import expect
 from uuid_utils.compat import uuid7
 
 from tests.browser.operator import Operator
+from tests.deadlines import Stopwatch
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 
@@ -52,9 +52,9 @@ async def test_the_page_is_served_quickly(ring: Ring) -> None:
     for address in ("/", "/dashboard/sessions?search=branch+77", "/dashboard/sessions?page=300"):
         taken = []
         for _ in range(15):
-            started = time.perf_counter()
+            watch = Stopwatch()
             answer = await browser.get(address)
-            taken.append((time.perf_counter() - started) * 1000)
+            taken.append(watch.seconds * 1000)
             assert answer.status_code == 200
         assert statistics.median(taken) < SERVED_MILLISECONDS, (address, taken)
 

@@ -3,8 +3,9 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import Any
 
 import httpx
@@ -56,9 +57,10 @@ class Clients:
         self._random = random.Random(seed)
         self.sent: list[Sent] = []
 
-    async def send_all(self, messages: int, at_once: int) -> None:
-        """Send so many messages, `at_once` in flight."""
-        await self._send(iter(range(messages)), at_once)
+    async def send_while(self, wanted: Callable[[int], bool], at_once: int) -> None:
+        """Send while that says so of how many were begun, `at_once` in flight."""
+        numbers: Iterator[int] = takewhile(wanted, count())
+        await self._send(numbers, at_once)
 
     async def send_until(self, ends: asyncio.Event, at_once: int) -> None:
         """Send until `ends` is set, `at_once` in flight."""

@@ -16,18 +16,22 @@ from pathlib import Path
 from tests.faults.clients import Clients
 from tests.faults.field import a_field
 from tests.faults.findings import Findings
-from tests.faults.strikes import Strikes
+from tests.faults.strikes import KINDS, Strikes
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much, and from which seed. `pause` is between two strikes, in seconds."""
+    """How much, and from which seed. `pause` is between two strikes, in seconds.
+
+    If the messages end before so many `kinds` of strikes have fallen, more are sent.
+    """
 
     messages: int
     sessions: int
     at_once: int
     pause: float
     seed: int
+    kinds: int = len(KINDS)
 
 
 async def soak(plan: Plan, directory: Path) -> Findings:
@@ -37,10 +41,14 @@ async def soak(plan: Plan, directory: Path) -> Findings:
         clients = Clients(field.ring, field.sessions, plan.seed)
         strikes = Strikes(field, seed=plan.seed)
         ends = asyncio.Event()
-        striking = asyncio.create_task(strikes.run(pause=plan.pause, ends=ends))
-        await clients.send_all(plan.messages, plan.at_once)
-        ends.set()
-        await striking
+
+        def goes_on(begun: int) -> bool:
+            return begun < plan.messages or strikes.kinds < plan.kinds
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(strikes.run(pause=plan.pause, ends=ends))
+            await clients.send_while(goes_on, plan.at_once)
+            ends.set()
         return await field.findings(clients, strikes.done)
 
 
@@ -52,6 +60,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=50)
     parser.add_argument("--pause", type=float, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", type=int, default=len(KINDS))
     plan = Plan(**vars(parser.parse_args()))
     directory = Path(tempfile.mkdtemp(prefix="wa-soak-"))
     began = time.monotonic()

@@ -56,6 +56,11 @@ class Strikes:
         self._random = random.Random(seed)
         self.done: list[Strike] = []
 
+    @property
+    def kinds(self) -> int:
+        """How many kinds of strikes have fallen and were recovered from."""
+        return len({strike.name for strike in self.done})
+
     async def strike(self, name: str) -> Strike:
         """One of `KINDS`, by its name."""
         kind: Callable[[], Awaitable[Hit]] = getattr(self, name)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class Ring:
 
     `port=3000` puts the first api where the published examples expect it. `environment` goes to
     every process; the others to the processes that they name (a stand-in's environment, say, to
-    the hosts only).
+    the hosts only). `start_process` starts every process: as `python -m`, or forked by a zygote.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Ring:
         host_environment: Environment = _NOTHING,
         projector_environment: Environment = _NOTHING,
         api_environment: Environment = _NOTHING,
+        start_process: Callable[[Orders], Child] = Child.start,
     ) -> None:
         self.directory = directory
         self.databases = databases
@@ -59,6 +60,7 @@ class Ring:
         self._host_environment = host_environment
         self._projector_environment = projector_environment
         self._api_environment = api_environment
+        self._start_process = start_process
         self._ports: dict[str, int] = {}
         self._clients = AsyncExitStack()
         self._admin: httpx.AsyncClient | None = None
@@ -166,7 +168,7 @@ class Ring:
         old = self.processes[name]
         if old.alive:
             raise AssertionError(f"{name} still runs")
-        self.processes[name] = child = Child.start(old.orders)
+        self.processes[name] = child = self._start_process(old.orders)
         if name.startswith("host-"):
             health = f"http://127.0.0.1:{old.orders.env['HEALTH_PORT']}/readyz"
             await self._ready(child, health, within)
@@ -289,13 +291,13 @@ class Ring:
     def _start(self, name: str, command: Sequence[str], own: Environment) -> Child:
         environment = {**self._environment, **own}
         log = self._log_path(name)
-        child = Child.start(Orders(name, python_module(*command), environment, log))
+        child = self._start_process(Orders(name, python_module(*command), environment, log))
         self.processes[name] = child
         return child
 
     async def _to_its_end(self, name: str, command: Sequence[str]) -> None:
         log = self._log_path(name)
-        child = Child.start(Orders(name, python_module(*command), self._environment, log))
+        child = self._start_process(Orders(name, python_module(*command), self._environment, log))
         try:
             if await child.wait() != 0:
                 raise child.died()

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,11 +12,16 @@ import imageio_ffmpeg
 import pytest
 
 from deploy.local import databases
+from deploy.local.children import Child, Orders
 from deploy.local.servers import PostgresServer
 from tests.infrastructure import TEMPLATE, NewBroker, NewDatabase, databases_from
 from tests.system.ring import RINGS, Ring
+from tests.system.zygote import Zygote, may_fork
 
 _MIGRATED = f"{TEMPLATE}_migrated"
+
+
+StartProcess = Callable[[Orders], Child]
 
 
 class NewRing(Protocol):
@@ -26,13 +31,30 @@ class NewRing(Protocol):
 
 
 @pytest.fixture(scope="session")
+def start_process() -> Iterator[StartProcess]:
+    """Starts a service's process: forked where that makes no difference, else from scratch."""
+    zygote = Zygote()
+
+    def start(orders: Orders) -> Child:
+        return zygote.start(orders) if may_fork(orders) else Child.start(orders)
+
+    yield start
+    zygote.close()
+
+
+@pytest.fixture(scope="session")
 async def migrated_template(
-    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory, start_process: StartProcess
 ) -> str:
     """The name of a database on which both services' migrations have run."""
     copy = await databases.clone(postgres.url, TEMPLATE, _MIGRATED)
     directory = tmp_path_factory.mktemp("migrations")
-    await Ring(directory=directory, databases=copy, broker="amqp://127.0.0.1:1/").migrate()
+    await Ring(
+        directory=directory,
+        databases=copy,
+        broker="amqp://127.0.0.1:1/",
+        start_process=start_process,
+    ).migrate()
     return _MIGRATED
 
 
@@ -47,7 +69,10 @@ async def new_migrated_database(
 
 @pytest.fixture(scope="module")
 async def new_ring(
-    new_migrated_database: NewDatabase, new_broker: NewBroker, pytestconfig: pytest.Config
+    new_migrated_database: NewDatabase,
+    new_broker: NewBroker,
+    start_process: StartProcess,
+    pytestconfig: pytest.Config,
 ) -> AsyncIterator[NewRing]:
     """Call it for a started ring with a database, a vhost and a data directory of its own."""
     rings = pytestconfig.stash.setdefault(RINGS, [])
@@ -56,7 +81,12 @@ async def new_ring(
         async def new(*, start: bool = True, **arguments: Any) -> Ring:
             directory = Path(tempfile.mkdtemp(prefix="wa-test-ring-"))
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
-            made: dict[str, Any] = {"directory": directory, "migrated": True, **arguments}
+            made: dict[str, Any] = {
+                "directory": directory,
+                "migrated": True,
+                "start_process": start_process,
+                **arguments,
+            }
             if "databases" not in made:
                 made["databases"] = await new_migrated_database()
             if "broker" not in made:

@@ -1,13 +1,12 @@
 """Several hosts share the sessions: evenly, one owner each, handed over or taken over without a loss."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, Stopwatch, eventually
 from tests.system.cluster import SESSIONS_OF_A_HOST, Cluster, living
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import consuming
@@ -77,15 +76,16 @@ async def test_the_sessions_of_a_killed_host_work_elsewhere_soon(
     before = await eventually(cluster.connected_at, within=10, what="all sessions work")
     async with consuming(cluster.ring.broker) as consumer:
         async with cluster.sending(set(shares)) as answers:
-            began = time.monotonic()
+            watch = Stopwatch()
             await cluster.ring.kill_host(1)
             survivors = await eventually(
-                lambda: living(cluster), within=lease_seconds + 2, what="one host holds all"
+                lambda: living(cluster),
+                within=lease_seconds + PATIENCE_SECONDS,
+                what="one host holds all",
             )
             lost = {id_ for id_, host in shares.items() if host not in survivors}
             assert len(lost) >= SESSIONS_OF_A_HOST
-            left = lease_seconds + 2 - (time.monotonic() - began)
-            await cluster.moved(lost, before, within=left)
+            await cluster.moved(lost, before, within=lease_seconds + 2 - watch.seconds)
         unknown = [answer for answer in answers if answer.status_code != 200]
         assert {answer.json()["code"] for answer in unknown} <= {"outcome_unknown"}
         assert len(unknown) <= len(lost)
@@ -134,7 +134,7 @@ async def test_three_hosts_share_evenly_and_nobody_fights_over_a_session(
             assert changes == {id_: once if id_ in lost else [] for id_ in shares}
             return True
 
-        await eventually(moved_once, within=5, what="only what was lost moved, and that once")
+        await eventually(moved_once, within=30, what="only what was lost moved, and that once")
     await ring.restart("host-1")
     await cluster.spread_over(3)
     await eventually(cluster.connected_at, within=10, what="all work on three hosts again")

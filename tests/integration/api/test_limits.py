@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deadlines import eventually
+from tests.deadlines import eventually, turns
 from tests.integration.api.running import RunningApi, running_api
 from tests.integration.api.scripted_host import NUMBER, ScriptedHost
 from wa_api.access import shared_lookups
@@ -294,7 +294,7 @@ async def test_while_many_ask_others_can_join_the_next_look_up(
 
     async def look_up(keys: Collection[str]) -> dict[str, int]:
         begun.append(set(keys))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)
         return dict.fromkeys(keys, len(begun))
 
     lookups = SharedLookups(look_up)
@@ -305,7 +305,7 @@ async def test_while_many_ask_others_can_join_the_next_look_up(
     assert begun == [{"a"}, {"a", "b"}]
     alone, one = (asyncio.create_task(lookups.find(key)) for key in "cd")
     assert await alone == 3
-    await asyncio.sleep(0.05)  # a quarter of a pause
+    await turns()
     assert begun[3:] == [{"d"}], "one that waits alone waits for nobody else"
     assert await one == 4
 

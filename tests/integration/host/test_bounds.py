@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.deadlines import eventually
+from tests.deadlines import eventually, turns
 from tests.integration.host.owner import Owner, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream
+from wa_runtime.postgres import KeptConnection
 from wa_session_host.publishing.outbox import Publication
 from wa_session_host.publishing.relay import BACKLOG_LIMIT, Relay
 from wa_session_host.sessions.owner import LoginWatch
@@ -29,13 +30,14 @@ async def test_a_statement_takes_so_many_appends_and_the_next_the_rest(
     owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    insert = owner.writer._insert
+    fetch = KeptConnection.fetch
 
-    async def counted(rows: list[StoredEvent]) -> dict[UUID, int]:
-        sizes.append(len(rows))
-        return await insert(rows)
+    async def counted(connection: KeptConnection, query: str, *arguments: Any) -> Any:
+        found = await fetch(connection, query, *arguments)
+        sizes.append(len(found))
+        return found
 
-    monkeypatch.setattr(owner.writer, "_insert", counted)
+    monkeypatch.setattr(KeptConnection, "fetch", counted)
     monkeypatch.setattr(group_commit, "BATCH", 4)
     stored = await _stored(owner, 10)
     assert sizes == [4, 4, 2]
@@ -66,8 +68,7 @@ async def test_a_relay_is_full_until_events_are_confirmed(owner: Owner) -> None:
             await relay.wait_for_room()
         relay.enqueue([events[-1]])
         waiting = asyncio.create_task(relay.wait_for_room())
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await turns()
         assert not waiting.done()
         outbox.let.set()
         async with asyncio.timeout(5):

@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from tests.deadlines import turns
 from tests.integration.host.owner import Owner, now, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
 from wa_contracts.internal.commands import MessageType
@@ -64,9 +66,10 @@ async def test_after_several_appends_in_one_statement_the_next_ones_gather(
     fetch = KeptConnection.fetch
 
     async def slow_fetch(connection: KeptConnection, query: str, *arguments: Any) -> Any:
+        rows: Sequence[int] = arguments[3]
+        statements.append(len(rows))
         found = await fetch(connection, query, *arguments)
-        await asyncio.sleep(0.2)
-        statements.append(len(found))
+        await asyncio.sleep(0.5)
         return found
 
     monkeypatch.setattr(KeptConnection, "fetch", slow_fetch)
@@ -81,14 +84,16 @@ async def test_after_several_appends_in_one_statement_the_next_ones_gather(
     together = [append(), append()]
     await asyncio.wait(together)
     early = append()
-    await asyncio.sleep(0.05)  # a quarter of the pause: nothing is written, which cannot be awaited
+    await turns()
+    assert statements == [1, 2], "the writer pauses"
     await asyncio.gather(early, append())
     assert statements == [1, 2, 2]
     await append()
     one = append()
-    await asyncio.sleep(0.05)
+    await turns()
+    assert statements[4:] == [1], "one that comes alone waits for nobody"
     await asyncio.gather(one, append())
-    assert statements[4:] == [1, 1], "one that comes alone waits for nobody"
+    assert statements[4:] == [1, 1]
 
 
 async def test_a_statement_that_is_full_waits_for_no_more(
@@ -104,7 +109,7 @@ async def test_a_statement_that_is_full_waits_for_no_more(
         statements.append(query)
         found = await fetch(connection, query, *arguments)
         if len(statements) == 1:
-            await asyncio.sleep(2)  # a pause would be as long
+            await asyncio.sleep(0.5)  # a pause would be as long
             first_ended.set()
         return found
 
@@ -116,7 +121,9 @@ async def test_a_statement_that_is_full_waits_for_no_more(
         for one in ids
     ]
     await first_ended.wait()
-    await asyncio.wait_for(asyncio.gather(*futures), 1.5)
+    await turns()
+    assert len(statements) == 2, "the writer does not pause"
+    await asyncio.gather(*futures)
     assert len(statements) == 2
 
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.deadlines import eventually
+from tests.deadlines import eventually, turns
 from tests.integration.host.owner import Owner, queued
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_runtime.channel_writer import Confirm
@@ -109,7 +109,7 @@ async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
     async with running(relay):
         await eventually(lambda: broker.sent == [first.position], within=5, what="sent")
         relay.enqueue([second])
-        await asyncio.sleep(0.05)  # nothing is sent: that cannot be awaited
+        await turns()
         assert broker.sent == [first.position]
         relay.enqueue([third._replace(reply_to="somebody")])
         assert broker.sent == [one.position for one in events]

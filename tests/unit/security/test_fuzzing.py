@@ -8,7 +8,7 @@ import tracemalloc
 from contextlib import suppress
 from datetime import UTC
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, get_args
 from unittest.mock import Mock, patch
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from wa_api.events.patterns import UnknownEvent, events_meant
-from wa_api.events.routes import _last_seen
+from wa_api.events.routes import last_seen
 from wa_api.http.paging import BadCursor, Place, place_of
 from wa_api.http.problems import Problem
 from wa_api.projecting.event_message import read_message
@@ -29,9 +29,9 @@ from wa_contracts.recipient import RECIPIENT_PATTERN, parse_recipient
 from wa_runtime.web_address import NotAWebAddress, web_address
 from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import (
-    _ADAPTERS,
     FRAME_LIMIT,
     Begin,
+    Frame,
     ProtocolError,
     decode_frame,
     read_frame,
@@ -170,7 +170,7 @@ def test_cursors(text: str) -> None:
 @example("\u0661")
 def test_positions_of_the_feed(text: str) -> None:
     try:
-        position = _last_seen(text)
+        position = last_seen(text)
     except Problem as problem:
         assert problem.status == 400  # noqa: PT017 - either ending is right
     else:
@@ -216,7 +216,8 @@ def test_what_is_checked_is_what_is_connected_to(text: str) -> None:
         assert (host.lower(), port) == (address.host, address.port)
 
 
-FRAMES = [{"type": kind, "data": {"call": 1, "pid": 1, "deadline": 1.0}} for kind in _ADAPTERS]
+KINDS = [kind.__name__ for kind in get_args(Frame)]
+FRAMES = [{"type": kind, "data": {"call": 1, "pid": 1, "deadline": 1.0}} for kind in KINDS]
 
 
 @calm

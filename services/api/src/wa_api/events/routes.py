@@ -65,7 +65,7 @@ async def follow_events(
     wanted = FeedFilter(reader.session_id or session_id, _types(type_))
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
-    position = await tail.start(_last_seen(last_event_id))
+    position = await tail.start(last_seen(last_event_id))
     return _EventStream(streams, reader, _stream(tail, notifications, wanted, position))
 
 
@@ -110,7 +110,7 @@ def _types(given: Sequence[str]) -> frozenset[str] | None:
         raise invalid_field("type", f"'type' {error}.") from error
 
 
-def _last_seen(last_event_id: str | None) -> int | None:
+def last_seen(last_event_id: str | None) -> int | None:
     if not last_event_id:
         return None
     if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
