@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from wa_contracts.ids import CommandId, MessageId, SessionId
 from wa_contracts.internal.commands import MessageType, SendMessage
+from wa_contracts.internal.refusals import REFUSALS
 from wa_contracts.internal.replies import MessageStatus
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event, SessionStatus
@@ -17,7 +18,7 @@ from wa_session_host.domain.message import Content, MessageSendDeferred, Message
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ID = MessageId(UUID(int=7))
-QUEUES = set(SessionStatus) - set(domain.REFUSALS)
+QUEUES = set(SessionStatus) - set(REFUSALS)
 
 
 class MessageLife(RuleBasedStateMachine):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -11,12 +12,13 @@ from cryptography.exceptions import InvalidTag
 from wa_api.access.secret_box import SecretBox
 from wa_api.database.pool import Database, DatabaseUnavailable
 from wa_api.refusal import Refusal
+from wa_runtime.retries import until_available
 
 log = structlog.get_logger()
 
 BATCH = 500
-RETRY_SECONDS = 0.5
-TRIES = 20
+PATIENCE_SECONDS = 10.0
+"""For each batch, while the database is unavailable."""
 
 
 class CannotRotate(Refusal):
@@ -115,13 +117,16 @@ class KeyRotation:
     async def _with_patience(
         self, column: SealedColumn, secrets: SecretBox, after: UUID | None
     ) -> tuple[Sequence[UUID], Rotated]:
-        for _ in range(TRIES):
-            try:
-                return await self._one_batch(column, secrets, after)
-            except DatabaseUnavailable as error:
-                log.info("key_rotation_waits", reason=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-        raise CannotRotate("The database stayed away. What was sealed anew stays so: run it again.")
+        batch = partial(self._one_batch, column, secrets, after)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await until_available(
+                    "rotate_key", batch, on=(DatabaseUnavailable,), event="key_rotation_waits"
+                )
+        except TimeoutError as error:
+            raise CannotRotate(
+                "The database stayed away. What was sealed anew stays so: run it again."
+            ) from error
 
     async def _one_batch(
         self, column: SealedColumn, secrets: SecretBox, after: UUID | None

@@ -17,10 +17,11 @@ from wa_contracts.internal.commands import FailMessage, SendMessage
 from wa_contracts.topology import DEAD_LETTERS
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
+from wa_runtime.retries import until_available
 
 log = structlog.get_logger()
 
-RETRY_SECONDS = 1.0
+_UNAVAILABLE = (DatabaseUnavailable, BrokerUnavailable, ConfirmLost)
 PUBLISH_SECONDS = 10.0
 FAIL_WITHIN = timedelta(hours=24)
 
@@ -53,22 +54,19 @@ class DeadLetterCollector:
 
     async def _until_collected(self, message: AbstractIncomingMessage) -> None:
         dead_letter = read(message)
-        while True:
-            try:
-                await self._fail_send(message.body)
-                await self._letters.keep(dead_letter)
-            except (DatabaseUnavailable, BrokerUnavailable, ConfirmLost) as error:
-                log.warning("dead_letter_waits", reason=type(error).__name__)
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                self._metrics.dead_letters.inc()
-                log.error(
-                    "dead_letter_kept",
-                    queue=dead_letter.queue,
-                    reason=dead_letter.reason,
-                    cause=dead_letter.cause,
-                )
-                return
+
+        async def collect() -> None:
+            await self._fail_send(message.body)
+            await self._letters.keep(dead_letter)
+
+        await until_available("dead_letter", collect, on=_UNAVAILABLE, event="dead_letter_waits")
+        self._metrics.dead_letters.inc()
+        log.error(
+            "dead_letter_kept",
+            queue=dead_letter.queue,
+            reason=dead_letter.reason,
+            cause=dead_letter.cause,
+        )
 
     async def _fail_send(self, body: bytes) -> None:
         """A send that nobody will handle any more must not stay open for ever."""

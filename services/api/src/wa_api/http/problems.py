@@ -8,7 +8,9 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, to_json
 
+from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail
+from wa_contracts.session_events import SessionStatus
 
 _STATUS: Mapping[str, int] = {
     "invalid_request": 400,
@@ -186,18 +188,10 @@ def from_owner(error: ErrorDetail, *, headers: Mapping[str, str] | None = None) 
     return Problem(error.code, error.message, headers=headers)
 
 
-_SENTENCES: Mapping[str, str] = {
-    "scan_qr": "The session is not linked to a number yet: scan its QR code first.",
-    "logged_out": "The session is logged out: restart it and link the number again.",
-    "banned": "WhatsApp banned the number of this session.",
-    "failed": "The session failed and does not go on by itself: restart it.",
-}
-
-
 def session_refuses(state: str) -> Problem | None:
     """409 if a session in this state takes no messages, otherwise None."""
-    sentence = _SENTENCES.get(state)
-    return Problem(f"session_{state}", sentence) if sentence else None
+    error = refusal(SessionStatus(state)) if state else None
+    return from_owner(error) if error else None
 
 
 def details_of(errors: Sequence[ErrorDetails]) -> list[Detail]:

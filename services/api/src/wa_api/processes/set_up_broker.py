@@ -8,12 +8,19 @@ import structlog
 
 from wa_api.refusal import Refusal
 from wa_runtime.broker_users import API, SESSION_HOST, definitions
+from wa_runtime.retries import until_available
 
 log = structlog.get_logger()
 
-TRIES = 60
-RETRY_SECONDS = 1.0
+PATIENCE_SECONDS = 120.0
 REQUEST_SECONDS = 60.0
+
+
+class _NotReady(Exception):
+    """The broker answered that it cannot do it now."""
+
+
+_UNAVAILABLE = (aiohttp.ClientConnectionError, TimeoutError, _NotReady)
 
 
 class CannotSetUpBroker(Refusal):
@@ -43,19 +50,23 @@ async def set_up_broker(
     login = aiohttp.encode_basic_auth(unquote(parts.username), unquote(parts.password or ""))
     headers = {"Authorization": login}
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
-        for _ in range(TRIES):
-            try:
-                async with session.post(address, json=body) as answer:
-                    if answer.status < 500:
-                        _check(answer.status, await answer.text())
-                        log.info("broker_set_up", users=[API.name, SESSION_HOST.name])
-                        return
-                    reason = f"it answered {answer.status}"
-            except (aiohttp.ClientConnectionError, TimeoutError) as error:
-                reason = type(error).__name__
-            log.info("waiting_for_broker", reason=reason)
-            await asyncio.sleep(RETRY_SECONDS)
-    raise CannotSetUpBroker(f"The broker's management interface stayed away: {reason}.")
+
+        async def upload() -> None:
+            async with session.post(address, json=body) as answer:
+                if answer.status >= 500:
+                    raise _NotReady(f"it answered {answer.status}")
+                _check(answer.status, await answer.text())
+
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await until_available(
+                    "set_up_broker", upload, on=_UNAVAILABLE, event="waiting_for_broker"
+                )
+        except TimeoutError as error:
+            raise CannotSetUpBroker(
+                f"The broker's management interface was unavailable for {PATIENCE_SECONDS:.0f} s."
+            ) from error
+    log.info("broker_set_up", users=[API.name, SESSION_HOST.name])
 
 
 def _check(status: int, text: str) -> None:

@@ -5,6 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import NoReturn
 
 import asyncpg
@@ -18,6 +19,7 @@ from wa_api.projecting.writer import ProjectionWriter, Written
 from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import Delivery
 from wa_runtime.fault_points import FaultPoint, are_set, reach
+from wa_runtime.retries import until_available
 from wa_runtime.traces import shared_span, stored_contexts
 
 log = structlog.get_logger()
@@ -29,7 +31,6 @@ AHEAD = BATCH
 GATHER_SECONDS = 0.1
 """Between two batches, unless the next one is full or the queue may deliver no more: what it costs
 depends on batches, not on events."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
 
 def _nothing(_: object) -> None:
@@ -187,17 +188,10 @@ class EventIntake:
         return delivery._replace(fault=fault)
 
     async def _write(self, arrivals: Sequence[Arrival]) -> None:
-        pause = FIRST_PAUSE_SECONDS
-        while arrivals:
-            try:
-                self._count(arrivals, await self._writer.write(arrivals, self._read_on))
-            except DatabaseUnavailable as error:
-                if pause == FIRST_PAUSE_SECONDS:
-                    log.warning("waiting_for_database", reason=str(error))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            else:
-                return
+        if arrivals:
+            write = partial(self._writer.write, arrivals, self._read_on)
+            written = await until_available("project", write, on=(DatabaseUnavailable,))
+            self._count(arrivals, written)
 
     def _count(self, arrivals: Sequence[Arrival], written: Written) -> None:
         for result, number in (

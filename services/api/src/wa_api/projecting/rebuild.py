@@ -37,6 +37,7 @@ from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import DEFAULT_EXCHANGE, ChannelWriter, durable
 from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
 from wa_runtime.deliveries import Delivery, consume
+from wa_runtime.retries import until_available
 
 log = structlog.get_logger()
 
@@ -303,12 +304,5 @@ _NOT_YET = (NotCaughtUp, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetected
 
 
 async def _until_possible(attempt: Callable[[], Awaitable[object]]) -> None:
-    """Try until neither the broker nor the database is away."""
-    while True:
-        try:
-            await attempt()
-        except _NOT_NOW as error:
-            log.info("rebuild_waits", reason=type(error).__name__)
-            await asyncio.sleep(RETRY_SECONDS)
-        else:
-            return
+    """Try until both the broker and the database are available."""
+    await until_available("rebuild", attempt, on=_NOT_NOW, event="rebuild_waits")

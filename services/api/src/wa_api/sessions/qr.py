@@ -1,7 +1,6 @@
 """A session's QR code as a picture or as text."""
 
 import io
-from collections.abc import Mapping
 from uuid import UUID
 
 import segno
@@ -12,6 +11,7 @@ from wa_api.http.documented import errors
 from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, no_qr, not_found
 from wa_api.sessions.views import QRCode, Session, SessionViews
+from wa_contracts.internal.refusals import REFUSALS
 from wa_contracts.session_events import SessionStatus
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=[Admin])
@@ -61,12 +61,6 @@ def _rendered(code: QRCode, media_type: str) -> bytes:
     return out.getvalue()
 
 
-_WHY_NOT: Mapping[SessionStatus, tuple[str, str]] = {
-    SessionStatus.STOPPED: ("session_stopped", "The session is stopped: restart it."),
-    SessionStatus.LOGGED_OUT: ("session_logged_out", "The session is logged out: restart it."),
-    SessionStatus.BANNED: ("session_banned", "WhatsApp banned the number of this session."),
-    SessionStatus.FAILED: ("session_failed", "The session failed: restart it."),
-}
 _LINKED = {
     SessionStatus.CONNECTING,
     SessionStatus.WORKING,
@@ -78,8 +72,10 @@ _LINKED = {
 def _absent(session: Session) -> Problem:
     if session.status is SessionStatus.FAILED and session.status_reason == "qr_expired":
         return no_qr("qr_expired", "Nobody scanned the QR code in time: restart the session.")
-    if session.status in _WHY_NOT:
-        return no_qr(*_WHY_NOT[session.status])
+    if session.status is SessionStatus.STOPPED:
+        return no_qr("session_stopped", "The session is stopped: restart it.")
+    if session.status in REFUSALS and session.status is not SessionStatus.SCAN_QR:
+        return no_qr(f"session_{session.status}", REFUSALS[session.status])
     if session.status in _LINKED and session.phone_number is not None:
         return no_qr("already_linked", "The session is linked to a number already.")
     return no_qr("qr_not_ready", "There is no QR code yet: ask again in a moment.")

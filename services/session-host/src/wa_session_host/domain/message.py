@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, assert_never
 
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import FailMessage, MessageType, SendMessage
+from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.message_events import (
     MessageCancelled,
@@ -120,29 +121,10 @@ class Cancelled:
 
 State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
 
-REFUSALS = {
-    SessionStatus.SCAN_QR: "The session is not linked yet: scan its QR code first.",
-    SessionStatus.LOGGED_OUT: "The session is logged out: restart it and scan the new QR code.",
-    SessionStatus.BANNED: "WhatsApp banned this session's number.",
-    SessionStatus.FAILED: "The session failed: restart it.",
-}
-"""Session states that refuse a send, with advice. All others queue it."""
-
-
-SESSION_NOT_FOUND = ErrorDetail(code="session_not_found", message="There is no such session.")
 DEAD_LETTERED = ErrorDetail(
     code="internal",
     message="The gateway could not handle this message. It is kept with the dead letters.",
 )
-
-
-def refusal(status: SessionStatus | None) -> ErrorDetail | None:
-    """The refusal of a send in this session state; None if the state accepts one."""
-    if status is None:
-        return SESSION_NOT_FOUND
-    if status in REFUSALS:
-        return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])
-    return None
 
 
 def decide_send(

@@ -4,8 +4,8 @@ import structlog
 
 from wa_contracts.ids import message_stream
 from wa_contracts.internal.commands import FetchMedia
+from wa_contracts.internal.refusals import SESSION_NOT_FOUND
 from wa_contracts.internal.replies import ErrorDetail
-from wa_session_host.domain.message import SESSION_NOT_FOUND
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed
 from wa_session_host.partitions.partition import Partition

@@ -10,6 +10,7 @@ from wa_contracts.internal.commands import (
     ResendMessage,
     SendMessage,
 )
+from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event
@@ -183,7 +184,7 @@ class MessageCommands:
                 code="not_resendable", message="Only a failed or unknown message can be sent again."
             )
         else:
-            error = domain.refusal(owner.status)
+            error = refusal(owner.status)
         if error is not None or owner is None:
             await self._context.outbox.reply(command, error=error)
             return

@@ -1,8 +1,8 @@
 """Commands about a session: lifecycle and pairing code."""
 
 from wa_contracts.internal.commands import CreateSession, RequestPairingCode
+from wa_contracts.internal.refusals import SESSION_NOT_FOUND
 from wa_contracts.internal.replies import ErrorDetail, PairingCode
-from wa_session_host.domain.message import SESSION_NOT_FOUND
 from wa_session_host.domain.session import Command
 from wa_session_host.engine.port import PairingUnavailable
 from wa_session_host.partitions.partition import Partition

@@ -9,10 +9,10 @@ from uuid import UUID
 import structlog
 
 from wa_contracts.ids import SessionId, new_id, session_stream
+from wa_contracts.internal.refusals import REFUSALS
 from wa_contracts.internal.replies import ErrorDetail, PairingCode
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import session as domain
-from wa_session_host.domain.message import REFUSALS
 from wa_session_host.domain.observations import (
     ConnectionLost,
     LoggedIn,

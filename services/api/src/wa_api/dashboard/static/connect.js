@@ -3,7 +3,7 @@
 
 import { call, part, Problem } from "./http.js";
 import { countDown } from "./countdown.js";
-import { renew } from "./renew.js";
+import { morph } from "./morph.js";
 import { select } from "./tabs.js";
 import { digits } from "./test_message.js";
 import { toast } from "./toast.js";
@@ -104,7 +104,7 @@ function show(mine, drawn) {
   if (linking !== mine) return;
   mine.state = drawn.dataset.state;
   if (mine.state === "working") return finish(`+${drawn.dataset.number} is linked.`);
-  renew(the("linking"), drawn);
+  morph(the("linking"), drawn);
   const way = the("linking").querySelector('[role="tab"][aria-selected="true"]');
   if (way) select(way);
   const { expiresAt, now } = the("linking").dataset;

@@ -1,4 +1,4 @@
-// One menu for all rows: it stands outside the table, so that renewing a row never closes it.
+// One menu for all rows: it stands outside the table, so that morphing a row never closes it.
 
 const GAP = 6;
 const CANNOT = { stop: ["stopped"], logout: ["logged_out", "scan_qr"], test: ["scan_qr", "logged_out", "banned", "failed"] };
@@ -25,7 +25,7 @@ export function keepMenu() {
 }
 
 // The row may have changed beneath the open menu, or gone.
-export function renewMenu() {
+export function refreshMenu() {
   const menu = document.getElementById("menu");
   if (!menu.matches(":popover-open")) return;
   if (opener.isConnected) show(menu, opener.closest("[data-session]").dataset);

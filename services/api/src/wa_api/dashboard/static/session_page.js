@@ -3,8 +3,8 @@
 import { lookAtLinking } from "./connect.js";
 import { part, Problem } from "./http.js";
 import { listen, steadily } from "./live.js";
-import { renewMenu } from "./menu.js";
-import { renew } from "./renew.js";
+import { refreshMenu } from "./menu.js";
+import { morph } from "./morph.js";
 import { showTimes } from "./times.js";
 
 const TYPES = [
@@ -22,8 +22,8 @@ const refresh = steadily(async () => {
   try {
     const drawn = await part(`/dashboard${location.pathname}?${wanted}`);
     showTimes(drawn);
-    renew(document.getElementById("session-live"), drawn);
-    renewMenu();
+    morph(document.getElementById("session-live"), drawn);
+    refreshMenu();
   } catch (error) {
     if (error instanceof Problem && error.status === 404) location.assign("/");
     throw error;

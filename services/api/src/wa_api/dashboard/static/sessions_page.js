@@ -3,8 +3,8 @@
 import { lookAtLinking } from "./connect.js";
 import { part } from "./http.js";
 import { listen, steadily } from "./live.js";
-import { renewMenu } from "./menu.js";
-import { renew } from "./renew.js";
+import { refreshMenu } from "./menu.js";
+import { morph } from "./morph.js";
 import { showTimes } from "./times.js";
 
 const SEARCH_MS = 150;
@@ -15,8 +15,8 @@ let searching = null;
 const refresh = steadily(async () => {
   const drawn = await part(`/dashboard/sessions?${wanted}`);
   showTimes(drawn);
-  renew(document.getElementById("sessions-live"), drawn, arrived);
-  renewMenu();
+  morph(document.getElementById("sessions-live"), drawn, arrived);
+  refreshMenu();
 });
 
 export function keepSessions() {
