@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from wa_contracts.envelope import Envelope
@@ -27,6 +27,9 @@ EVENT_LIMIT = 16 * 1024 * 1024
 """Bytes; twice the largest thing that an engine may say, and more than any bundle."""
 
 _COMMAND: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand, config=ConfigDict(defer_build=True))
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Undecodable(ValueError):
@@ -85,10 +88,7 @@ def decode_reply(body: bytes) -> Reply:
     Raises:
         Undecodable: not JSON, or missing or invalid fields.
     """
-    try:
-        return Reply.model_validate_json(body)
-    except ValidationError as error:
-        raise Undecodable(_summary(error)) from error
+    return _decoded(Reply, body)
 
 
 def decode_heartbeat(body: bytes) -> Heartbeat:
@@ -97,10 +97,7 @@ def decode_heartbeat(body: bytes) -> Heartbeat:
     Raises:
         Undecodable: not JSON, or missing or invalid fields.
     """
-    try:
-        return Heartbeat.model_validate_json(body)
-    except ValidationError as error:
-        raise Undecodable(_summary(error)) from error
+    return _decoded(Heartbeat, body)
 
 
 def decode_partition_replayed(body: bytes) -> PartitionReplayed:
@@ -109,8 +106,12 @@ def decode_partition_replayed(body: bytes) -> PartitionReplayed:
     Raises:
         Undecodable: not JSON, or missing or invalid fields.
     """
+    return _decoded(PartitionReplayed, body)
+
+
+def _decoded(model: type[Model], body: bytes) -> Model:
     try:
-        return PartitionReplayed.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         raise Undecodable(_summary(error)) from error
 

@@ -13,6 +13,7 @@ REFUSALS: Mapping[SessionStatus, str] = {
     SessionStatus.BANNED: "WhatsApp banned the number of this session.",
     SessionStatus.FAILED: "The session failed and does not go on by itself: restart it.",
 }
+SESSION_NOT_FOUND = ErrorDetail(code="session_not_found", message="There is no such session.")
 
 
 def refusal(status: SessionStatus | None) -> ErrorDetail | None:
