@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.session_events import SessionStatus
 
-SESSION_NOT_FOUND = ErrorDetail(code="session_not_found", message="There is no such session.")
-
 REFUSALS: Mapping[SessionStatus, str] = {
     SessionStatus.SCAN_QR: "The session is not linked to a number yet: scan its QR code first.",
     SessionStatus.LOGGED_OUT: "The session is logged out: restart it and link the number again.",
