@@ -73,7 +73,7 @@ class EventIntake:
         self.applied = 0
 
     def accept(self, message: Delivery) -> None:
-        """Accept a message from the consumer. Decodes at once, even while a batch is being written."""
+        """Accept a message. Decodes at once, even while a batch is being written."""
         if self._unread or self._waiting >= AHEAD:
             self._unread.append(message)
         else:
@@ -92,7 +92,7 @@ class EventIntake:
         self._arrived.put_nowait(delivery)
 
     def _decode_more(self) -> None:
-        """Decode one message per loop iteration while there is room, to keep the loop responsive."""
+        """Decode while there is room, one message per loop iteration."""
         if self._unread and self._waiting < AHEAD:
             self._decode(self._unread.popleft())
             asyncio.get_running_loop().call_soon(self._decode_more)

@@ -136,9 +136,9 @@ class Rebuild:
         ]
         try:
             await asyncio.wait({*tasks, *waits}, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    await task
+            for work in tasks:
+                if work.done():
+                    await work
                     return
             raise CannotRebuild(next(why for why, end in reasons.items() if end.is_set()))
         finally:

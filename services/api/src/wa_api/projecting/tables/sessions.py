@@ -50,7 +50,7 @@ class SessionRow:
 
 
 def evolve(row: SessionRow | None, event: Envelope) -> SessionRow | None:
-    """Return the row after an event, changed in place or new; None if the session does not exist."""
+    """Return the row after an event, changed in place or new; None without a session."""
     data = event.data
     if type(data) is SessionCreated:
         return _created(event, data.name)
