@@ -139,11 +139,11 @@ async def test_interrupted_after_any_batch_it_goes_on_where_it_was(world: World)
     class Fragile(KeyRotation):
         batches = 0
 
-        async def _one_batch(self, *arguments: object) -> tuple[Sequence[UUID], Rotated]:
+        async def _rotate_batch(self, *arguments: object) -> tuple[Sequence[UUID], Rotated]:
             if Fragile.batches == 2:
                 raise Interrupted
             Fragile.batches += 1
-            return await super()._one_batch(*arguments)  # type: ignore[arg-type]
+            return await super()._rotate_batch(*arguments)  # type: ignore[arg-type]
 
     with pytest.raises(Interrupted):
         await Fragile(world.database, batch=2).rotate(key_rotation.TOKENS, secrets)

@@ -73,7 +73,7 @@ async def test_the_next_batch_is_read_while_one_is_written(reads: list[Any]) -> 
     writer: Any = SlowWriter()
     intake = new_intake(writer)
     for at in range(20):
-        intake.take(_bundle(1 + at * OF_A_BUNDLE))
+        intake.accept(_bundle(1 + at * OF_A_BUNDLE))
     assert len(reads) == AHEAD // OF_A_BUNDLE
     running = asyncio.create_task(intake.run())
     try:
@@ -91,7 +91,7 @@ async def test_one_batch_is_read_ahead_and_all_comes_in_order(reads: list[Any]) 
     running = asyncio.create_task(intake.run())
     try:
         for message in messages:
-            intake.take(message)
+            intake.accept(message)
             await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(reads) <= (BATCH + AHEAD) // OF_A_BUNDLE + 1
@@ -119,12 +119,12 @@ async def test_a_queue_that_delivers_its_prefetch_is_not_kept_waiting(
     intake = new_intake(writer, prefetch=3)
     running = asyncio.create_task(intake.run())
     try:
-        intake.take(_bundle(1))
+        intake.accept(_bundle(1))
         await eventually(lambda: len(writer.batches) == 1, within=10, what="the first one")
         last = [_bundle(1 + at * OF_A_BUNDLE) for at in (1, 2, 3)]
         for message in last[:2]:
-            intake.take(message)
-        intake.take(last[2])
+            intake.accept(message)
+        intake.accept(last[2])
         await eventually(lambda: last[2].ack.call_count == 1, within=10, what="all three")
         assert writer.batches == [OF_A_BUNDLE, 3 * OF_A_BUNDLE]
     finally:

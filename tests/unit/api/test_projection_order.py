@@ -35,7 +35,7 @@ def order(at: Checkpoint) -> Order:
 def due(given_order: Order, arrivals: Sequence[Arrival]) -> list[int]:
     """The sequences that are due, in that order."""
     before = len(given_order.due)
-    given_order.take(arrivals)
+    given_order.add(arrivals)
     return [one.sequence for one in given_order.due[before:]]
 
 
@@ -70,7 +70,7 @@ def test_what_is_known_is_passed_over() -> None:
 def test_what_only_the_feed_lacks_is_not_projected_again() -> None:
     now = order(Checkpoint(applied=5, seen=5, fed=3))
     events = [EXAMPLES[0].model_copy(update={"session_sequence": n}) for n in range(3, 7)]
-    now.take(Arrival.of(event)._replace(session_id=SESSION) for event in events)
+    now.add(Arrival.of(event)._replace(session_id=SESSION) for event in events)
     assert [one.sequence for one in now.due] == [4, 5, 6]
     assert [event.session_sequence for event in now.projects[SESSION]] == [6]
     assert now.checkpoints[SESSION] == Checkpoint(applied=6, seen=6, fed=None)
@@ -159,5 +159,5 @@ def test_sessions_do_not_wait_for_each_other() -> None:
     other = uuid4()
     now = Order({SESSION: Checkpoint(), other: Checkpoint()})
     arrivals = [arrival(2), Arrival(other, 1, 0, None)]
-    now.take(arrivals)
+    now.add(arrivals)
     assert [one.session_id for one in now.due] == [other]

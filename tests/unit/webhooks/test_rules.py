@@ -80,34 +80,34 @@ def test_gone_pauses() -> None:
 
 @pytest.fixture
 def queues() -> OrderedQueues:
-    """None in use."""
+    """No queues yet."""
     return OrderedQueues()
 
 
-def test_a_lane_is_taken_by_one_at_a_time(queues: OrderedQueues) -> None:
+def test_a_queue_is_acquired_by_one_task_at_a_time(queues: OrderedQueues) -> None:
     queues.add(ONE, 0)
-    assert queues.take(0) == ONE
+    assert queues.acquire(0) == ONE
     queues.add(ONE, 0)
-    assert queues.take(0) is None
-    queues.give_back(ONE, None, 1)
-    assert queues.take(1) == ONE
-    queues.give_back(ONE, None, 2)
-    assert (queues.take(2), queues.taken) == (None, 0)
+    assert queues.acquire(0) is None
+    queues.release(ONE, None, 1)
+    assert queues.acquire(1) == ONE
+    queues.release(ONE, None, 2)
+    assert (queues.acquire(2), queues.acquired) == (None, 0)
 
 
-def test_what_comes_does_not_hasten_a_lane_that_waits(queues: OrderedQueues) -> None:
+def test_a_new_delivery_does_not_change_when_a_queue_is_due(queues: OrderedQueues) -> None:
     queues.add(ONE, 0)
-    queues.take(0)
+    queues.acquire(0)
     queues.add(ONE, 0)
-    queues.give_back(ONE, 30, 1)
+    queues.release(ONE, 30, 1)
     queues.add(ONE, 2)
     assert queues.next_at == 30
-    assert queues.take(29) is None
-    queues.hasten(29)
-    assert queues.take(29) == ONE
+    assert queues.acquire(29) is None
+    queues.make_due(29)
+    assert queues.acquire(29) == ONE
 
 
 def test_the_longest_due_comes_first(queues: OrderedQueues) -> None:
     queues.add(TWO, 2)
     queues.add(ONE, 1)
-    assert [queues.take(5), queues.take(5), queues.take(5)] == [ONE, TWO, None]
+    assert [queues.acquire(5), queues.acquire(5), queues.acquire(5)] == [ONE, TWO, None]

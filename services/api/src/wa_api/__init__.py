@@ -1,1 +1,1 @@
-"""The api: HTTP in front of the ring, the projector behind it, and webhooks."""
+"""The api: HTTP, the projector, and webhooks."""

@@ -1,6 +1,6 @@
 """The commands of `python -m wa_api`.
 
-Each imports its process when it is asked for: a projector has no web server in memory.
+Each command imports its own process only: a projector loads no web server.
 """
 
 import argparse
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command of `python -m wa_api`; the exit status."""
+    """Run a command of `python -m wa_api`; return the exit status."""
     parser = argparse.ArgumentParser(prog="wa_api")
     parser.add_argument("command", choices=tuple(COMMANDS))
     command = parser.parse_args(arguments).command
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     configure_traces(service, settings.otel_exporter_otlp_endpoint)
     try:
         uvloop.run(work(settings))
-    except (Refusal, OSError) as error:  # or an unreadable key, no database …
+    except (Refusal, OSError) as error:  # also an unreadable key, an absent database …
         sys.stderr.write(f"{error or 'The database did not answer in time.'}\n")
         return 1
     return 0
@@ -114,7 +114,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def _signalled() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT."""
+    """An event set by SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,4 +131,4 @@ COMMANDS: Mapping[str, tuple[str, Callable[[Settings], Coroutine[Any, Any, None]
     "rotate-key": ("wa-api-rotate-key", _rotate_key),
     "set-up-broker": ("wa-api-set-up-broker", _set_up_broker),
 }
-"""What traces call a command's process, and what it does."""
+"""Name of the process in traces, and its function."""

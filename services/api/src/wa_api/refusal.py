@@ -1,5 +1,5 @@
-"""What ends a command of this program with a sentence of its own."""
+"""Errors that end a command with a sentence."""
 
 
 class Refusal(Exception):
-    """It cannot be done; the text says why, and what to do."""
+    """The command cannot be done. The text says why and what to do."""

@@ -1,4 +1,4 @@
-"""Everything that can be set from outside, by environment, `.env` or the local stack's file."""
+"""Settings from the environment, `.env` or the local stack's file."""
 
 import os
 from ipaddress import ip_network
@@ -10,16 +10,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """The api's settings; names are those of the environment in lower case.
+    """The api's settings. Names are environment variables in lower case.
 
-    `host` is a comma-separated list of addresses to listen on; `localhost` stands for both
-    127.0.0.1 and ::1. `media_allowed_hosts` are host names or addresses, comma-separated, that media may
-    come from although they are private; `webhook_allowed_hosts` are those that webhooks may go to. `trusted_proxies` are addresses or networks, comma-separated,
-    whose X-Forwarded-Proto and X-Forwarded-For are believed. What `former_token_encryption_key` sealed can
-    still be read, until `rotate-key` has sealed it anew. `set-up-broker` alone wants the three settings of the
-    broker's administration. Traces go to `otel_exporter_otlp_endpoint`, over HTTP; without it none are
-    made. Durations are in the unit that the name
-    ends with.
+    `host` is a comma-separated list of addresses to listen on; `localhost` is both 127.0.0.1 and
+    ::1. `media_allowed_hosts` and `webhook_allowed_hosts` are comma-separated hosts that may be
+    private, as sources of media and as webhook targets. `trusted_proxies` are comma-separated
+    addresses or networks whose X-Forwarded-Proto and X-Forwarded-For are trusted.
+
+    `former_token_encryption_key` opens secrets until `rotate-key` has resealed them. Only
+    `set-up-broker` uses `broker_management_url` and the two broker passwords. Traces go to
+    `otel_exporter_otlp_endpoint` over HTTP; without it, tracing is off. A name ends with its unit.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _named(cls, value: str) -> str:
-        """With `*` the client would be whoever it says it is: the first entry of its own header."""
+        """Refuse `*`, which would trust any client's own X-Forwarded-For header."""
         for name in (part.strip() for part in value.split(",") if part.strip()):
             try:
                 ip_network(name, strict=False)
@@ -88,20 +88,20 @@ class Settings(BaseSettings):
 
     @property
     def session_burst(self) -> int:
-        """How many sends of a session may come at once: more would hold up the others."""
+        """Most sends of a session at once. A larger burst would delay other sessions."""
         return min(self.session_rate_per_minute, max(20, self.session_rate_per_minute // 10))
 
     @property
     def media_directory(self) -> Path:
-        """Where local media lie: MEDIA_ROOT, or `media` in the data directory."""
+        """Directory of local media: MEDIA_ROOT, or `media` in the data directory."""
         return self.media_root or self.data_dir / "media"
 
 
 def load_settings() -> Settings:
-    """Settings from the environment, then `.env`, then the local stack's file.
+    """Load settings from the environment, then `.env`, then the local stack's file.
 
     Raises:
-        pydantic.ValidationError: a value is not what its setting can be.
+        pydantic.ValidationError: A value is invalid.
     """
     stack = Path(os.environ.get("DATA_DIR", ".data")) / "stack.env"
     return Settings(_env_file=(stack, ".env"))

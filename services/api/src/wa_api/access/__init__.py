@@ -1,1 +1,1 @@
-"""Who may ask: tokens, the admin's key, the sign-in, and how often."""
+"""Authentication, the admin key, sign-in, and limits per client."""

@@ -1,4 +1,4 @@
-"""Who asks: the operator (admin key or signed-in browser) or a session (its token)."""
+"""Identifies callers: the operator (admin key or signed-in browser) or a session (token)."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -24,28 +24,28 @@ token_scheme = HTTPBearer(
 
 @dataclass(frozen=True)
 class Reader:
-    """Who may read: everything (None), or what belongs to one session."""
+    """A caller's read access: everything (None) or one session."""
 
     session_id: UUID | None
 
 
 def bearer(request: Request) -> str | None:
-    """The token of the Authorization header, or None if there is no such header."""
+    """The token of the Authorization header, or None without such a header."""
     return token_of(request.headers)
 
 
 def is_signed_in(request: Request, sign_in: SignIn) -> bool:
-    """Whether the browser that asks is signed in. Says nothing about CSRF."""
+    """True if the browser is signed in. Does not check CSRF."""
     return sign_in.is_signed_in(request.cookies.get(COOKIE))
 
 
 async def require_admin(
     request: Request, sign_in: Part[SignIn], _: Annotated[object, Depends(_admin_scheme)] = None
 ) -> None:
-    """Let the operator through.
+    """Require the operator.
 
     Raises:
-        Problem: 401, or 403 for an unsafe request of a browser without the CSRF token.
+        Problem: 401; 403 for an unsafe request of a browser without the CSRF token.
     """
     _check_admin(request, sign_in)
 
@@ -64,7 +64,7 @@ def _check_admin(request: Request, sign_in: SignIn) -> None:
 
 
 def check_csrf(sign_in: SignIn, cookie: str, given: str) -> None:
-    """Let a request of a page of ours through.
+    """Require the CSRF token of this sign-in.
 
     Raises:
         Problem: 403.
@@ -80,20 +80,20 @@ async def require_token(
     credentials: Part[Credentials],
     _: Annotated[object, Depends(token_scheme)] = None,
 ) -> TokenHolder:
-    """The session whose token was given.
+    """The session of the request's token.
 
     Raises:
         Problem: 401.
-        DatabaseUnavailable: the token cannot be checked now.
+        DatabaseUnavailable: The token cannot be checked.
     """
     return await holder_of_token(credentials, bearer(request))
 
 
 async def holder_of_token(credentials: Credentials, token: str | None) -> TokenHolder:
-    """The session that this token belongs to.
+    """The session of a token.
 
     Raises:
-        Problem, DatabaseUnavailable: as `require_token`.
+        Problem, DatabaseUnavailable: See `require_token`.
     """
     holder = await credentials.holder(token or "")
     if holder is None:
@@ -108,11 +108,11 @@ async def require_reader(
     _admin: Annotated[object, Depends(_admin_scheme)] = None,
     _token: Annotated[object, Depends(token_scheme)] = None,
 ) -> Reader:
-    """The operator, or a session with its token.
+    """The operator, or a session by its token.
 
     Raises:
         Problem: 401 or 403.
-        DatabaseUnavailable: the token cannot be checked now.
+        DatabaseUnavailable: The token cannot be checked.
     """
     given = bearer(request)
     holder = await credentials.holder(given) if given else None

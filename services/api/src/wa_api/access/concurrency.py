@@ -1,4 +1,4 @@
-"""How much of something one client may have open at the same time."""
+"""Limits how many things a client has open at the same time."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator
@@ -6,27 +6,27 @@ from contextlib import contextmanager
 
 
 class TooMany(Exception):
-    """As many as may be are open already."""
+    """The limit is reached."""
 
 
 class Concurrency:
-    """At most `limit` at the same time for each key."""
+    """At most `limit` open at the same time for each key."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._open: Counter[Hashable] = Counter()
 
-    def take(self, key: Hashable) -> None:
-        """Open one more, to be given back.
+    def acquire(self, key: Hashable) -> None:
+        """Open one more; `release` it later.
 
         Raises:
-            TooMany: nothing was opened.
+            TooMany: The limit is reached; nothing was opened.
         """
         if self._open[key] >= self._limit:
             raise TooMany
         self._open[key] += 1
 
-    def give_back(self, key: Hashable) -> None:
+    def release(self, key: Hashable) -> None:
         """Close one."""
         self._open[key] -= 1
         if not self._open[key]:
@@ -34,13 +34,13 @@ class Concurrency:
 
     @contextmanager
     def held(self, key: Hashable) -> Iterator[None]:
-        """One more for as long as the block runs.
+        """Hold one during the block.
 
         Raises:
-            TooMany: the block does not run.
+            TooMany: The limit is reached; the block does not run.
         """
-        self.take(key)
+        self.acquire(key)
         try:
             yield
         finally:
-            self.give_back(key)
+            self.release(key)

@@ -1,4 +1,4 @@
-"""Session tokens: checked by their hash, shown from their encrypted copy, rotated, revoked."""
+"""Session tokens: checked by hash, shown from an encrypted copy, rotated and revoked."""
 
 import hashlib
 import secrets
@@ -13,14 +13,14 @@ from wa_api.database.pool import Connection, Database
 from wa_contracts.ids import SessionId
 
 PREFIX = "wams_"
-"""What secret scanners find a token by: with it, `wams_[A-Za-z0-9_-]{43}`."""
+"""Prefix for secret scanners: tokens match `wams_[A-Za-z0-9_-]{43}`."""
 
 
 @dataclass(frozen=True)
 class TokenHolder:
-    """The session that a token belongs to, with what a send must know of it.
+    """The session of a token, with the state that a send checks.
 
-    `status` is None as long as no event of the session has been projected.
+    `status` is None until the session's first event is projected.
     """
 
     session_id: SessionId
@@ -29,17 +29,17 @@ class TokenHolder:
 
 
 class Credentials:
-    """The table of tokens."""
+    """The credentials table."""
 
     def __init__(self, database: Database, secrets: SecretBox) -> None:
-        """`secrets` keeps tokens showable."""
+        """`secrets` seals the copies from which tokens are shown."""
         self._database = database
         self._secrets = secrets
         self._look_ups = database.in_turn()
         self._holders = SharedLookups(self._look_up)
 
     async def issue(self, connection: Connection, session_id: SessionId) -> SecretStr:
-        """A first token for a new session, inside the caller's transaction."""
+        """Create the first token of a new session, in the caller's transaction."""
         token = _new_token()
         await connection.execute(
             _INSERT, session_id, _hash(token), self._secrets.seal(session_id, token)
@@ -47,10 +47,10 @@ class Credentials:
         return SecretStr(token)
 
     async def rotate(self, session_id: SessionId) -> SecretStr | None:
-        """A new token in place of the old one; None if there is no such session.
+        """Replace the token; None if there is no such session.
 
         Raises:
-            DatabaseUnavailable: the old token still holds.
+            DatabaseUnavailable: The old token remains valid.
         """
         token = _new_token()
         async with self._database.connection() as connection:
@@ -60,25 +60,26 @@ class Credentials:
         return SecretStr(token) if found else None
 
     async def show(self, session_id: SessionId) -> SecretStr | None:
-        """The present token; None if there is no such session.
+        """The current token; None if there is no such session.
 
         Raises:
-            DatabaseUnavailable: not now.
-            cryptography.exceptions.InvalidTag: TOKEN_ENCRYPTION_KEY is not the one it was made with.
+            DatabaseUnavailable: The token cannot be read.
+            cryptography.exceptions.InvalidTag: The copy was sealed with another
+                TOKEN_ENCRYPTION_KEY.
         """
         async with self._database.connection() as connection:
             cipher = await connection.fetchval(_CIPHER, session_id)
         return SecretStr(self._secrets.open(session_id, cipher)) if cipher else None
 
     async def revoke(self, connection: Connection, session_id: SessionId) -> bool:
-        """Refuse the token from the commit of the caller's transaction on. False: no such session."""
+        """Revoke the token in the caller's transaction. False if there is no such session."""
         return await connection.fetchval(_REVOKE, session_id) is not None
 
     async def holder(self, token: str) -> TokenHolder | None:
-        """Whose token this is; None if nobody's (any more).
+        """The session of a token; None if the token is unknown or revoked.
 
         Raises:
-            DatabaseUnavailable: it cannot be checked now.
+            DatabaseUnavailable: The token cannot be checked.
         """
         if not token.startswith(PREFIX):
             return None

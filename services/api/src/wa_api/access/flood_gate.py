@@ -1,7 +1,6 @@
-"""Refuses sends that are over their token's rate before anything else is done about them.
+"""Refuses sends over their token's rate before any other work.
 
-A refusal is held back, and a token gets so many a second at most: who floods waits, and what a flood
-costs does not depend on how hard it is tried.
+Refusals are delayed and capped at 50 a second per token, so a flood has a bounded cost.
 """
 
 import asyncio
@@ -15,14 +14,14 @@ from wa_api.http.problems import Problem
 
 PATH = "/api/messages/send"
 _ROUTE = SimpleNamespace(path=PATH)
-"""For the metrics, which name the route."""
+"""Route name for the metrics."""
 
 
 class FloodGate:
-    """The gate, around the application."""
+    """ASGI middleware around the application."""
 
     def __init__(self, app: ASGIApp, rate: RateLimit) -> None:
-        """`rate` is taken from by the route, by bearer token, once the token is known to be good."""
+        """`rate` is the route's limit, which the route acquires after it has checked the token."""
         self._app = app
         self._rate = rate
 
@@ -32,20 +31,20 @@ class FloodGate:
             token = token_of(Headers(scope=scope))
             if token is not None and (seconds := self._rate.wait_for(token)):
                 scope["route"] = _ROUTE
-                await asyncio.sleep(self._rate.hold_back(token))
+                await asyncio.sleep(self._rate.refusal_delay(token))
                 await over_the_rate(seconds).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
 def token_of(headers: Headers) -> str | None:
-    """The token of the Authorization header, or None if there is no such header."""
+    """The token of the Authorization header, or None without such a header."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def over_the_rate(seconds: int) -> Problem:
-    """429, with the seconds after which it is worth trying again."""
+    """429 with Retry-After."""
     return Problem(
         "rate_limited",
         "This session sends too much: it is over its messages per minute.",

@@ -1,4 +1,4 @@
-"""Puts everything that TOKEN_ENCRYPTION_KEY sealed under a new one, while all processes go on."""
+"""Reseals everything sealed with TOKEN_ENCRYPTION_KEY under a new key, while processes run."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ PATIENCE_SECONDS = 10.0
 
 
 class CannotRotate(Refusal):
-    """The keys cannot be used, or the database stayed away; what was done stays done."""
+    """The keys are unusable, or the database stayed away. Committed batches remain."""
 
 
 @dataclass(frozen=True)
 class SealedColumn:
-    """A column of sealed secrets, with the statements that walk over it.
+    """A column of sealed secrets, with the statements that walk it.
 
-    `rows` takes the id to begin after and a limit, and gives `id` and `sealed` by id; `put` takes an
-    id, what was sealed before and what stands for it now: it changes nothing if somebody was faster.
+    `rows` takes the last id and a limit, and returns `id` and `sealed` in id order. `put` takes an
+    id, the old sealed value and the new one. `put` changes nothing if the value changed meanwhile.
     """
 
     name: str
@@ -70,7 +70,7 @@ FORMER_WEBHOOK_SECRETS = SealedColumn(
 
 @dataclass(frozen=True)
 class Rotated:
-    """How many of a column are sealed anew, were so already, or can be read with neither key."""
+    """Number of values that were resealed, already resealed, or unreadable with both keys."""
 
     anew: int
     already: int
@@ -78,25 +78,25 @@ class Rotated:
 
 
 class KeyRotation:
-    """Seals the secrets of columns anew, batch by batch; each batch is one transaction.
+    """Reseals columns in batches, one transaction each.
 
-    It may be interrupted and repeated: what is under the present key already is left as it is.
+    The rotation can be interrupted and repeated: values under the current key are skipped.
     """
 
     def __init__(self, database: Database, *, batch: int = BATCH) -> None:
-        """`batch` is how many rows are read and written at a time."""
+        """`batch` is the number of rows per transaction."""
         self._database = database
         self._batch = batch
 
     async def rotate(self, column: SealedColumn, secrets: SecretBox) -> Rotated:
-        """All of a column. `secrets` knows the present key and the former one.
+        """Reseal a column. `secrets` knows the current key and the former one.
 
         Raises:
-            CannotRotate: the database stayed away; go on later.
+            CannotRotate: The database stayed away; run again later.
         """
         total, after = Rotated(0, 0, 0), None
         while True:
-            found, done = await self._with_patience(column, secrets, after)
+            found, done = await self._rotate_with_retries(column, secrets, after)
             total = Rotated(
                 total.anew + done.anew,
                 total.already + done.already,
@@ -114,10 +114,10 @@ class KeyRotation:
         )
         return total
 
-    async def _with_patience(
+    async def _rotate_with_retries(
         self, column: SealedColumn, secrets: SecretBox, after: UUID | None
     ) -> tuple[Sequence[UUID], Rotated]:
-        batch = partial(self._one_batch, column, secrets, after)
+        batch = partial(self._rotate_batch, column, secrets, after)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 return await until_available(
@@ -128,7 +128,7 @@ class KeyRotation:
                 "The database stayed away. What was sealed anew stays so: run it again."
             ) from error
 
-    async def _one_batch(
+    async def _rotate_batch(
         self, column: SealedColumn, secrets: SecretBox, after: UUID | None
     ) -> tuple[Sequence[UUID], Rotated]:
         async with self._database.transaction() as connection:

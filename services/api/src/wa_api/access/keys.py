@@ -1,4 +1,4 @@
-"""The two keys of an installation: given by the environment, or made once and kept in DATA_DIR."""
+"""The two keys of an installation, from the environment or generated in DATA_DIR."""
 
 import os
 import secrets
@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True)
 class Keys:
-    """`admin` is what the operator signs in with; `encryption` keeps tokens showable.
+    """`admin` is for sign-in. `encryption` seals tokens and webhook secrets.
 
-    `admin_made_here` says that nobody gave an admin key, so that the log-in link is worth printing.
+    `admin_made_here` is True if the admin key was generated, so that the login link is printed.
     """
 
     admin: SecretStr
@@ -23,34 +23,34 @@ class Keys:
 
 
 def load_keys(data_dir: Path, *, admin: SecretStr | None, encryption: SecretStr | None) -> Keys:
-    """The given keys, or those in `data_dir`, made there at the first start.
+    """Return the given keys, or those in `data_dir`, generated on first start.
 
     Raises:
-        OSError: a key is neither given nor can it be read from or written to `data_dir`.
+        OSError: A key is not given and `data_dir` cannot be read or written.
     """
     return Keys(
-        admin=admin or _kept(data_dir / "admin.key"),
+        admin=admin or _load_or_generate(data_dir / "admin.key"),
         encryption=load_encryption_key(data_dir, given=encryption),
         admin_made_here=admin is None,
     )
 
 
 def load_encryption_key(data_dir: Path, *, given: SecretStr | None) -> SecretStr:
-    """The one key of a process that signs nobody in.
+    """The encryption key alone, for a process without sign-in.
 
     Raises:
-        OSError: as `load_keys`.
+        OSError: See `load_keys`.
     """
-    return given or _kept(data_dir / "token-encryption.key")
+    return given or _load_or_generate(data_dir / "token-encryption.key")
 
 
 def derive(secret: SecretStr, purpose: str) -> bytes:
-    """32 bytes for one purpose. Source: RFC 5869."""
+    """Derive 32 bytes for one purpose. Source: RFC 5869 (HKDF)."""
     kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode())
     return kdf.derive(secret.get_secret_value().encode())
 
 
-def _kept(path: Path) -> SecretStr:
+def _load_or_generate(path: Path) -> SecretStr:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     if not path.exists():
@@ -59,7 +59,7 @@ def _kept(path: Path) -> SecretStr:
         try:
             path.hardlink_to(fresh)
         except FileExistsError:
-            pass  # another process was first: its key holds
+            pass  # another process was first: its key is used
         finally:
             fresh.unlink()
     return SecretStr(path.read_text().strip())

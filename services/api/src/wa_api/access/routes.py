@@ -1,4 +1,4 @@
-"""Signing in to the dashboard and out of it."""
+"""Sign-in and sign-out of the dashboard."""
 
 from urllib.parse import parse_qs
 
@@ -23,7 +23,7 @@ _PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 @router.post("/login")
 async def log_in(request: Request, sign_in: Part[SignIn]) -> Response:
-    """Field `key` of a form or of a JSON object. A form is answered with a redirect to the page."""
+    """Sign in with the field `key` of a form or JSON object. Forms are redirected."""
     fields = await _fields(request)
     wants_page = _is_form(request)
     if "key" not in fields:
@@ -42,7 +42,7 @@ async def log_in(request: Request, sign_in: Part[SignIn]) -> Response:
 
 @router.get("/login")
 async def follow_log_in_link(request: Request, sign_in: Part[SignIn], key: str = "") -> Response:
-    """The link that the start prints: signs in and goes to the page, without the key in its address."""
+    """Sign in by the printed link, then redirect so that the key leaves the address bar."""
     if not _attempt(sign_in, request, key):
         return _redirect(REFUSED)
     return _signed_in(request, sign_in, _redirect(HOME))
@@ -50,7 +50,7 @@ async def follow_log_in_link(request: Request, sign_in: Part[SignIn], key: str =
 
 @router.post("/logout")
 async def log_out(request: Request, sign_in: Part[SignIn]) -> Response:
-    """With the CSRF token in its header, or as the form's `csrf_token`."""
+    """Sign out. Requires the CSRF token in its header or as the form field `csrf_token`."""
     cookie = request.cookies.get(COOKIE)
     if cookie is not None and sign_in.is_signed_in(cookie):
         given = request.headers.get(CSRF_HEADER) or (await _fields(request)).get("csrf_token", "")
@@ -78,7 +78,7 @@ def _client(request: Request) -> str:
 
 
 def _signed_in(request: Request, sign_in: SignIn, response: Response) -> Response:
-    """Lax, not Strict: a log-in link that is opened from a chat or mail must end signed in."""
+    """SameSite is Lax, not Strict: a login link opened from a chat or mail must work."""
     response.set_cookie(
         COOKIE,
         sign_in.new_cookie(),

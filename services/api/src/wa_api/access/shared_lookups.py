@@ -1,4 +1,4 @@
-"""Look-ups that many ask for at once, made for all of them together."""
+"""Combines concurrent look-ups into one statement."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -8,21 +8,21 @@ Key = TypeVar("Key")
 Found = TypeVar("Found")
 
 LONGEST_PAUSE_SECONDS = 0.005
-"""Between two look-ups while many ask: more of them then share what one costs."""
+"""Longest pause between two look-ups under load, so that more keys share a statement."""
 
 
 class SharedLookups(Generic[Key, Found]):
-    """One look-up at a time, of all keys that were asked for while the one before ran.
+    """Runs one look-up at a time, for all keys requested during the previous one.
 
-    Nobody gets an answer from before the question: who comes while one runs waits for the next. Who
-    asks alone is answered at once; if several wait for the next one, it comes as long after the last
-    as that took, LONGEST_PAUSE_SECONDS at most, so that others can join.
+    A look-up always starts after its request, so results are never stale. A lone request runs at
+    once. Under load, a look-up waits as long as the previous one took, at most
+    LONGEST_PAUSE_SECONDS, so that more requests join.
     """
 
     def __init__(
         self, look_up: Callable[[Collection[Key]], Awaitable[Mapping[Key, Found]]]
     ) -> None:
-        """`look_up` gives what it finds by key."""
+        """`look_up` returns the found values by key."""
         self._look_up = look_up
         self._asked: list[Key] = []
         self._next: asyncio.Task[Mapping[Key, Found]] | None = None
@@ -30,13 +30,13 @@ class SharedLookups(Generic[Key, Found]):
         self._took = 0.0
 
     async def find(self, key: Key) -> Found | None:
-        """What is found for the key, or None; raises what the look-up raises."""
+        """The value for the key, or None. Raises what the look-up raises."""
         if self._end is None and self._next is None:
             return (await self._run({key})).get(key)
         self._asked.append(key)
         if self._next is None:
             self._next = asyncio.create_task(self._run_next())
-            self._next.add_done_callback(_seen)
+            self._next.add_done_callback(_retrieve_exception)
         found = await asyncio.shield(self._next)
         return found.get(key)
 
@@ -60,7 +60,7 @@ class SharedLookups(Generic[Key, Found]):
             end.set_result(None)
 
 
-def _seen(task: "asyncio.Task[Mapping[Key, Found]]") -> None:
-    """Those who asked may be gone: an error that nobody waits for is no news."""
+def _retrieve_exception(task: "asyncio.Task[Mapping[Key, Found]]") -> None:
+    """Retrieve the exception: all requesters may be gone."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""The dashboard's signed cookie and its CSRF token. No state: the keys decide what is genuine."""
+"""The dashboard's signed cookie and CSRF token. Stateless."""
 
 import hmac
 import secrets
@@ -17,10 +17,10 @@ FAILURES_PER_MINUTE = 10
 
 
 class SignIn:
-    """Checks the admin key, and makes and checks what a signed-in browser holds.
+    """Checks the admin key; creates and checks cookies and CSRF tokens.
 
-    `now` is the wall clock (the cookie's expiry is one), `monotonic` counts failed attempts.
-    Both keys go into the signature: changing either signs everybody out.
+    `now` is the wall clock for the cookie's expiry; `monotonic` limits failed attempts. Both keys
+    are part of the signature, so changing either key signs everybody out.
     """
 
     def __init__(
@@ -33,38 +33,38 @@ class SignIn:
         self._failures = RateLimit(FAILURES_PER_MINUTE, monotonic)
 
     def is_admin_key(self, given: str) -> bool:
-        """Whether this is the admin key, in constant time."""
+        """Compare with the admin key in constant time."""
         return hmac.compare_digest(given.encode(), self._admin)
 
     def seconds_to_wait(self, client: str) -> int:
-        """0, or how long this client has to wait after too many wrong keys."""
+        """Seconds that this client must wait after too many wrong keys; 0 if none."""
         return self._failures.wait_for(client)
 
     def attempt(self, given: str, client: str) -> bool:
-        """One try to sign in; wrong ones are counted by client."""
+        """Check a key. Wrong keys count towards the client's limit."""
         if self.is_admin_key(given):
             return True
-        self._failures.take(client)
+        self._failures.acquire(client)
         return False
 
     def new_cookie(self) -> str:
-        """The value of a cookie that is good for `LIFETIME`."""
+        """A cookie value, valid for `LIFETIME`."""
         expires = int((self._now() + LIFETIME).timestamp())
         plain = f"{expires}.{secrets.token_urlsafe(16)}"
         return f"{plain}.{self._sign('cookie', plain)}"
 
     def is_signed_in(self, cookie: str | None) -> bool:
-        """Whether the cookie is ours and has not expired."""
+        """True if the cookie's signature is valid and the cookie has not expired."""
         plain, _, signature = (cookie or "").rpartition(".")
         genuine = hmac.compare_digest(signature.encode(), self._sign("cookie", plain).encode())
         return genuine and int(plain.partition(".")[0]) > self._now().timestamp()
 
     def csrf_token(self, cookie: str) -> str:
-        """What a page of this sign-in sends as `X-CSRF-Token` with every unsafe request."""
+        """The `X-CSRF-Token` for unsafe requests of this sign-in."""
         return self._sign("csrf", cookie)
 
     def is_csrf_token(self, given: str, cookie: str) -> bool:
-        """Whether the token belongs to the cookie."""
+        """True if the token belongs to the cookie."""
         return hmac.compare_digest(given.encode(), self.csrf_token(cookie).encode())
 
     def _sign(self, purpose: str, text: str) -> str:

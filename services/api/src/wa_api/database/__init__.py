@@ -1,1 +1,1 @@
-"""The way to Postgres, and its notifications."""
+"""The Postgres pool, and notifications from Postgres."""

@@ -1,4 +1,4 @@
-"""Tells those who watch that the projections changed: one listening connection per process."""
+"""Notifies watchers of changed projections, over one listening connection per process."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -13,68 +13,70 @@ from wa_api.database.pool import AWAY, DatabaseUnavailable
 log = structlog.get_logger()
 
 CHANNEL = "wa_api_feed"
-"""Notified by the projector after each batch; the payload is the feed's newest position."""
+"""Notified by the projector after each batch. Payload: the newest feed position."""
 
 RETRY_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
-"""What takes longer to answer than that is as good as away: a database that hangs closes nothing."""
+"""Time limit for the probe. A hung database does not close its connections."""
 
 Found = TypeVar("Found")
 
 
 class Watch:
-    """One watcher's bell. It rings again for what came while nobody waited."""
+    """One watcher's flag. A change while nobody waits is kept for the next wait."""
 
     def __init__(self) -> None:
-        self._bell = asyncio.Event()
+        self._changed = asyncio.Event()
         self.ended = False
 
-    def ring(self) -> None:
-        """Something changed, or may have."""
-        self._bell.set()
+    def notify(self) -> None:
+        """Report a change or a possible change."""
+        self._changed.set()
 
     async def changed(self, seconds: float) -> bool:
-        """Wait for the next ring, at most so long; whether it rang."""
+        """Wait for a change, at most `seconds`; return False on time-out."""
         try:
             async with asyncio.timeout(seconds):
-                await self._bell.wait()
+                await self._changed.wait()
         except TimeoutError:
             return False
-        self._bell.clear()
+        self._changed.clear()
         return True
 
 
 class Notifications:
-    """Fans notifications out to all watchers; after a lost connection all are rung, to look again."""
+    """Fans notifications out to all watchers. A lost connection counts as a change."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._watches: set[Watch] = set()
-        self.rings = 0
-        """How often the feed changed, or may have."""
+        self.changes = 0
+        """Number of changes and possible changes."""
         self._lost = asyncio.Event()
         self._lost.set()
         self._attempted = asyncio.Event()
         self._draining = False
 
     async def attempted(self, seconds: float) -> None:
-        """Wait until the first attempt to listen has come to an end, at most so long."""
+        """Wait for the first connection attempt to end, at most `seconds`."""
         await _wait(self._attempted, seconds)
 
     @property
     def listening(self) -> bool:
-        """Whether the database answers, and tells of changes, now."""
+        """True while the database answers and notifies."""
         return not self._lost.is_set()
 
     async def unless_lost(self, reading: Coroutine[Any, Any, Found]) -> Found:
-        """What is read, if the database answers: one that hangs would keep readers for seconds.
+        """Return the result of `reading`, unless the database stops answering.
+
+        Without this check, a hung database would block readers for seconds.
 
         Raises:
-            DatabaseUnavailable: it does not, or ceased to. What is read then ends by itself.
+            DatabaseUnavailable: The database does not answer. The reading is cancelled.
         """
         task, lost = asyncio.create_task(reading), asyncio.create_task(self._lost.wait())
-        task.add_done_callback(_retrieved)
+        task.add_done_callback(_retrieve_exception)
         try:
             await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
@@ -86,7 +88,7 @@ class Notifications:
 
     @contextmanager
     def watch(self) -> Iterator[Watch]:
-        """Be rung during the block."""
+        """Receive changes during the block."""
         watch = Watch()
         watch.ended = self._draining
         self._watches.add(watch)
@@ -96,11 +98,11 @@ class Notifications:
             self._watches.discard(watch)
 
     def drain(self) -> None:
-        """The process ends: open streams end too."""
+        """The process ends: end all watches."""
         self._draining = True
         for watch in self._watches:
             watch.ended = True
-            watch.ring()
+            watch.notify()
 
     async def run(self) -> NoReturn:
         """Listen until cancelled."""
@@ -122,35 +124,35 @@ class Notifications:
         try:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener(CHANNEL, self._notified)
+            await connection.add_listener(CHANNEL, self._on_notification)
             self._lost.clear()
             self._attempted.set()
             log.info("live_connected")
-            self._ring_all()
+            self._notify_all()
             while await _answers(connection) and not lost.is_set():
                 await _wait(lost, PROBE_EVERY_SECONDS)
         finally:
             connection.terminate()
             self._lost.set()
-            self._ring_all()
+            self._notify_all()
 
-    def _notified(self, *_: Any) -> None:
-        self._ring_all()
+    def _on_notification(self, *_: Any) -> None:
+        self._notify_all()
 
-    def _ring_all(self) -> None:
-        self.rings += 1
+    def _notify_all(self) -> None:
+        self.changes += 1
         for watch in self._watches:
-            watch.ring()
+            watch.notify()
 
 
-def _retrieved(task: asyncio.Task[Any]) -> None:
-    """Whoever waited for it may have gone."""
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
+    """Retrieve the exception: the caller may be gone."""
     if not task.cancelled():
         task.exception()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """For the event, at most so long."""
+    """Wait for the event, at most `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -159,7 +161,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 
 
 async def _answers(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
-    """Whether it does, in time. Not by asyncpg's time-out: that asks the server to cancel, and waits."""
+    """Probe the connection, without asyncpg's time-out, which waits for a cancel request."""
     probe = asyncio.ensure_future(connection.fetchval("SELECT 1"))
     try:
         await asyncio.wait({probe}, timeout=ANSWER_SECONDS)

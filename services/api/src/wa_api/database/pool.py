@@ -1,4 +1,4 @@
-"""The way to Postgres: a pool that needs no database to start, and one error when it is away."""
+"""A Postgres pool that starts without a database, and one error while the database is away."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,7 +21,7 @@ AWAY = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.UndefinedTableError,  # not migrated yet
 )
-"""What asyncpg raises while the database is away, full or not set up."""
+"""Errors of asyncpg while the database is away, full or not set up."""
 
 
 _OPTIONS: Any = {
@@ -32,7 +32,7 @@ _OPTIONS: Any = {
 
 
 class DatabaseUnavailable(Exception):
-    """Postgres cannot be reached, or is not ready. Try again later."""
+    """Postgres is unreachable or not ready. Try again later."""
 
 
 @contextmanager
@@ -44,10 +44,10 @@ def _or_unavailable() -> Iterator[None]:
 
 
 class Database:
-    """A pool of connections, opened on demand. Used as an async context manager."""
+    """A pool of connections, opened on demand. An async context manager."""
 
     def __init__(self, url: str, *, size: int = 10) -> None:
-        """At most `size` connections, and one more for each `in_turn`."""
+        """At most `size` connections, plus one per `in_turn`."""
         self._url = url
         self._pool = asyncpg.create_pool(
             url, min_size=0, max_size=size, reset=skip_reset, **_OPTIONS
@@ -64,17 +64,17 @@ class Database:
             kept.terminate()
 
     def in_turn(self) -> "InTurn":
-        """A way of its own for one who asks one thing after the other, often."""
+        """A dedicated connection for a caller that runs frequent statements in sequence."""
         kept = KeptConnection(lambda: asyncpg.connect(self._url, **_OPTIONS))
         self._kept.append(kept)
         return InTurn(kept)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """One connection for the block.
+        """A connection for the block.
 
         Raises:
-            DatabaseUnavailable: none could be had in time, or it broke in the block.
+            DatabaseUnavailable: No connection in time, or the connection broke in the block.
         """
         with _or_unavailable():
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
@@ -82,16 +82,16 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """One connection with an open transaction, committed at the end of the block.
+        """A connection with a transaction that commits at the end of the block.
 
         Raises:
-            DatabaseUnavailable: as `connection`.
+            DatabaseUnavailable: See `connection`.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def is_ready(self) -> bool:
-        """Whether it answers and is migrated."""
+        """True if the database answers and is migrated."""
         try:
             async with self.connection() as connection:
                 await connection.fetchval("SELECT 1 FROM feed LIMIT 1")
@@ -101,7 +101,7 @@ class Database:
 
 
 class InTurn:
-    """Statements one after the other, never two at once."""
+    """A dedicated connection. Runs one statement at a time."""
 
     def __init__(self, kept: KeptConnection) -> None:
         self._kept = kept
@@ -110,7 +110,7 @@ class InTurn:
         """The rows of a statement.
 
         Raises:
-            DatabaseUnavailable: as `Database.connection`.
+            DatabaseUnavailable: See `Database.connection`.
         """
         with _or_unavailable():
             return await self._kept.fetch(query, *arguments)

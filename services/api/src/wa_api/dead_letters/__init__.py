@@ -1,1 +1,1 @@
-"""Messages that could not be handled: collected, listed, put back."""
+"""Dead letters: collected, listed and put back."""

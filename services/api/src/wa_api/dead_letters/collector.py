@@ -1,4 +1,4 @@
-"""Takes dead letters from their queue into the table; sees to it that a dead send ends as failed."""
+"""Moves dead letters from their queue into the table, and fails dead sends."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -27,17 +27,19 @@ FAIL_WITHIN = timedelta(hours=24)
 
 
 class DeadLetterCollector:
-    """Collects, one by one, beside the projector."""
+    """Collects dead letters one by one."""
 
-    def __init__(self, letters: DeadLetters, bus: CommandBus, metrics: ProjectorMetrics) -> None:
-        """`bus` carries the word that a dead send has failed."""
-        self._letters = letters
+    def __init__(
+        self, dead_letters: DeadLetters, bus: CommandBus, metrics: ProjectorMetrics
+    ) -> None:
+        """`bus` publishes the failure of a dead send."""
+        self._dead_letters = dead_letters
         self._bus = bus
         self._metrics = metrics
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
 
     async def open(self, writer: ChannelWriter) -> None:
-        """Consume; called after each connect."""
+        """Consume on a new channel."""
         queue = await writer.channel.get_queue(DEAD_LETTERS)
         await queue.consume(self._arrived.put)
 
@@ -50,14 +52,14 @@ class DeadLetterCollector:
                 async with translate_connection_errors():
                     await message.ack()
             except BrokerConnectionLost as error:
-                log.info("ack_lost", reason=str(error), note="the letter is kept twice")
+                log.info("ack_lost", reason=str(error), note="the dead letter is kept twice")
 
     async def _until_collected(self, message: AbstractIncomingMessage) -> None:
         dead_letter = read(message)
 
         async def collect() -> None:
             await self._fail_send(message.body)
-            await self._letters.keep(dead_letter)
+            await self._dead_letters.keep(dead_letter)
 
         await until_available("dead_letter", collect, on=_UNAVAILABLE, event="dead_letter_waits")
         self._metrics.dead_letters.inc()
@@ -69,7 +71,7 @@ class DeadLetterCollector:
         )
 
     async def _fail_send(self, body: bytes) -> None:
-        """A send that nobody will handle any more must not stay open for ever."""
+        """Fail a dead send, so that it does not stay open for ever."""
         try:
             command = decode_command(body)
         except Undecodable:

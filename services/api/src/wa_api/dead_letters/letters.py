@@ -1,4 +1,4 @@
-"""What could not be handled: kept in a table, shown to the operator, put back on request."""
+"""The dead letters table: stored, shown to the operator, put back on request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ LONGEST_CAUSE = 500
 
 
 class DeadLetter(View):
-    """One message that could not be handled. Its body is not shown: it may be private.
+    """One message that could not be handled. The body is not shown, since it may be private.
 
-    `reason` is the broker's word, `cause` what is wrong with a message that cannot be read.
+    `reason` is the broker's reason; `cause` is why the message could not be decoded.
     """
 
     id: UUID
@@ -46,7 +46,7 @@ class DeadLetter(View):
 
 @dataclass(frozen=True)
 class ReceivedDeadLetter:
-    """A dead letter with all that a retry needs."""
+    """A dead letter with everything that a retry needs."""
 
     id: UUID
     queue: str
@@ -58,34 +58,34 @@ class ReceivedDeadLetter:
 
 
 def read(message: AbstractIncomingMessage) -> ReceivedDeadLetter:
-    """A dead-lettered message with the broker's own word on where, why and when it died."""
+    """Read a dead-lettered message and the broker's `x-death` header."""
     first = _first_death(message)
-    queue = _word(first.get("queue", ""))
+    queue = _storable(first.get("queue", ""))
     return ReceivedDeadLetter(
         id=new_id(),
         queue=queue,
-        reason=_word(first.get("reason", "unknown")),
+        reason=_storable(first.get("reason", "unknown")),
         cause=_cause(queue, message.type, message.body),
-        type=None if message.type is None else _word(message.type),
+        type=None if message.type is None else _storable(message.type),
         body=message.body,
         died_at=_time(first.get("time")),
     )
 
 
 def _first_death(message: AbstractIncomingMessage) -> Mapping[str, object]:
-    """What the broker notes of it; nothing where somebody published it here."""
+    """The broker's first entry; empty if the message was published directly to the queue."""
     deaths = message.headers.get("x-death")
     first: object = deaths[0] if isinstance(deaths, list) and deaths else None
     return cast("Mapping[str, object]", first) if isinstance(first, dict) else {}
 
 
-def _word(value: object) -> str:
-    """As text that the database takes."""
+def _storable(value: object) -> str:
+    """Text that Postgres can store: no U+0000."""
     return str(value).replace("\0", "\ufffd")
 
 
 def _cause(queue: str, kind: str | None, body: bytes) -> str | None:
-    """What makes a message unreadable where it died, without its content."""
+    """Why the message could not be decoded, without its content; None if it can be."""
     try:
         if queue == PROJECTOR and kind == BUNDLE:
             for one in decode_bundle(body):
@@ -95,7 +95,7 @@ def _cause(queue: str, kind: str | None, body: bytes) -> str | None:
         elif queue.startswith(COMMANDS):
             decode_command(body)
     except Undecodable as error:
-        return _word(error)[:LONGEST_CAUSE]
+        return _storable(error)[:LONGEST_CAUSE]
     return None
 
 
@@ -104,18 +104,18 @@ def _time(value: object) -> datetime:
 
 
 class DeadLetters:
-    """The table of dead letters, and the way back to where they came from."""
+    """The dead letters table. `put_back` publishes to the original queue."""
 
     def __init__(self, database: Database, link: BrokerLink) -> None:
-        """`link` publishes what is put back."""
+        """`link` publishes messages that are put back."""
         self._database = database
         self._link = link
 
     async def keep(self, dead_letter: ReceivedDeadLetter) -> None:
-        """Store one.
+        """Store a dead letter.
 
         Raises:
-            DatabaseUnavailable: it is not stored.
+            DatabaseUnavailable: Nothing is stored.
         """
         async with self._database.connection() as connection:
             await connection.execute(
@@ -130,10 +130,10 @@ class DeadLetters:
             )
 
     async def page(self, after: Place | None, limit: int) -> Page[DeadLetter]:
-        """The newest first.
+        """Dead letters, newest first.
 
         Raises:
-            DatabaseUnavailable: nothing can be read.
+            DatabaseUnavailable: The table cannot be read.
         """
         async with self._database.connection() as connection:
             rows = await connection.fetch(
@@ -144,16 +144,16 @@ class DeadLetters:
         )
 
     async def put_back(self, letter_id: UUID) -> bool:
-        """Publish one to where it came from, then forget it; False if there is none such.
+        """Publish a dead letter to its original queue, then delete it; False if there is none.
 
-        A crash between the two puts it back twice: commands and events bear that.
+        A crash in between publishes it twice, which consumers tolerate.
 
         Raises:
-            BrokerUnavailable: it stays where it is.
-            DatabaseUnavailable: it may have been put back and is still shown.
+            BrokerUnavailable: The dead letter stays.
+            DatabaseUnavailable: The message may have been published and is still listed.
         """
         async with self._database.transaction() as connection:
-            row = await connection.fetchrow(_TAKE, letter_id)
+            row = await connection.fetchrow(_SELECT, letter_id)
             if row is None:
                 return False
             await self._publish(row)
@@ -165,7 +165,7 @@ class DeadLetters:
         if writer is None:
             raise BrokerUnavailable
         try:
-            # Straight to the queue where it died: others that had it are not bothered again.
+            # Publish to the queue itself, so that other queues do not receive it again.
             await writer.publish(
                 row["body"], durable(row["type"]), exchange=DEFAULT_EXCHANGE, key=row["queue"]
             )
@@ -183,5 +183,5 @@ _PAGE = """
     WHERE $1::timestamptz IS NULL OR (died_at, id) < ($1, $2::uuid)
     ORDER BY died_at DESC, id DESC LIMIT $3
 """
-_TAKE = "SELECT queue, type, body FROM dead_letters WHERE id = $1 FOR UPDATE"
+_SELECT = "SELECT queue, type, body FROM dead_letters WHERE id = $1 FOR UPDATE"
 _FORGET = "DELETE FROM dead_letters WHERE id = $1"

@@ -1,4 +1,4 @@
-"""What could not be handled, and putting it back."""
+"""Routes for dead letters."""
 
 from typing import Annotated
 from uuid import UUID
@@ -38,7 +38,7 @@ async def list_dead_letters(
     dependencies=[Admin],
 )
 async def retry_dead_letter(letter_id: UUID, dead_letters: Part[DeadLetters]) -> Response:
-    """It is handled once more; if that fails again, it comes back under another id."""
+    """The message is handled again. If that fails, it returns as a new dead letter."""
     if not await dead_letters.put_back(letter_id):
         raise not_found("dead_letter")
     return Response(status_code=202)

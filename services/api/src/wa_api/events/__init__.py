@@ -1,1 +1,1 @@
-"""The feed of past and present events, and its Server-Sent Events."""
+"""The event feed and its Server-Sent Events."""

@@ -1,4 +1,4 @@
-"""Reads of the feed: events in the order of their projection, from a position on."""
+"""Reads the feed: events in projection order, after a position."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from wa_api.database.pool import Database
 
 BATCH = 500
 BATCH_BYTES = 256 * 1024
-"""A page ends with the entry that reaches this: a reader who stops holds no more than that."""
+"""Bytes. A page ends with the entry that reaches this limit, which bounds a slow reader's
+memory."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,19 @@ class FeedEntry:
 
     @cached_property
     def frame(self) -> bytes:
-        """The event as it goes to readers, made once for all of them."""
+        """The Server-Sent Event, built once and shared by all readers."""
         return f"id: {self.position}\nevent: {self.type}\ndata: {self.event}\n\n".encode()
 
 
 @dataclass(frozen=True)
 class FeedFilter:
-    """Which events to follow; None means any."""
+    """Events to follow. None matches any."""
 
     session_id: UUID | None = None
     types: frozenset[str] | None = None
 
     def wants(self, entry: FeedEntry) -> bool:
-        """Whether the event is one of them."""
+        """True if the event matches."""
         return (self.session_id is None or entry.session_id == self.session_id) and (
             self.types is None or entry.type in self.types
         )
@@ -46,7 +47,7 @@ EVERYTHING = FeedFilter()
 
 @dataclass(frozen=True)
 class FeedPage:
-    """Entries in order. What comes next is after `position`; `more` if it may be there already."""
+    """Entries in order. Continue after `position`; if `more`, the next page may be ready."""
 
     entries: Sequence[FeedEntry]
     position: int
@@ -54,21 +55,21 @@ class FeedPage:
 
 
 class Feed:
-    """The feed table. Every method raises DatabaseUnavailable while it cannot be read."""
+    """The feed table. Methods raise DatabaseUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.reads = 0
-        """How often the table was read."""
+        """Number of reads of the table."""
 
     async def end(self) -> int:
-        """The position of the newest event; 0 if there is none."""
+        """Position of the newest event; 0 if there is none."""
         self.reads += 1
         async with self._database.connection() as connection:
             return await connection.fetchval(_END) or 0
 
     async def after(self, position: int, wanted: FeedFilter) -> FeedPage:
-        """The next events after a position, a page of them."""
+        """The next page of matching events after a position."""
         self.reads += 1
         types = None if wanted.types is None else list(wanted.types)
         async with self._database.connection() as connection:

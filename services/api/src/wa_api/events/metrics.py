@@ -7,13 +7,13 @@ from wa_api.events.feed import Feed
 
 
 class FeedMetrics(Collector):
-    """How often the feed was read for those who follow events; notifications, not readers, count."""
+    """Counts feed reads. Reads grow with notifications, not with readers."""
 
     def __init__(self, feed: Feed) -> None:
         """`feed` counts its reads."""
         self._feed = feed
 
     def collect(self) -> list[Metric]:
-        """The count now."""
+        """The current count."""
         text = "Reads of the feed for event streams"
         return [CounterMetricFamily("wa_api_feed_reads", text, value=self._feed.reads)]

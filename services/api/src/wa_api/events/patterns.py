@@ -1,24 +1,24 @@
-"""Names and patterns by which people choose events."""
+"""Event names and patterns such as `message.*`."""
 
 from collections.abc import Iterable
 
 from wa_contracts.codec import EVENT_TYPES
 
 CHOICES = (*EVENT_TYPES, "*", "session.*", "message.*")
-"""Names and the usual patterns, for schemas."""
+"""Event names and common patterns, for schemas."""
 LONGEST = 64
-"""Characters of a pattern; a longer one means nothing."""
+"""Longest pattern, in characters. A longer one matches nothing."""
 
 
 class UnknownEvent(ValueError):
-    """A name or pattern that means no event. The text says what there is."""
+    """A pattern that matches no event type. The text lists the types."""
 
 
 def events_meant(patterns: Iterable[str]) -> frozenset[str]:
-    """The events that names such as `message.sent` and patterns such as `message.*` mean.
+    """Expand names such as `message.sent` and patterns such as `message.*` to event types.
 
     Raises:
-        UnknownEvent: one of them means none.
+        UnknownEvent: A pattern matches no event type.
     """
     found: set[str] = set()
     for pattern in patterns:
@@ -32,9 +32,9 @@ def events_meant(patterns: Iterable[str]) -> frozenset[str]:
 
 
 def _means(pattern: str, event: str) -> bool:
-    """Whether the pattern, in which `*` stands for anything, is this event's name.
+    """Match a pattern in which `*` stands for any text.
 
-    Not by `fnmatch`, which keeps every pattern that it ever saw.
+    `fnmatch` is not used, since it caches every pattern.
     """
     first, *others = pattern.split("*")
     if not others:

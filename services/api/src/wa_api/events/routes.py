@@ -1,4 +1,4 @@
-"""`GET /api/events`: what happens, as Server-Sent Events."""
+"""`GET /api/events`: events as Server-Sent Events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -61,7 +61,7 @@ async def follow_events(
         ),
     ] = None,
 ) -> StreamingResponse:
-    """From now on, or after `Last-Event-ID`. A session's token sees its own events."""
+    """Starts now, or after `Last-Event-ID`. A session's token sees that session's events only."""
     wanted = FeedFilter(reader.session_id or session_id, _types(type_))
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
@@ -70,7 +70,7 @@ async def follow_events(
 
 
 class _EventStream(StreamingResponse):
-    """One of the few that a token may have open; given back at its end, whichever end that is."""
+    """A stream counted against its token's limit until it ends."""
 
     def __init__(
         self, streams: EventStreams, reader: Reader, content: AsyncIterator[bytes]
@@ -78,16 +78,16 @@ class _EventStream(StreamingResponse):
         self._streams = streams
         self._session_id = reader.session_id
         if self._session_id is not None:
-            self._take()
+            self._acquire()
         super().__init__(
             content,
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         try:
-            self._streams.take(self._session_id)
+            self._streams.acquire(self._session_id)
         except TooMany as error:
             raise Problem(
                 "too_many_streams", "This token has too many event streams open: close some."
@@ -99,11 +99,11 @@ class _EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             if self._session_id is not None:
-                self._streams.give_back(self._session_id)
+                self._streams.release(self._session_id)
 
 
 def _types(given: Sequence[str]) -> frozenset[str] | None:
-    """The events that these names and patterns mean; None means any."""
+    """Expand the given names and patterns; None for any event."""
     try:
         return events_meant(given) or None
     except UnknownEvent as error:
@@ -121,10 +121,10 @@ def last_seen(last_event_id: str | None) -> int | None:
 async def _stream(
     tail: FeedTail, notifications: Notifications, wanted: FeedFilter, position: int
 ) -> AsyncIterator[bytes]:
-    """Ends when the process does, or the database goes: the client comes back with its position.
+    """Stream events until the process ends or the database is away.
 
-    It is told its position at once, so that it can come back before it has seen an event. One that
-    takes nothing is cut off by its connection: see server.py.
+    The first frame has the position, so that a client can resume before its first event. A stalled
+    client is disconnected by its connection (serving/server.py).
     """
     yield f"retry: {RETRY_MILLISECONDS}\nid: {position}\n\n".encode()
     clock = asyncio.get_running_loop().time

@@ -1,4 +1,4 @@
-"""How many event streams each token has open."""
+"""Limit of open event streams per token."""
 
 from wa_api.access.concurrency import Concurrency
 

@@ -1,7 +1,6 @@
-"""The newest events in memory: read from the database once a notification, whoever follows.
+"""The newest events in memory, read once per notification for all followers.
 
-A follower keeps nothing but its position. One that fell behind what is kept here reads its own pages
-from the table until it has caught up; one that stops reading costs nobody anything.
+A follower's only state is its position. A follower behind the kept events reads its own pages.
 """
 
 import asyncio
@@ -14,13 +13,13 @@ from wa_api.events.feed import BATCH, BATCH_BYTES, EVERYTHING, Feed, FeedEntry, 
 KEPT = 5_000
 KEPT_BYTES = 8 * 1024 * 1024
 STALE_SECONDS = 30.0
-"""A tail that nobody asked for so long begins anew at the end instead of reading what it missed."""
+"""A tail that is unused for longer restarts at the end instead of catching up."""
 FAILED_SECONDS = 1.0
-"""After a failed read nobody else tries for so long."""
+"""After a failed read, all reads fail for this time."""
 
 
 class FeedTail:
-    """What all followers of one process share. Methods raise DatabaseUnavailable."""
+    """The events shared by all followers of a process. Methods raise DatabaseUnavailable."""
 
     def __init__(self, feed: Feed, notifications: Notifications) -> None:
         self._feed = feed
@@ -30,14 +29,14 @@ class FeedTail:
         self._bytes = 0
         self._begin = 0
         self._end = 0
-        self._rings_seen = -1
+        self._changes_seen = -1
         self._asked_at = float("-inf")
         self._failed_at = float("-inf")
 
     async def start(self, last_seen: int | None) -> int:
-        """The position to follow from: after `last_seen`, or from now on.
+        """The position to follow from: after `last_seen`, or the end.
 
-        A position that the feed has not reached (it was restored from a backup) means its end.
+        A position beyond the end, as after a restore from a backup, means the end.
         """
         await self._renew()
         if last_seen is None:
@@ -47,7 +46,7 @@ class FeedTail:
         return min(last_seen, await self._feed.end())
 
     async def after(self, position: int, wanted: FeedFilter) -> FeedPage:
-        """The next of these events after a position."""
+        """The next matching events after a position."""
         await self._renew()
         if position >= self._begin:
             return self._kept_after(position, wanted)
@@ -69,29 +68,29 @@ class FeedTail:
         return FeedPage(found, max(position, self._end), more=False)
 
     async def _renew(self) -> None:
-        """Read what was notified since the last time; those who ask meanwhile wait for that read."""
+        """Read new events once after a notification. Concurrent callers share the read."""
         async with self._reading:
             clock = asyncio.get_running_loop().time
             if clock() - self._failed_at < FAILED_SECONDS:
                 raise DatabaseUnavailable("a read has just failed")
             is_stale = clock() - self._asked_at > STALE_SECONDS
-            rings = self._notifications.rings
-            if not is_stale and rings == self._rings_seen:
+            changes = self._notifications.changes
+            if not is_stale and changes == self._changes_seen:
                 self._asked_at = clock()
                 return
             try:
-                await (self._begin_anew() if is_stale else self._read_on())
+                await (self._restart() if is_stale else self._read_new())
             except DatabaseUnavailable:
                 self._failed_at = clock()
                 raise
-            self._rings_seen = rings
+            self._changes_seen = changes
             self._asked_at = clock()
 
-    async def _begin_anew(self) -> None:
+    async def _restart(self) -> None:
         self._begin = self._end = await self._feed.end()
         self._entries, self._bytes = [], 0
 
-    async def _read_on(self) -> None:
+    async def _read_new(self) -> None:
         more = True
         while more:
             page = await self._feed.after(self._end, EVERYTHING)
@@ -101,7 +100,7 @@ class FeedTail:
             self._forget()
 
     def _forget(self) -> None:
-        """Drop the oldest beyond the limits."""
+        """Drop the oldest entries beyond the limits."""
         dropped = 0
         while len(self._entries) - dropped > KEPT or self._bytes > KEPT_BYTES:
             self._begin = self._entries[dropped].position

@@ -70,7 +70,7 @@ async def send_message(request: Request) -> Response:
     """One message through the session that the token belongs to."""
     parts = parts_of(request)
     holder = await holder_of_token(parts[Credentials], bearer(request))
-    if seconds := parts[RateLimit].take(bearer(request)):
+    if seconds := parts[RateLimit].acquire(bearer(request)):
         raise over_the_rate(seconds)
     body = await read_json(request, SendRequest)
     options = SendOptions(

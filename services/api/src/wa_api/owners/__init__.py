@@ -1,1 +1,1 @@
-"""Commands to the session-hosts, and their replies."""
+"""Commands to session-hosts, and their replies."""

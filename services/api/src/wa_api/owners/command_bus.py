@@ -1,4 +1,4 @@
-"""Publishes commands so that the caller knows what became of them: accepted, not written, unknown."""
+"""Publishes commands with a known result: confirmed, not written, or in doubt."""
 
 import asyncio
 
@@ -19,37 +19,37 @@ REFUSED_ATTEMPTS = 10
 
 
 class BrokerUnavailable(Exception):
-    """The broker is away or blocked and nothing was written. Try again later."""
+    """The broker is away or blocked. Nothing was written. Try again later."""
 
 
 class ConfirmLost(Exception):
-    """The command was written and never confirmed: nobody knows whether the broker has it."""
+    """The command was written but never confirmed. The broker may or may not have it."""
 
 
 class CommandBus:
-    """The way of commands to the owner of their session or partition."""
+    """Publishes commands to the owner of their session or partition."""
 
     def __init__(self, link: BrokerLink) -> None:
         self._link = link
 
     @property
     def is_available(self) -> bool:
-        """Whether a publish now would be written."""
+        """True if a publish would be written now."""
         return self._link.writer is not None
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection, also while the broker blocks publishers."""
+        """True if there is a connection, even one blocked by the broker."""
         return self._link.is_connected
 
     async def publish(self, command: Command, *, deadline: float) -> int:
-        """Publish until confirmed, at the latest until `deadline` (the loop's time), same id each time.
+        """Publish until confirmed or until `deadline` (loop time). Each try has the same id.
 
-        Returns how often it was written: more than once makes a repeat out of the command itself.
+        Returns the number of writes. More than one means that the owner may see a duplicate.
 
         Raises:
-            BrokerUnavailable: nothing was written, or the broker said that it did not take it.
-            ConfirmLost: written, and still unconfirmed at the deadline.
+            BrokerUnavailable: Nothing was written, or the broker refused the command.
+            ConfirmLost: Written, and still unconfirmed at the deadline.
         """
         written, refused = 0, 0
         body, properties = encode(command), _properties(command)
@@ -69,7 +69,7 @@ class CommandBus:
                         written -= 1
                         refused += 1
                         if isinstance(error, PublishError):
-                            self._link.reconnect(writer)  # unroutable: declare the topology anew
+                            self._link.reconnect(writer)  # unroutable: declare the topology again
                         await self._after_refusal(error, refused, written)
                     except BrokerConnectionLost as error:
                         self._link.reconnect(writer)
@@ -82,7 +82,7 @@ class CommandBus:
             raise BrokerUnavailable from error
 
     async def _after_refusal(self, error: DeliveryError, refused: int, written: int) -> None:
-        """Not taken: nacked or unroutable. That may pass."""
+        """Wait before the next try: a nack or an unroutable command may be temporary."""
         log.warning("command_not_taken", attempt=refused, reason=type(error).__name__)
         if refused >= REFUSED_ATTEMPTS:
             raise ConfirmLost if written else BrokerUnavailable

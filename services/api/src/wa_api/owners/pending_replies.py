@@ -1,4 +1,4 @@
-"""Requests that wait for what becomes of a command, and the ways in which they hear of it."""
+"""Requests that wait for the result of a command."""
 
 import asyncio
 from collections import defaultdict, deque
@@ -12,30 +12,30 @@ from wa_contracts.internal.replies import Reply
 
 
 class Interruption(Enum):
-    """Reasons to look up from waiting."""
+    """Reasons to interrupt a wait."""
 
     REREAD = "replies may have been lost: look into the projection"
     DRAIN = "the process ends: answer now"
 
 
-Heard = Envelope | Reply | Interruption
+Item = Envelope | Reply | Interruption
 
 
 class PendingReply:
-    """One request's wait: what is heard comes out in order."""
+    """One request's wait. Delivers events, replies and interruptions in order."""
 
     def __init__(self) -> None:
-        self._heard: deque[Heard] = deque()
+        self._items: deque[Item] = deque()
         self._waiting: asyncio.Future[None] | None = None
 
-    def hear(self, heard: Heard) -> None:
-        """Tell the waiting request."""
-        self._heard.append(heard)
+    def deliver(self, item: Item) -> None:
+        """Deliver to the waiting request."""
+        self._items.append(item)
         self._wake()
 
-    async def next(self, deadline: float) -> Heard | None:
-        """The next thing heard, or None at the deadline (the loop's time)."""
-        if not self._heard:
+    async def next(self, deadline: float) -> Item | None:
+        """The next item, or None at the deadline (loop time)."""
+        if not self._items:
             loop = asyncio.get_running_loop()
             self._waiting = loop.create_future()
             timer = loop.call_at(deadline, self._wake)
@@ -44,7 +44,7 @@ class PendingReply:
             finally:
                 timer.cancel()
                 self._waiting = None
-        return self._heard.popleft() if self._heard else None
+        return self._items.popleft() if self._items else None
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
@@ -52,7 +52,7 @@ class PendingReply:
 
 
 class PendingReplies:
-    """All open waits of this process, by the ids of messages and commands."""
+    """All waits of this process, by message and command id."""
 
     def __init__(self) -> None:
         self._waits: defaultdict[UUID, set[PendingReply]] = defaultdict(set)
@@ -60,17 +60,17 @@ class PendingReplies:
 
     @property
     def open_waits(self) -> int:
-        """How many ids are waited for."""
+        """Number of ids with a wait."""
         return len(self._waits)
 
     @contextmanager
     def expect(self, *ids: UUID) -> Iterator[PendingReply]:
-        """Hear, during the block, what concerns these ids (of messages or commands)."""
+        """Receive, during the block, everything about these message or command ids."""
         wait = PendingReply()
         for key in ids:
             self._waits[key].add(wait)
         if self._draining:
-            wait.hear(Interruption.DRAIN)
+            wait.deliver(Interruption.DRAIN)
         try:
             yield wait
         finally:
@@ -79,28 +79,28 @@ class PendingReplies:
                 if not self._waits[key]:
                     del self._waits[key]
 
-    def event(self, event: Envelope) -> None:
-        """Pass an event on to who waits for its message or for the command that caused it."""
+    def deliver_event(self, event: Envelope) -> None:
+        """Deliver an event to the waits for its message or for the command that caused it."""
         message_id = getattr(event.data, "id", None)
         for wait in self._waits.get(event.causation_id, set()) | self._waits.get(
             message_id or event.causation_id, set()
         ):
-            wait.hear(event)
+            wait.deliver(event)
 
-    def reply(self, reply: Reply) -> None:
-        """Pass a reply on to who waits for its command."""
+    def deliver_reply(self, reply: Reply) -> None:
+        """Deliver a reply to the waits for its command."""
         for wait in self._waits.get(reply.command_id, set()):
-            wait.hear(reply)
+            wait.deliver(reply)
 
-    def reread(self) -> None:
-        """Replies may have been missed: everybody looks into the projection."""
-        self._tell_all(Interruption.REREAD)
+    def interrupt_to_reread(self) -> None:
+        """Replies may be lost: make every wait read the projection."""
+        self._interrupt_all(Interruption.REREAD)
 
     def drain(self) -> None:
-        """The process ends: every wait, present and future, ends now."""
+        """The process ends: end all current and future waits."""
         self._draining = True
-        self._tell_all(Interruption.DRAIN)
+        self._interrupt_all(Interruption.DRAIN)
 
-    def _tell_all(self, interruption: Interruption) -> None:
+    def _interrupt_all(self, interruption: Interruption) -> None:
         for wait in {wait for waits in self._waits.values() for wait in waits}:
-            wait.hear(interruption)
+            wait.deliver(interruption)

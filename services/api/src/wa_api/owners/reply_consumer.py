@@ -1,4 +1,4 @@
-"""What is said to this one api process: replies, outcomes of its commands, heartbeats of hosts."""
+"""Consumes messages to this api process: replies, outcomes of its commands, heartbeats."""
 
 import structlog
 
@@ -13,10 +13,10 @@ log = structlog.get_logger()
 
 
 class ReplyConsumer:
-    """Feeds `Outcomes` and `HostLiveness` from two queues of this process's own.
+    """Feeds `PendingReplies` and `HostLiveness` from two exclusive queues.
 
-    The queues are new with every connection (an old one may live on in the broker for a while), and
-    what came in between is lost: that is why waits then look into the projection.
+    Each connection declares new queues, since the broker may keep old ones for a while. Messages
+    between two connections are lost, so every wait reads the projection after a reconnect.
     """
 
     def __init__(self, instance: str, pending: PendingReplies, liveness: HostLiveness) -> None:
@@ -32,19 +32,19 @@ class ReplyConsumer:
         heartbeats = await writer.channel.declare_queue("", exclusive=True, auto_delete=True)
         await heartbeats.bind(HEARTBEATS)
         await consume(writer, heartbeats.name, self._on_heartbeat, no_ack=True)
-        self._pending.reread()
+        self._pending.interrupt_to_reread()
 
     def _on_reply(self, message: Delivery) -> None:
         try:
             if message.type == "reply":
-                self._pending.reply(decode_reply(message.body))
+                self._pending.deliver_reply(decode_reply(message.body))
             else:
-                self._pending.event(decode_event(message.body))
+                self._pending.deliver_event(decode_event(message.body))
         except Undecodable as error:
             log.warning("reply_undecodable", type=message.type, reason=str(error))
 
     def _on_heartbeat(self, message: Delivery) -> None:
         try:
-            self._liveness.hear(decode_heartbeat(message.body))
+            self._liveness.record(decode_heartbeat(message.body))
         except Undecodable as error:
             log.warning("heartbeat_undecodable", reason=str(error))

@@ -1,4 +1,4 @@
-"""Asking a session's owner for something short and waiting for the answer."""
+"""Short requests to a session's owner, with its answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,7 +22,7 @@ AnyCommand = TypeVar("AnyCommand", bound=SessionCommand)
 
 
 class OwnerRefused(Exception):
-    """The owner answered that it will not do it."""
+    """The owner refused the command."""
 
     def __init__(self, error: ErrorDetail) -> None:
         super().__init__(error.code)
@@ -30,11 +30,11 @@ class OwnerRefused(Exception):
 
 
 class OwnerSilent(Exception):
-    """The command is with the broker, but nobody answered in time. It expires unless taken up."""
+    """The broker has the command, but no answer came in time. The command may still be handled."""
 
 
 class OwnerRequests:
-    """One command, one answer."""
+    """Publishes a command and waits for its answer."""
 
     def __init__(
         self,
@@ -44,14 +44,14 @@ class OwnerRequests:
         applied_sequence: Callable[[SessionId], Awaitable[int]],
         reply_to: str,
     ) -> None:
-        """`applied_sequence` reads how far a session is projected."""
+        """`applied_sequence` reads a session's projection checkpoint."""
         self._bus = bus
         self._pending = pending
         self._applied_sequence = applied_sequence
         self._reply_to = reply_to
 
     def command(self, kind: type[AnyCommand], session_id: SessionId, **fields: Any) -> AnyCommand:
-        """A command of this kind from here, now."""
+        """Create a command from this process, issued now."""
         now, command_id = datetime.now(UTC), CommandId(new_id())
         return kind(
             id=command_id,
@@ -64,33 +64,36 @@ class OwnerRequests:
         )
 
     async def publish(self, command: SessionCommand) -> None:
-        """Hand the command to the broker and wait for nothing else.
+        """Publish the command and wait for the broker's confirm only.
 
         Raises:
-            BrokerUnavailable, ConfirmLost: see `CommandBus.publish`.
+            BrokerUnavailable, ConfirmLost: See `CommandBus.publish`.
         """
         loop = asyncio.get_running_loop()
         await self._bus.publish(command, deadline=loop.time() + CONFIRM_SECONDS)
 
     @contextmanager
     def answers(self, command: SessionCommand) -> Iterator["Answers"]:
-        """Hear, during the block, what the owner answers to this command."""
+        """Receive the owner's answers to this command during the block."""
         with self._pending.expect(command.id) as wait:
             yield Answers(wait)
 
     async def ask(self, command: SessionCommand, *, seconds: float) -> Envelope | Reply:
-        """Publish and wait for the answer, at most so long.
+        """Publish and wait for the answer, at most `seconds`.
 
         Raises:
-            BrokerUnavailable, ConfirmLost: see `CommandBus.publish`.
-            OwnerRefused, OwnerSilent: see `Answers.first`.
+            BrokerUnavailable, ConfirmLost: See `CommandBus.publish`.
+            OwnerRefused, OwnerSilent: See `Answers.first`.
         """
         with self.answers(command) as answers:
             await self.publish(command)
             return await answers.first(seconds)
 
     async def projected(self, event: Envelope) -> bool:
-        """Wait until the event shows in the projections, so that the caller reads its own write."""
+        """Wait until the event is projected, so that the caller reads its own write.
+
+        Returns False after 2 s.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PROJECTED_SECONDS
         while await self._applied_sequence(event.session_id) < event.session_sequence:
@@ -101,7 +104,7 @@ class OwnerRequests:
 
 
 class Answers:
-    """What the owner answers to one command."""
+    """The owner's answers to one command."""
 
     def __init__(self, wait: PendingReply) -> None:
         self._wait = wait
@@ -110,8 +113,8 @@ class Answers:
         """The event or reply that answers.
 
         Raises:
-            OwnerRefused: with the reason.
-            OwnerSilent: no answer within `seconds`; it may still be done.
+            OwnerRefused: The owner refused; the error has the reason.
+            OwnerSilent: No answer within `seconds`. The command may still be handled.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         while True:

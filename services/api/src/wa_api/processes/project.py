@@ -32,12 +32,12 @@ async def run_projector(settings: Settings, stop: asyncio.Event) -> None:
         projector = Projector(writer=ProjectionWriter(database), bus=bus, metrics=metrics)
         collector = DeadLetterCollector(DeadLetters(database, publish_link), bus, metrics)
         consume_link = BrokerLink(url, "wa_api projector, consuming", projector.open)
-        letters_link = BrokerLink(url, "wa_api projector, dead letters", collector.open)
+        dead_letters_link = BrokerLink(url, "wa_api projector, dead letters", collector.open)
         port = settings.projector_metrics_port
         stack.enter_context(metrics_served(registry, first_address(settings.host), port))
-        links = (publish_link, consume_link, letters_link)
+        links = (publish_link, consume_link, dead_letters_link)
         retention = retention_of(settings, database)
-        works = (projector.run(), collector.run(), retention.run())
-        async with running(*(link.run() for link in links), *works):
+        consumers = (projector.run(), collector.run(), retention.run())
+        async with running(*(link.run() for link in links), *consumers):
             await stop.wait()
     log.info("projector_stopped")

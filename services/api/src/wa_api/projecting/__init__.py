@@ -1,1 +1,1 @@
-"""The projector: events in, read tables out."""
+"""The projector: consumes events and writes the read tables."""

@@ -1,4 +1,4 @@
-"""What a message off a queue of events brings: one event, a bundle of them, or a marker."""
+"""Reads a message from an event queue: one event, a bundle of events, or a marker."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,15 +13,15 @@ from wa_contracts.wire import BIGGEST
 from wa_runtime.deliveries import Delivery
 
 FENCE = "rebuild.fence"
-"""AMQP type of a message by which a rebuild knows that all before it has been written."""
+"""AMQP type of a rebuild's fence. When a fence arrives, everything queued before it is written."""
 _MARKERS = {FENCE, PARTITION_REPLAYED}
 
 
 class EventMessage(NamedTuple):
-    """A message that was read.
+    """A decoded message.
 
-    `fault` says what is wrong with it, or with one of its events; `traces` are those that its
-    events belong to.
+    `fault` describes an error in the message or in one of its events. `traces` are the
+    `traceparent` values of its events.
     """
 
     message: Delivery
@@ -31,12 +31,12 @@ class EventMessage(NamedTuple):
 
     @property
     def is_marker(self) -> bool:
-        """Whether it says something about those before it."""
+        """True for a fence and for the end of a partition's replay."""
         return self.message.type in _MARKERS
 
 
 def read_message(message: Delivery) -> EventMessage:
-    """Read it; an event that cannot be read keeps its place in its session's order."""
+    """Decode a message. An undecodable event keeps its place in its session's order."""
     if message.type in _MARKERS:
         return EventMessage(message)
     if message.type != BUNDLE:
@@ -47,7 +47,7 @@ def read_message(message: Delivery) -> EventMessage:
         return EventMessage(message, fault=str(error))
     events = newest_events([one.json for one in bundled])
     if events is None:
-        return _apart(message, bundled)
+        return _decode_one_by_one(message, bundled)
     arrivals = [
         Arrival(event.session_id, event.session_sequence, one.predecessor, event, one.json)
         for one, event in zip(bundled, events, strict=True)
@@ -60,13 +60,13 @@ def _single(message: Delivery) -> EventMessage:
         event = decode_event(message.body)
     except Undecodable as error:
         return EventMessage(
-            message, _place_in(message.body, None), str(error), [message.traceparent]
+            message, _place_of(message.body, None), str(error), [message.traceparent]
         )
     return EventMessage(message, [Arrival.of(event)], traces=[message.traceparent])
 
 
-def _apart(message: Delivery, bundled: Sequence[BundledEvent]) -> EventMessage:
-    """Event by event, so that one bad event spoils no other."""
+def _decode_one_by_one(message: Delivery, bundled: Sequence[BundledEvent]) -> EventMessage:
+    """Decode event by event, so that one bad event does not affect the others."""
     arrivals: list[Arrival] = []
     fault = None
     for one in bundled:
@@ -74,12 +74,12 @@ def _apart(message: Delivery, bundled: Sequence[BundledEvent]) -> EventMessage:
             arrivals.append(Arrival.of(decode_event(one.json), one.predecessor))
         except Undecodable as error:
             fault = str(error)
-            arrivals.extend(_place_in(one.json, one.predecessor))
+            arrivals.extend(_place_of(one.json, one.predecessor))
     return EventMessage(message, arrivals, fault, [one.traceparent for one in bundled])
 
 
-def _place_in(body: bytes | str, predecessor: int | None) -> list[Arrival]:
-    """The place in its session's order of an event that cannot be read otherwise."""
+def _place_of(body: bytes | str, predecessor: int | None) -> list[Arrival]:
+    """Return the session and sequence of an undecodable event, if they are readable."""
     try:
         raw = read_event_json(body)
         session_id, sequence = UUID(raw["sessionId"]), raw["sessionSequence"]

@@ -1,4 +1,4 @@
-"""Asks the owners of sessions for events that are missing, until they came."""
+"""Requests replays for missing events until they arrive."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ ASK_EXPIRES_IN = timedelta(seconds=30)
 
 
 class GapRequests:
-    """Has the gaps behind a writer filled by replays to one queue."""
+    """Fills the gaps of a writer by replays into one queue."""
 
     def __init__(
         self, *, writer: ProjectionWriter, bus: CommandBus, metrics: ProjectorMetrics, queue: str
@@ -35,11 +35,11 @@ class GapRequests:
         self._found = asyncio.Event()
 
     def found(self) -> None:
-        """There is a gap: look now."""
+        """Report a gap: request its replay without waiting for the next round."""
         self._found.set()
 
     async def run(self) -> NoReturn:
-        """Ask at once, and then again until the events came, until cancelled."""
+        """Request replays for all gaps at once and every 5 s until cancelled."""
         while True:
             try:
                 await self.ask()
@@ -50,14 +50,14 @@ class GapRequests:
                 async with asyncio.timeout(ASK_EVERY_SECONDS):
                     await self._found.wait()
             except TimeoutError:
-                continue  # look again all the same: what was asked for may have been lost
+                continue  # ask again: the last request or its replay may be lost
 
     async def ask(self) -> int:
-        """Ask for what is missing and was not asked for lately; how many sessions have a gap.
+        """Request replays for gaps, each at most every 5 s; return the number of gaps.
 
         Raises:
-            DatabaseUnavailable: not known now.
-            BrokerUnavailable, ConfirmLost: see `CommandBus.publish`.
+            DatabaseUnavailable: The gaps cannot be read.
+            BrokerUnavailable, ConfirmLost: See `CommandBus.publish`.
         """
         gaps = await self._writer.gaps()
         self._metrics.gaps.set(len(gaps))

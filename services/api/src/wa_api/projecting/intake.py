@@ -1,4 +1,4 @@
-"""Takes events off a queue, batch by batch, and has them written."""
+"""Consumes events from a queue and writes them in batches."""
 
 import asyncio
 from collections import Counter, deque
@@ -25,12 +25,13 @@ from wa_runtime.traces import shared_span, stored_contexts
 log = structlog.get_logger()
 
 BATCH = 1000
-"""Events; what a batch costs beside its events (locks, checkpoints, sessions, a commit) is shared by more."""
+"""Events per batch. Locks, checkpoints, session rows and the commit cost the same for any batch
+size."""
 AHEAD = BATCH
-"""Events that are read while the batch before is being written: the next batch, at some 3 KB each."""
+"""Events decoded while a batch is being written, about 3 KB each."""
 GATHER_SECONDS = 0.1
-"""Between two batches, unless the next one is full or the queue may deliver no more: what it costs
-depends on batches, not on events."""
+"""Pause between two batches, skipped when the next batch is full or the prefetch is used up. The
+cost of writing depends on the number of batches, not of events."""
 
 
 def _nothing(_: object) -> None:
@@ -38,10 +39,10 @@ def _nothing(_: object) -> None:
 
 
 class EventIntake:
-    """One consumer of events. Single ones and bundles are written in the order of the queue.
+    """Consumer of one event queue. Single events and bundles are written in queue order.
 
-    An event that cannot be read or written is passed over in its session's order; the message that
-    it came in is rejected, which puts it with the dead letters where the queue has any.
+    An event that cannot be decoded or stored is skipped in its session's order. Its message is
+    rejected, which dead-letters it if the queue has a dead-letter exchange.
     """
 
     def __init__(
@@ -53,9 +54,10 @@ class EventIntake:
         on_ahead: Callable[[], None] = lambda: None,
         on_marker: Callable[[Delivery], None] = _nothing,
     ) -> None:
-        """`prefetch`: messages that the queue delivers before the first of them is acknowledged.
+        """Create an intake.
 
-        `on_ahead`: there is a gap; `on_marker`: all that came before this message is written.
+        `prefetch` is the prefetch count of the channel. `on_ahead` is called when there is a gap,
+        `on_marker` when everything before the marker is written.
         """
         self._writer = writer
         self._metrics = metrics
@@ -66,85 +68,85 @@ class EventIntake:
         self._arrived: asyncio.Queue[EventMessage] = asyncio.Queue()
         self._waiting = 0
         self._written_at = float("-inf")
-        self._going = asyncio.Event()
-        self._going.set()
+        self._running = asyncio.Event()
+        self._running.set()
         self._full = asyncio.Event()
         self.applied = 0
 
-    def take(self, message: Delivery) -> None:
-        """The consumer's callback. Reads at once, while the batch before is being written."""
+    def accept(self, message: Delivery) -> None:
+        """Accept a message. Decodes at once, even while a batch is being written."""
         if self._unread or self._waiting >= AHEAD:
             self._unread.append(message)
         else:
-            self._read(message)
-        if self._is_full():
+            self._decode(message)
+        if self._is_batch_full():
             self._full.set()
 
-    def _is_full(self) -> bool:
-        """Whether waiting for more brings nothing to the next batch."""
-        held = len(self._unread) + self._arrived.qsize() + 1  # with the first of the batch
+    def _is_batch_full(self) -> bool:
+        """True if waiting longer would not make the next batch larger."""
+        held = len(self._unread) + self._arrived.qsize() + 1  # plus the first message of the batch
         return bool(self._unread) or self._waiting >= BATCH or held >= self._prefetch
 
-    def _read(self, message: Delivery) -> None:
+    def _decode(self, message: Delivery) -> None:
         delivery = read_message(message)
         self._waiting += len(delivery.arrivals)
         self._arrived.put_nowait(delivery)
 
-    def _read_on(self) -> None:
-        """Read what there is room for; each in its own turn, so that nothing else waits long."""
+    def _decode_more(self) -> None:
+        """Decode while there is room, one message per loop iteration."""
         if self._unread and self._waiting < AHEAD:
-            self._read(self._unread.popleft())
-            asyncio.get_running_loop().call_soon(self._read_on)
+            self._decode(self._unread.popleft())
+            asyncio.get_running_loop().call_soon(self._decode_more)
 
     def forget(self) -> None:
-        """The channel is a new one: what an earlier one delivered comes again."""
+        """Drop undelivered messages after a reconnect: the broker redelivers them."""
         self._unread.clear()
         while not self._arrived.empty():
             self._arrived.get_nowait()
         self._waiting = 0
 
     async def run(self) -> NoReturn:
-        """Have batches written until cancelled."""
+        """Write batches until cancelled."""
         while True:
-            self._read_on()
-            batch = await self._gathered()
-            await self._going.wait()
+            self._decode_more()
+            batch = await self._next_batch()
+            await self._running.wait()
             await self._project(batch)
             self._written_at = asyncio.get_running_loop().time()
 
     def pause(self) -> None:
-        """Write nothing after the present batch, until `resume`."""
-        self._going.clear()
+        """Stop writing after the current batch, until `resume`."""
+        self._running.clear()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
-        self._going.set()
+        """Continue after `pause`."""
+        self._running.set()
 
-    async def _gathered(self) -> list[EventMessage]:
+    async def _next_batch(self) -> list[EventMessage]:
         batch = [await self._arrived.get()]
-        await self._until_full(self._written_at + GATHER_SECONDS)
+        await self._wait_until_full(self._written_at + GATHER_SECONDS)
         events = len(batch[0].arrivals)
         self._waiting -= events
         while events < BATCH and len(batch) < BATCH:
             if self._arrived.empty():
                 if not self._unread:
                     break
-                self._read(self._unread.popleft())
+                self._decode(self._unread.popleft())
             batch.append(self._arrived.get_nowait())
             self._waiting -= len(batch[-1].arrivals)
             events += len(batch[-1].arrivals)
         return batch
 
-    async def _until_full(self, deadline: float) -> None:
+    async def _wait_until_full(self, deadline: float) -> None:
         self._full.clear()
-        if self._is_full() or deadline <= asyncio.get_running_loop().time():
+        if self._is_batch_full() or deadline <= asyncio.get_running_loop().time():
             return
         with suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await self._full.wait()
 
     async def _project(self, batch: list[EventMessage]) -> None:
-        batch = await self._written(batch)
+        batch = await self._write_batch(batch)
         if any(one.arrivals for one in batch):
             reach(FaultPoint.PROJECTION_STORED)
         for one in batch:
@@ -165,8 +167,8 @@ class EventIntake:
         except BrokerConnectionLost as error:
             log.info("ack_lost", reason=str(error), note="the events come again and are known then")
 
-    async def _written(self, batch: list[EventMessage]) -> list[EventMessage]:
-        """Write the batch; one that cannot be stored is found by writing one by one."""
+    async def _write_batch(self, batch: list[EventMessage]) -> list[EventMessage]:
+        """Write the batch; if Postgres refuses it, write event by event to isolate refused ones."""
         try:
             with shared_span(
                 "project", stored_contexts(trace for one in batch for trace in one.traces)
@@ -174,10 +176,10 @@ class EventIntake:
                 await self._write([arrival for delivery in batch for arrival in delivery.arrivals])
         except asyncpg.PostgresError as error:
             log.warning("batch_refused", size=len(batch), reason=type(error).__name__)
-            return [await self._written_alone(delivery) for delivery in batch]
+            return [await self._write_one_by_one(delivery) for delivery in batch]
         return batch
 
-    async def _written_alone(self, delivery: EventMessage) -> EventMessage:
+    async def _write_one_by_one(self, delivery: EventMessage) -> EventMessage:
         fault = delivery.fault
         for arrival in delivery.arrivals:
             try:
@@ -189,7 +191,7 @@ class EventIntake:
 
     async def _write(self, arrivals: Sequence[Arrival]) -> None:
         if arrivals:
-            write = partial(self._writer.write, arrivals, self._read_on)
+            write = partial(self._writer.write, arrivals, self._decode_more)
             written = await until_available("project", write, on=(DatabaseUnavailable,))
             self._count(arrivals, written)
 

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class ProjectorMetrics:
-    """What the projector counts."""
+    """Prometheus metrics of the projector."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.events = Counter(

@@ -1,4 +1,4 @@
-"""Consumes the events' queue and has them written, batch by batch; asks for what is missing."""
+"""Consumes the projector's queue, writes the events, and requests replays for gaps."""
 
 import asyncio
 from typing import NoReturn
@@ -13,11 +13,11 @@ from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.deliveries import consume
 
 PREFETCH = 200
-"""Messages: two batches even where bundles have ten events; of the largest bundles 25 MB, not read yet."""
+"""Messages. Two batches even for bundles of ten events; up to 25 MB of the largest bundles."""
 
 
 class Projector:
-    """One consumer of `wa.projector`. `open` is called with each new channel, `run` does the work."""
+    """Consumer of `wa.projector`. Call `open` with each new channel; `run` does the work."""
 
     def __init__(
         self, *, writer: ProjectionWriter, bus: CommandBus, metrics: ProjectorMetrics
@@ -28,13 +28,13 @@ class Projector:
         )
 
     async def open(self, writer: ChannelWriter) -> None:
-        """Consume on this channel; what an earlier one delivered comes again."""
+        """Consume on a new channel. The broker redelivers unacknowledged messages."""
         self._intake.forget()
         await writer.channel.set_qos(prefetch_count=PREFETCH)
-        await consume(writer, PROJECTOR, self._intake.take)
+        await consume(writer, PROJECTOR, self._intake.accept)
 
     async def run(self) -> NoReturn:
-        """Project until cancelled."""
+        """Project events until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._gaps.run())
             await self._intake.run()

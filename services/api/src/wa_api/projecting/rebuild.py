@@ -1,9 +1,9 @@
-"""A rebuild of the read tables from the hosts' event stores, while the old ones serve.
+"""Rebuilds the read tables from the hosts' event stores while the old tables serve.
 
-The hosts replay their partitions into a queue of the rebuild's own, which gets the bundles of live
-events too, as the projector's does. A shadow writer fills the shadow tables from it. When all is
-replayed and the queue is drained, the projector is held for a moment, the shadow catches up with
-what the queue had at that moment, and is swapped in.
+The hosts replay their partitions into the rebuild's own queue, which also receives the live
+bundles. A shadow writer fills the shadow tables from that queue. When all partitions are replayed
+and the queue is drained, the projector is blocked for a moment, the shadow catches up, and the
+tables are swapped.
 """
 
 import asyncio
@@ -42,16 +42,16 @@ from wa_runtime.retries import until_available
 log = structlog.get_logger()
 
 AT_ONCE = 4
-"""Partitions that are replayed at the same time: that bounds what the queue holds."""
+"""Partitions replayed at the same time. Limits the size of the queue."""
 PREFETCH = 50
-"""Messages, which are bundles: at most 6 MB, not read yet."""
+"""Messages, each a bundle: at most 6 MB."""
 QUEUE_EXPIRES_SECONDS = 60
 COMMAND_EXPIRES_IN = timedelta(hours=24)
 CONFIRM_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 GAPS_SECONDS = 0.2
 CATCH_UP_SECONDS = 3.0
-"""How long the projector is held at most while the shadow catches up."""
+"""Longest time that the projector is blocked while the shadow catches up."""
 PROGRESS_SECONDS = 5.0
 
 _NOT_NOW = (
@@ -66,11 +66,11 @@ QUEUE_LOST = "The broker lost the rebuild's queue. Nothing is changed: start it 
 
 
 class NotCaughtUp(Exception):
-    """The shadow did not catch up in time: let the projector go on, and try again."""
+    """The shadow did not catch up in time. Unblock the projector and try again."""
 
 
 class Rebuild:
-    """One rebuild. `open` is called with each new channel for consuming, `run` does the work."""
+    """One rebuild. Call `open` with each new consuming channel; `run` does the work."""
 
     def __init__(
         self,
@@ -81,7 +81,10 @@ class Rebuild:
         metrics: ProjectorMetrics,
         retention: Retention,
     ) -> None:
-        """`serving` and `shadow` lead to the tables of either; `retention` is the shadow's."""
+        """Create a rebuild.
+
+        `serving` and `shadow` are pools on the two schemas. `retention` is the shadow's.
+        """
         self.queue = f"wa.rebuild.{new_id()}"
         self._serving = serving
         self._link = publish_link
@@ -90,19 +93,19 @@ class Rebuild:
         writer = ProjectionWriter(shadow, shadow=True)
         self._gaps = GapRequests(writer=writer, bus=self._bus, metrics=metrics, queue=self.queue)
         self._intake = EventIntake(
-            writer=writer, metrics=metrics, prefetch=PREFETCH, on_marker=self._reached
+            writer=writer, metrics=metrics, prefetch=PREFETCH, on_marker=self._on_marker
         )
         self._markers: dict[UUID, asyncio.Event] = {}
         self._holding: UUID | None = None
-        """The fence at which the shadow stands still."""
+        """The fence at which the shadow writer pauses."""
         self._declared = asyncio.Event()
         self._queue_lost = asyncio.Event()
         self._replayed = 0
 
     async def open(self, writer: ChannelWriter) -> None:
-        """Declare the queue, bound to the live events, and consume it.
+        """Declare the queue, bind it to the live bundles, and consume it.
 
-        It must outlive a lost connection: what it had would be missing.
+        After a reconnect the queue must still exist: its messages cannot be replaced.
         """
         self._intake.forget()
         await writer.channel.set_qos(prefetch_count=PREFETCH)
@@ -113,7 +116,7 @@ class Rebuild:
                 durable=True,
                 arguments={
                     # Deleting a quorum queue closes its publishers' connections (RabbitMQ 3.10,
-                    # docs/adr/0007); this one may be lost without harm.
+                    # docs/adr/0007). This queue needs no replication.
                     "x-queue-type": "classic",
                     "x-expires": QUEUE_EXPIRES_SECONDS * 1000,
                 },
@@ -123,31 +126,35 @@ class Rebuild:
             raise
         await queue.bind(BUNDLES)
         self._declared.set()
-        await consume(writer, self.queue, self._intake.take)
+        await consume(writer, self.queue, self._intake.accept)
 
     async def run(self, ends: Mapping[str, asyncio.Event]) -> None:
-        """Rebuild and swap, unless one of `ends` is set before; its name says why.
+        """Rebuild and swap, unless an event in `ends` is set first.
 
         Raises:
-            CannotRebuild: it is broken off, nothing is changed.
+            CannotRebuild: The rebuild was stopped, with the key in `ends` as the reason. Nothing is
+                changed.
         """
         reasons = {QUEUE_LOST: self._queue_lost, **ends}
         waits = {asyncio.create_task(end.wait()) for end in reasons.values()}
-        works = [asyncio.create_task(w) for w in (self._work(), self._intake.run(), self._say())]
+        tasks = [
+            asyncio.create_task(w)
+            for w in (self._rebuild(), self._intake.run(), self._log_progress())
+        ]
         try:
-            await asyncio.wait({*works, *waits}, return_when=asyncio.FIRST_COMPLETED)
-            for work in works:
+            await asyncio.wait({*tasks, *waits}, return_when=asyncio.FIRST_COMPLETED)
+            for work in tasks:
                 if work.done():
                     await work
                     return
             raise CannotRebuild(next(why for why, end in reasons.items() if end.is_set()))
         finally:
-            for task in (*works, *waits):
+            for task in (*tasks, *waits):
                 task.cancel()
-            await asyncio.wait({*works, *waits})
+            await asyncio.wait({*tasks, *waits})
 
-    async def _work(self) -> None:
-        await self._declared.wait()  # before that, replays would be published to nowhere
+    async def _rebuild(self) -> None:
+        await self._declared.wait()  # without a queue, replays would be unroutable
         log.info("rebuild_started", queue=self.queue)
         await self._replay(range(PARTITIONS))
         log.info("rebuild_replayed", events=self._intake.applied)
@@ -155,7 +162,7 @@ class Rebuild:
         log.info("rebuild_done", events=self._intake.applied)
 
     async def delete_queue(self) -> None:
-        """Nobody needs it any more; if the broker is away, it goes by itself."""
+        """Delete the queue. If the broker is away, the queue expires after 60 s."""
         writer = self._link.writer
         if writer is None:
             return
@@ -166,13 +173,13 @@ class Rebuild:
             log.info("queue_not_deleted", reason=str(error))
 
     async def _replay(self, partitions: Iterable[int]) -> None:
-        """Have these partitions replayed to their ends; all of it is written then."""
+        """Replay these partitions and wait until the replays are written."""
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def replay(partition: int) -> None:
             async with gate:
                 command = self._command(partition)
-                with self._marker(command.id) as reached:
+                with self._expect_marker(command.id) as reached:
                     await _until_possible(partial(self._publish, command))
                     await reached.wait()
                 self._replayed += 1
@@ -197,14 +204,14 @@ class Rebuild:
         await self._bus.publish(command, deadline=deadline)
 
     @contextmanager
-    def _marker(self, marker: UUID) -> Iterator[asyncio.Event]:
+    def _expect_marker(self, marker: UUID) -> Iterator[asyncio.Event]:
         reached = self._markers[marker] = asyncio.Event()
         try:
             yield reached
         finally:
             del self._markers[marker]
 
-    def _reached(self, message: Delivery) -> None:
+    def _on_marker(self, message: Delivery) -> None:
         is_fence = message.type == FENCE
         marker = (
             UUID(message.properties.message_id)
@@ -212,15 +219,16 @@ class Rebuild:
             else decode_partition_replayed(message.body).command_id
         )
         if marker not in self._markers:
-            return  # of an attempt that was given up, or a repeat
+            return  # a marker of an abandoned attempt, or a duplicate
         if marker == self._holding:
             self._intake.pause()
         self._markers[marker].set()
 
     async def _swap_when_caught_up(self) -> None:
-        """Swap as soon as the shadow has all that the serving tables have.
+        """Swap when the shadow has everything that the serving tables have.
 
-        What they still have more after their owner has replayed all of it once more, never was.
+        If the serving tables still claim a higher sequence after a second full replay, that
+        sequence never existed. Ignore it.
         """
         refuted: Mapping[UUID, Checked] = {}
         while True:
@@ -242,14 +250,14 @@ class Rebuild:
             refuted = {**refuted, **more}
 
     async def _close_gaps(self) -> None:
-        """Live events that came before their session's replay left gaps behind."""
+        """Close gaps of sessions whose live events arrived before their replay."""
         while True:
             if not await self._gaps.ask():
                 return
             await asyncio.sleep(GAPS_SECONDS)
 
     async def _swap(self, refuted: Mapping[UUID, Checked]) -> Mapping[UUID, Checked]:
-        """Swap, unless there are sessions of which the serving tables have more: then give these."""
+        """Swap, or return the sessions for which the serving tables are ahead."""
         async with self._serving.transaction() as connection:
             await connection.execute(LOCK, SERVING_LOCK)
             await self._catch_up()
@@ -261,10 +269,10 @@ class Rebuild:
         return more
 
     async def _catch_up(self) -> None:
-        """Wait until all is written that the queue has now; then the shadow stands still.
+        """Wait until the queue's present content is written, then pause the shadow writer.
 
-        The queue was drained just before, so what came since is little: the limit is not reached
-        by a backlog, only by a broker or a database that does not answer.
+        The queue was drained just before, so little is left. Only an unresponsive broker or
+        database exceeds the limit.
         """
         self._holding = fence = new_id()
         try:
@@ -276,8 +284,8 @@ class Rebuild:
             self._holding = None
 
     async def _fence(self, fence: UUID) -> None:
-        """Wait until all is written that was in the queue before this."""
-        with self._marker(fence) as reached:
+        """Publish a fence and wait until everything before it is written."""
+        with self._expect_marker(fence) as reached:
             writer = self._link.writer
             if writer is None:
                 raise BrokerUnavailable
@@ -285,7 +293,7 @@ class Rebuild:
             await writer.publish(b"", properties, exchange=DEFAULT_EXCHANGE, key=self.queue)
             await reached.wait()
 
-    async def _say(self) -> NoReturn:
+    async def _log_progress(self) -> NoReturn:
         loop = asyncio.get_running_loop()
         events, at = 0, loop.time()
         while True:
@@ -304,5 +312,5 @@ _NOT_YET = (NotCaughtUp, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetected
 
 
 async def _until_possible(attempt: Callable[[], Awaitable[object]]) -> None:
-    """Try until both the broker and the database are available."""
+    """Retry while the broker or the database is unavailable."""
     await until_available("rebuild", attempt, on=_NOT_NOW, event="rebuild_waits")

@@ -1,4 +1,4 @@
-"""Forgets what is older than the retention: ended messages, and the feed's oldest events."""
+"""Deletes ended messages and feed events that are older than the retention."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,13 +17,13 @@ log = structlog.get_logger()
 EVERY_SECONDS = 600.0
 BATCH = 500
 PAUSE_SECONDS = 0.1
-"""Between two batches, each of which holds up the projector for its time."""
+"""Pause between batches. Each batch blocks the projector while it runs."""
 
 _ENDED = [str(status) for status in MessageStatus if status is not MessageStatus.QUEUED]
 
 
 class Retention:
-    """Removes rows in small batches, each under the writer's lock."""
+    """Deletes rows in small batches, each under the writer's lock."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class Retention:
         clock: Callable[[], datetime],
         shadow: bool = False,
     ) -> None:
-        """`keep` is for how long an ended message stays after its last event.
+        """`keep` is how long an ended message stays after its last event.
 
-        A `shadow` has no feed: that is not made anew by a rebuild.
+        With `shadow`, only messages are deleted: a rebuild does not rebuild the feed.
         """
         self._database = database
         self._keep = keep
@@ -44,7 +44,7 @@ class Retention:
         self._statements = (_MESSAGES,) if shadow else (_MESSAGES, _FEED)
 
     async def run(self) -> NoReturn:
-        """Forget every now and then, until cancelled."""
+        """Delete every 10 minutes until cancelled."""
         while True:
             try:
                 await self.forget()
@@ -53,10 +53,10 @@ class Retention:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def forget(self) -> int:
-        """Remove all that is old enough; how many rows.
+        """Delete all rows older than the retention; return how many.
 
         Raises:
-            DatabaseUnavailable: some may be removed already.
+            DatabaseUnavailable: Some rows may already be deleted.
         """
         forgotten = 0
         before = self._clock() - self._keep

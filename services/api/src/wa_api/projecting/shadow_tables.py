@@ -1,7 +1,7 @@
-"""The read tables a second time, in a schema of their own, until they take the first ones' place.
+"""A second set of read tables in a schema of its own, swapped in at the end of a rebuild.
 
-The shadow schema is migrated like the serving one, so that every table and index has the same
-shape and name; a connection whose search_path is the shadow schema finds them by the same SQL.
+The shadow schema has the same migrations as the serving schema, hence the same tables and indexes.
+The same SQL works on either, depending on the connection's `search_path`.
 """
 
 import asyncio
@@ -22,21 +22,21 @@ _ALONE = 0x77615F72656275  # "wa_rebu"
 
 
 class CannotRebuild(Refusal):
-    """A rebuild cannot start or go on; what is served is as it was."""
+    """The rebuild cannot start or continue. The serving tables are unchanged."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """How far the serving tables say that a session is projected."""
+    """A session's checkpoint in the serving tables."""
 
     applied: int
     seen: int
 
 
 def shadow_url(url: str) -> str:
-    """The api's database URL, for connections that find the shadow tables.
+    """Return the database URL with the shadow schema as `search_path`.
 
-    They do not wait for the disk: the swap's commit does, and that brings all before it there.
+    Its commits are asynchronous: the swap's synchronous commit flushes them too.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query)) | {"search_path": SHADOW, "synchronous_commit": "off"}
@@ -45,11 +45,11 @@ def shadow_url(url: str) -> str:
 
 @asynccontextmanager
 async def alone(url: str) -> AsyncIterator[asyncio.Event]:
-    """Be the only rebuild during the block, or until the event is set: the connection was lost.
+    """Hold the rebuild lock during the block. The event is set if the connection is lost.
 
     Raises:
-        CannotRebuild: another one is running.
-        OSError, asyncpg.PostgresError: the database is away.
+        CannotRebuild: Another rebuild is running.
+        OSError, asyncpg.PostgresError: The database is away.
     """
     connection = await asyncpg.connect(url)
     try:
@@ -63,11 +63,11 @@ async def alone(url: str) -> AsyncIterator[asyncio.Event]:
 
 
 async def prepare(url: str) -> None:
-    """Clear the shadow schema and make its tables anew.
+    """Drop the shadow tables and create them empty.
 
     Raises:
-        CannotRebuild: the schemas are not those that this expects.
-        OSError, asyncpg.PostgresError: the database is away.
+        CannotRebuild: A schema is missing or belongs to another role.
+        OSError, asyncpg.PostgresError: The database is away.
     """
     connection = await asyncpg.connect(url)
     try:
@@ -79,7 +79,7 @@ async def prepare(url: str) -> None:
 
 
 async def clear(url: str) -> None:
-    """Remove what is left in the shadow schema."""
+    """Drop the shadow tables."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(_CLEAR)
@@ -100,19 +100,20 @@ async def _check_schemas(connection: "asyncpg.Connection[asyncpg.Record]") -> No
 
 
 async def behind(connection: Connection) -> Mapping[UUID, Checked]:
-    """Sessions of which the serving tables have, or have seen, more than the shadow."""
+    """Sessions for which the serving tables have, or have seen, more than the shadow."""
     rows = await connection.fetch(_BEHIND)
     return {r["session_id"]: Checked(r["applied_sequence"], r["seen_sequence"]) for r in rows}
 
 
 async def swap(connection: Connection) -> None:
-    """Put the shadow tables in the place of the serving ones, within the open transaction.
+    """Replace the serving tables by the shadow tables, inside the open transaction.
 
-    Sessions whose events the feed does not have yet are marked: the projector gives them to it.
+    Sessions whose newest events are not in the feed are marked; the projector adds those events to
+    the feed.
 
     Raises:
-        CannotRebuild: the serving schema was migrated meanwhile.
-        asyncpg.LockNotAvailableError: somebody reads for long; try again.
+        CannotRebuild: The serving schema was migrated during the rebuild.
+        asyncpg.LockNotAvailableError: A reader holds a lock; try again.
     """
     if await connection.fetchval(_MIGRATED_OTHERWISE):
         raise CannotRebuild("The tables were migrated meanwhile: start the rebuild again.")
@@ -144,7 +145,7 @@ _MIGRATED_OTHERWISE = """
     SELECT EXISTS (SELECT name FROM api.applied_migrations
                    EXCEPT SELECT name FROM api_rebuild.applied_migrations)
 """
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"  # less than deadlock_timeout: we give way
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"  # below deadlock_timeout: the swap yields
 _MARK_UNFED = """
     UPDATE api_rebuild.checkpoints AS shadow SET fed_sequence = unfed.fed
     FROM (

@@ -1,4 +1,4 @@
-"""Writes a batch of events into all projections, in one transaction."""
+"""Writes a batch of events to all projections in one transaction."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,12 +24,12 @@ SERVING_LOCK = (
 SHADOW_LOCK = SERVING_LOCK + 1
 
 Events: TypeAlias = Mapping[UUID, Sequence[Envelope]]
-"""By their session, each one's in order."""
+"""Events by session, in sequence order."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a batch led to: events applied, duplicates dropped, events kept back behind a gap."""
+    """Result of a batch: events applied, duplicates dropped, events held back behind a gap."""
 
     applied: int
     known: int
@@ -40,7 +40,7 @@ class ProjectionWriter:
     """The only writer of the read tables."""
 
     def __init__(self, database: Database, *, shadow: bool = False) -> None:
-        """A `shadow` writer fills tables that nobody looks at yet: it feeds and notifies nobody."""
+        """A `shadow` writer fills the shadow tables. It neither feeds nor notifies."""
         self._database = database
         self._shadow = shadow
         self._early = EarlyArrivals()
@@ -48,21 +48,19 @@ class ProjectionWriter:
     async def write(
         self, arrivals: Sequence[Arrival], meanwhile: Callable[[], None] = lambda: None
     ) -> Written:
-        """Apply what is next in its session's order; drop what is known.
+        """Apply due events and drop duplicates.
 
-        What came before its turn is not stored: it is applied with the batch that closes the gap,
-        or with a replay.
-
-        `meanwhile` is called when Postgres begins to store, which leaves time for something else.
+        Early arrivals stay in memory until a batch closes the gap. `meanwhile` is called once the
+        rows are loaded, so that decoding overlaps with the write.
 
         Raises:
-            DatabaseUnavailable: nothing is written; try again.
-            asyncpg.PostgresError: nothing is written; an event among them cannot be stored.
+            DatabaseUnavailable: Nothing is written; try again.
+            asyncpg.PostgresError: Nothing is written; an event cannot be stored.
         """
         try:
             order = await self._apply(arrivals, meanwhile)
         except asyncpg.PostgresError:
-            self._early = EarlyArrivals()  # one of them may be what cannot be stored
+            self._early = EarlyArrivals()  # an early arrival may be the refused event
             raise
         written = Written(len(order.due), order.known, order.ahead)
         order.keep_early()
@@ -73,7 +71,7 @@ class ProjectionWriter:
             await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
             at = await checkpoints.load(connection, {a.session_id for a in arrivals})
             order = Order(at, self._early)
-            order.take(arrivals)
+            order.add(arrivals)
             events = order.projects
             rows = await _Rows.load(connection, events)
             meanwhile()
@@ -87,10 +85,10 @@ class ProjectionWriter:
         return order
 
     async def gaps(self) -> Mapping[UUID, int]:
-        """Sessions with missing events, and the first that is missing.
+        """Sessions with a gap, and the first missing sequence of each.
 
         Raises:
-            DatabaseUnavailable: not known now.
+            DatabaseUnavailable: The gaps cannot be read.
         """
         async with self._database.connection() as connection:
             return await checkpoints.gaps(connection)
@@ -103,7 +101,7 @@ class ProjectionWriter:
 
 
 class _Rows:
-    """The rows that a batch touches; they change in place."""
+    """Rows touched by a batch, changed in place."""
 
     def __init__(
         self, session_rows: Mapping[UUID, SessionRow], message_rows: dict[UUID, MessageRow]
@@ -115,7 +113,7 @@ class _Rows:
 
     @classmethod
     async def load(cls, connection: Connection, events: Events) -> "_Rows":
-        """The rows that these events are about."""
+        """Load the rows of these events."""
         ids = {id_ for of_one in events.values() for event in of_one if (id_ := _message_id(event))}
         return cls(
             await sessions.load(connection, events.keys()) if events else {},
@@ -123,13 +121,13 @@ class _Rows:
         )
 
     async def evolve(self, events: Events) -> None:
-        """Bring the rows up to date; between two sessions others have their turn."""
+        """Apply the events. Yields to the loop between sessions."""
         for session_id, of_one in events.items():
             self._apply(session_id, of_one)
             await asyncio.sleep(0)
 
     async def save(self, connection: Connection) -> None:
-        """Store what has changed."""
+        """Store the changes."""
         if self._removed:
             await sessions.remove(connection, self._removed)
         changed = [row for id_, row in self._sessions.items() if row != self._before.get(id_)]
@@ -151,7 +149,7 @@ class _Rows:
             self._sessions[session_id] = row
 
     def _apply_to_message(self, message_id: UUID, event: Envelope, own_number: str | None) -> int:
-        """How many more messages are queued than before."""
+        """Apply an event to a message; return the change in the number of queued messages."""
         before = self._messages.get(message_id)
         was_queued = before is not None and before.status == _QUEUED
         after = messages.evolve(before, event, own_number)
@@ -176,4 +174,4 @@ _QUEUED = MessageStatus.QUEUED
 LOCK = "SELECT pg_advisory_xact_lock($1)"
 NOTIFY = "SELECT pg_notify($1, $2)"
 NOTIFY_LAST = "SELECT pg_notify($1, lastval()::text)"
-"""With the position of the last event: what this connection drew last."""
+"""The payload is the feed position of the last appended event: this connection's `lastval()`."""

@@ -1,5 +1,5 @@
-"""Webhooks: endpoints that get the feed's events by signed HTTP requests.
+"""Webhooks: endpoints that receive feed events as signed HTTP requests.
 
-The api keeps endpoints and shows deliveries; one process at a time (`python -m wa_api deliver`)
-makes deliveries of the feed and sends them.
+The api manages endpoints and shows deliveries. One process at a time (`python -m wa_api deliver`)
+creates deliveries from the feed and sends them.
 """

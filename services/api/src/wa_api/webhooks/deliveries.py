@@ -1,4 +1,4 @@
-"""What was delivered to an endpoint, what waits, and what was given up, as the operator sees it."""
+"""Deliveries of an endpoint as shown to the operator: delivered, waiting and given up."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,7 +17,7 @@ from wa_contracts.ids import new_id
 
 
 class DeliveryStatus(StrEnum):
-    """`waiting`: for its turn, its next attempt, or its paused endpoint."""
+    """`waiting`: for earlier deliveries, for the next attempt, or for a paused endpoint."""
 
     WAITING = "waiting"
     DELIVERED = "delivered"
@@ -25,9 +25,9 @@ class DeliveryStatus(StrEnum):
 
 
 class DeliveryShown(View):
-    """One event for one endpoint. `event_id` is the header `webhook-id`.
+    """One event for one endpoint. `event_id` is the `webhook-id` header.
 
-    `response_status`, `duration_ms` and `error` are those of the last attempt.
+    `response_status`, `duration_ms` and `error` describe the last attempt.
     """
 
     model_config = ConfigDict(title="Delivery")
@@ -50,11 +50,11 @@ class DeliveryShown(View):
 
 
 class EventForgotten(Exception):
-    """A redelivery of an event that is older than the retention."""
+    """The event to redeliver is older than the retention."""
 
 
 class Deliveries:
-    """The table of deliveries. Methods raise DatabaseUnavailable; nothing is changed then."""
+    """The deliveries table. Methods raise DatabaseUnavailable without having changed anything."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class Deliveries:
     async def page(
         self, endpoint_id: UUID, status: DeliveryStatus | None, after: Place | None, limit: int
     ) -> Page[DeliveryShown]:
-        """Of one endpoint, the newest first."""
+        """Deliveries of one endpoint, newest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 _PAGE[status],
@@ -76,13 +76,13 @@ class Deliveries:
         )
 
     async def latest_of_session(self, session_id: UUID, limit: int) -> Sequence[DeliveryShown]:
-        """Of a session's events, to whichever endpoints there are, the newest first."""
+        """Deliveries of a session's events to any endpoint, newest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_LATEST, session_id, limit)
         return [DeliveryShown(**dict(row)) for row in rows]
 
     async def test(self, endpoint_id: UUID, session_id: UUID | None) -> DeliveryShown:
-        """Try the endpoint once with an event of its own, `webhook.test`, even if it is paused."""
+        """Create a `webhook.test` delivery: one attempt, even if the endpoint is paused."""
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(
                 _TEST, new_id(), endpoint_id, session_id, new_id(), TEST
@@ -92,12 +92,12 @@ class Deliveries:
         return DeliveryShown(**dict(row))
 
     async def redeliver(self, endpoint_id: UUID, delivery_id: UUID) -> DeliveryShown | None:
-        """Send one once more, beside the order of the others; one that waits goes out as it would.
+        """Send an ended delivery again, outside its session's order; a waiting one stays as it is.
 
-        None: there is no such delivery.
+        Returns None if there is no such delivery.
 
         Raises:
-            EventForgotten: it cannot be had any more.
+            EventForgotten: The event is older than the retention.
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_FIND, delivery_id, endpoint_id)
@@ -117,7 +117,7 @@ _ONE = f"SELECT {_COLUMNS} FROM webhook_deliveries WHERE id = $1"
 
 
 def _page(status: DeliveryStatus | None) -> str:
-    """The status stands in the text, so that the index that is made for it is found."""
+    """The status is part of the text, so that Postgres can use the partial index for it."""
     return f"""
         SELECT {_COLUMNS} FROM webhook_deliveries
         WHERE endpoint_id = $1 {f"AND status = '{status}'" if status else ""}

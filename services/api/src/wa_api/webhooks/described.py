@@ -1,4 +1,4 @@
-"""What is sent to endpoints, as the `webhooks` of an OpenAPI document: made of the AsyncAPI one."""
+"""The `webhooks` section of the OpenAPI document, derived from the AsyncAPI document."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _ANSWERS = {
 
 
 def webhooks_of(events: Document) -> dict[str, Any]:
-    """One entry for each event of an AsyncAPI document. Its schemas are referred to by name."""
+    """One entry per event of an AsyncAPI document. Schemas are referenced by name."""
     return {
         message["name"]: {"post": _operation(message)}
         for message in events["components"]["messages"].values()

@@ -1,4 +1,4 @@
-"""Where events are to be delivered, as the operator keeps it."""
+"""Webhook endpoints as managed by the operator."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from wa_contracts.ids import new_id
 
 
 class EndpointStatus(StrEnum):
-    """`paused`: what comes waits; see the reason. `ended`: its session was deleted."""
+    """`paused`: deliveries wait, for `statusReason`. `ended`: the session was deleted."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -27,10 +27,10 @@ class EndpointStatus(StrEnum):
 
 
 class Endpoint(View):
-    """One address that gets events. `session_id` and `events` are None where all are meant.
+    """A URL that receives events. `session_id` and `events` are None for all.
 
-    `backlog` counts the deliveries that wait. `former_secret_until` says until when deliveries are
-    signed by the secret before the last rotation, too.
+    `backlog` is the number of waiting deliveries. Until `former_secret_until`, the secret before
+    the last rotation signs too.
     """
 
     id: UUID
@@ -48,20 +48,20 @@ class Endpoint(View):
 
 
 class EndpointWithSecret(Endpoint):
-    """With its secret, which is shown this once."""
+    """An endpoint with its secret, which is shown only once."""
 
     secret: str
 
 
 class NoSuchSession(Exception):
-    """An endpoint was to be made for a session that is not there."""
+    """The session of a new endpoint does not exist."""
 
 
 class Endpoints:
-    """The table of endpoints. Methods raise DatabaseUnavailable; nothing is changed then."""
+    """The endpoints table. Methods raise DatabaseUnavailable without having changed anything."""
 
     def __init__(self, database: Database, secrets: SecretBox, *, overlap: timedelta) -> None:
-        """`overlap` is for how long a former secret signs after a rotation."""
+        """`overlap` is how long a former secret signs after a rotation."""
         self._database = database
         self._secrets = secrets
         self._overlap = overlap
@@ -69,11 +69,11 @@ class Endpoints:
     async def create(
         self, url: str, events: Sequence[str] | None, session_id: UUID | None
     ) -> EndpointWithSecret:
-        """It gets what is projected from now on.
+        """Create an endpoint. It receives events projected from now on.
 
         Raises:
-            UnknownEvent: a pattern means no event.
-            NoSuchSession: there is none with this id.
+            UnknownEvent: A pattern matches no event type.
+            NoSuchSession: There is no session with this id.
         """
         types = sorted(events_meant(events)) if events is not None else None
         endpoint_id, secret = new_id(), new_secret()
@@ -90,7 +90,7 @@ class Endpoints:
     async def page(
         self, after: Place | None, limit: int, *, for_session: UUID | None = None
     ) -> Page[Endpoint]:
-        """The newest first; all, or those that get a session's events."""
+        """Endpoints, newest first: all, or those that receive a session's events."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 _PAGE, after and after.created_at, after and after.id, limit + 1, for_session
@@ -100,42 +100,42 @@ class Endpoints:
         )
 
     async def one(self, endpoint_id: UUID) -> Endpoint | None:
-        """One; None if there is none."""
+        """One endpoint, or None."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_ONE, endpoint_id)
         return Endpoint(**dict(row)) if row else None
 
     async def redirect(self, endpoint_id: UUID, url: str) -> None:
-        """Deliver to another address from now on, what waits too."""
+        """Change the URL, for waiting deliveries too."""
         async with self._database.transaction() as connection:
             await connection.execute(_REDIRECT, endpoint_id, url)
             await notify_changed(connection, endpoint_id)
 
     async def choose(self, endpoint_id: UUID, events: Sequence[str] | None) -> None:
-        """Deliver these events from now on; what waits already goes out.
+        """Change the events. Waiting deliveries stay.
 
         Raises:
-            UnknownEvent: a pattern means no event.
+            UnknownEvent: A pattern matches no event type.
         """
         types = sorted(events_meant(events)) if events is not None else None
         async with self._database.connection() as connection:
             await connection.execute(_CHOOSE, endpoint_id, events, types)
 
     async def pause(self, endpoint_id: UUID) -> None:
-        """Send nothing until it is resumed; what comes waits."""
+        """Send nothing until `resume`; deliveries wait."""
         async with self._database.transaction() as connection:
             await connection.execute(_PAUSE, endpoint_id, PauseReason.OPERATOR)
             await notify_changed(connection, endpoint_id)
 
     async def resume(self, endpoint_id: UUID) -> None:
-        """Send what waits, at once, with all the time for retries that a new delivery has."""
+        """Send waiting deliveries at once. Their retry window starts again."""
         async with self._database.transaction() as connection:
             await connection.execute(_RESUME, endpoint_id)
             await connection.execute(_TRY_ANEW, endpoint_id)
             await notify_changed(connection, endpoint_id)
 
     async def rotate_secret(self, endpoint_id: UUID) -> EndpointWithSecret | None:
-        """A new secret; the one before it signs too for a while. None if there is no such endpoint."""
+        """Replace the secret; the old one signs for `overlap`. None if no such endpoint."""
         secret = new_secret()
         sealed = self._secrets.seal(endpoint_id, secret)
         async with self._database.transaction() as connection:
@@ -145,7 +145,7 @@ class Endpoints:
         return EndpointWithSecret(**dict(row), secret=secret) if row else None
 
     async def delete(self, endpoint_id: UUID) -> bool:
-        """It and its deliveries are gone, what waits too. False: there is no such endpoint."""
+        """Delete the endpoint and its deliveries. False if there is no such endpoint."""
         async with self._database.transaction() as connection:
             found = await connection.fetchval(_DELETE, endpoint_id)
             await notify_changed(connection, endpoint_id)

@@ -1,4 +1,4 @@
-"""Endpoints that get events by HTTP, and what was delivered to them; for the operator."""
+"""Routes for webhook endpoints and their deliveries."""
 
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
@@ -45,7 +45,7 @@ Events = Annotated[
 
 
 class NewWebhook(Body):
-    """Where which events are to go. Without `sessionId`, those of all sessions."""
+    """A new endpoint. Without `sessionId`, it receives the events of all sessions."""
 
     url: Url
     events: Events | None = None
@@ -53,7 +53,7 @@ class NewWebhook(Body):
 
 
 class WebhookChange(Body):
-    """What is to be different; what is not given stays. `paused: false` resumes."""
+    """Fields to change. `paused: false` resumes."""
 
     url: Url | None = None
     events: Events | None = None
@@ -70,7 +70,7 @@ class WebhookChange(Body):
 async def create_webhook(
     request: Request, response: Response, settings: Part[Settings], endpoints: Part[Endpoints]
 ) -> EndpointWithSecret:
-    """It gets the events from now on. The answer is the only one with its secret."""
+    """The endpoint receives events from now on. Only this response contains the secret."""
     wanted = await read_json(request, NewWebhook)
     _check_events(wanted.events)
     await _check_url(settings, wanted.url)
@@ -93,13 +93,13 @@ async def list_webhooks(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Endpoint]:
-    """With what waits for each, and why one is paused."""
+    """Each with its backlog and the reason for a pause."""
     return await endpoints.page(place_of(cursor), limit, for_session=session_id)
 
 
 @router.get("/{webhook_id}", summary="One endpoint", responses=errors(400, 401, 404, 503))
 async def get_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Endpoint:
-    """As it is now."""
+    """The current state of the endpoint."""
     return _there(await endpoints.one(webhook_id))
 
 
@@ -112,7 +112,7 @@ async def get_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Endpoint:
 async def change_webhook(
     webhook_id: UUID, request: Request, settings: Part[Settings], endpoints: Part[Endpoints]
 ) -> Endpoint:
-    """What waits goes to the new address, and after a resumption at once."""
+    """Waiting deliveries use the new URL. Resuming sends them at once."""
     change = await read_json(request, WebhookChange)
     _there(await endpoints.one(webhook_id))
     _check_events(change.events)
@@ -133,7 +133,7 @@ async def change_webhook(
     responses=errors(400, 401, 403, 404, 503),
 )
 async def delete_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Response:
-    """With its deliveries: what waits is not delivered."""
+    """Also deletes its deliveries, including waiting ones."""
     if not await endpoints.delete(webhook_id):
         raise not_found("webhook")
     return Response(status_code=204)
@@ -147,7 +147,7 @@ async def delete_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Respon
 async def rotate_webhook_secret(
     webhook_id: UUID, response: Response, endpoints: Part[Endpoints]
 ) -> EndpointWithSecret:
-    """A new one, shown this once. The old one signs beside it until `formerSecretUntil`."""
+    """The new secret is shown only once. The old one also signs until `formerSecretUntil`."""
     response.headers.update(NO_STORE)
     return _there(await endpoints.rotate_secret(webhook_id))
 
@@ -161,7 +161,7 @@ async def rotate_webhook_secret(
 async def test_webhook(
     webhook_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
 ) -> DeliveryShown:
-    """One attempt with an event `webhook.test`; the deliveries say what came of it."""
+    """Makes one attempt with a `webhook.test` event. The result is in the endpoint's deliveries."""
     endpoint = _there(await endpoints.one(webhook_id))
     return await deliveries.test(endpoint.id, endpoint.session_id)
 
@@ -180,7 +180,7 @@ async def list_webhook_deliveries(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeliveryShown]:
-    """With the number of attempts, and the last one's answer and duration."""
+    """Each with its number of attempts and the last attempt's status and duration."""
     _there(await endpoints.one(webhook_id))
     return await deliveries.page(webhook_id, status, place_of(cursor), limit)
 
@@ -194,7 +194,7 @@ async def list_webhook_deliveries(
 async def redeliver(
     webhook_id: UUID, delivery_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
 ) -> DeliveryShown:
-    """The same body under the same `webhook-id`, beside what waits, with retries of its own."""
+    """Sends the same body and `webhook-id` again, outside the session's order, with new retries."""
     _there(await endpoints.one(webhook_id))
     try:
         found = await deliveries.redeliver(webhook_id, delivery_id)

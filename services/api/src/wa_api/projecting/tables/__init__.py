@@ -1,1 +1,1 @@
-"""Read tables, each made from events by one file."""
+"""Read tables, one module each."""

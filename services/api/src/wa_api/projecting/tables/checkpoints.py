@@ -1,4 +1,4 @@
-"""How far each session's events have been projected."""
+"""Projection checkpoints, one per session."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from wa_contracts.ids import SessionId
 
 @dataclass(slots=True)
 class Checkpoint:
-    """`applied` of a session's events are projected; `seen` is the highest that ever arrived.
+    """Sequences of one session: `applied` is projected, `seen` is the highest that ever arrived.
 
-    `fed` is how far the feed has them, where a rebuild left it behind; None: as far as applied.
+    `fed` is the newest sequence in the feed if a rebuild left the feed behind; otherwise None.
     """
 
     applied: int = 0
@@ -21,12 +21,12 @@ class Checkpoint:
 
     @property
     def done(self) -> int:
-        """Up to which sequence the events are in the read tables and in the feed."""
+        """Highest sequence that is both in the read tables and in the feed."""
         return self.applied if self.fed is None else self.fed
 
 
 async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID, Checkpoint]:
-    """The checkpoints of these sessions, from zero for unknown ones."""
+    """Load the sessions' checkpoints; unknown sessions start at zero."""
     rows = await connection.fetch(_LOAD, list(sessions))
     known = {
         r["session_id"]: Checkpoint(r["applied_sequence"], r["seen_sequence"], r["fed_sequence"])
@@ -36,7 +36,7 @@ async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID,
 
 
 async def save(connection: Connection, checkpoints: Mapping[UUID, Checkpoint]) -> None:
-    """Store them."""
+    """Upsert the checkpoints."""
     await connection.execute(
         _SAVE,
         list(checkpoints),
@@ -47,15 +47,15 @@ async def save(connection: Connection, checkpoints: Mapping[UUID, Checkpoint]) -
 
 
 async def gaps(connection: Connection) -> dict[UUID, int]:
-    """Sessions with missing events, and the first sequence that is missing."""
+    """Sessions with a gap, and the first missing sequence of each."""
     return {row["session_id"]: row["missing"] for row in await connection.fetch(_GAPS)}
 
 
 async def applied_sequence(database: Database, session_id: SessionId) -> int:
-    """The sequence of the session's last projected event; 0 for none.
+    """The sequence of the session's last projected event; 0 if there is none.
 
     Raises:
-        DatabaseUnavailable: not known now.
+        DatabaseUnavailable: The checkpoint cannot be read.
     """
     async with database.connection() as connection:
         return await connection.fetchval(_APPLIED, session_id) or 0

@@ -1,4 +1,4 @@
-"""The feed: every public event, numbered in the order of its projection."""
+"""The feed: public events, numbered in projection order."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from wa_contracts.session_events import QRIssued
 
 
 async def append(connection: Connection, events: Sequence[tuple[Envelope, str | None]]) -> None:
-    """Add these events; beside each its JSON, where that is at hand."""
+    """Append events, each with its published JSON if available."""
     await connection.copy_records_to_table(
         "feed",
         columns=("session_id", "type", "event"),
@@ -21,7 +21,7 @@ async def append(connection: Connection, events: Sequence[tuple[Envelope, str | 
 
 
 def _shown(event: Envelope, json: str | None) -> str:
-    """As JSON, without what must not outlive its moment, and storable."""
+    """JSON for the feed, without QR codes (they expire) and without U+0000."""
     if type(event.data) is QRIssued:
         event = event.model_copy(update={"data": event.data.model_copy(update={"qr": None})})
         json = None
@@ -32,7 +32,7 @@ def _shown(event: Envelope, json: str | None) -> str:
 
 
 def _without_nul(value: Any) -> Any:
-    """Postgres stores no U+0000 in text; what people see is the replacement character."""
+    """Replace U+0000, which Postgres cannot store in text, by U+FFFD."""
     match value:
         case str():
             return value.replace("\x00", "\ufffd")

@@ -1,4 +1,4 @@
-"""The table of messages, from message events."""
+"""The messages table, projected from message events."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
@@ -28,7 +28,7 @@ _RECEIPTS: Mapping[str, int] = {_SENT: 0, _DELIVERED: 1, _READ: 2}
 
 @dataclass(slots=True)
 class MessageRow:
-    """One row; the fields are the table's columns, in this order."""
+    """One row. The fields are the columns, in this order."""
 
     id: UUID
     message_id: str | None
@@ -50,14 +50,14 @@ class MessageRow:
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
-    """The row after an event: `row` itself, changed, or a new one.
+    """Return the row after an event: `row` changed in place, or a new row.
 
-    A receipt of a message that is forgotten brings no row back.
+    A receipt for a deleted message creates no row.
     """
     data = event.data
     if type(data) is MessageReceived:
         return row or _received(event, data, own_number)
-    if type(data) is MessageQueued:  # a refused one may come again, and a key of long ago
+    if type(data) is MessageQueued:  # a refused message may be queued again, or a key reused
         return _outgoing(event, data, data.resend_of)
     if row is None and isinstance(data, _OUTCOMES):
         row = _outgoing(event, data)
@@ -107,7 +107,7 @@ _CHANGES: Mapping[type[Event], Callable[[MessageRow, Any], None]] = {
     MessageOutcomeUnknown: _unknown,
     MessageCancelled: _cancelled,
 }
-"""By the very type: to ask a pydantic model's class whether it is another's takes long."""
+"""Keyed by exact type: `isinstance` on pydantic models is slow."""
 
 
 def _end(row: MessageRow, status: MessageStatus, error: ErrorDetail | None) -> None:
@@ -116,7 +116,7 @@ def _end(row: MessageRow, status: MessageStatus, error: ErrorDetail | None) -> N
 
 
 def _raise(row: MessageRow, status: MessageStatus) -> None:
-    """Delivered after read changes nothing: the status only goes up among these."""
+    """Raise the status along sent, delivered, read. A late "delivered" does not undo "read"."""
     if _RECEIPTS.get(row.status, -1) < _RECEIPTS[status]:
         row.status = status
 
@@ -160,13 +160,13 @@ def _received(event: Envelope, data: MessageReceived, own_number: str | None) ->
 
 
 async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
-    """The rows of these messages, where there are any."""
+    """Load the existing rows of these messages."""
     rows = await connection.fetch(_LOAD, list(ids))
     return {row["id"]: MessageRow(*row) for row in rows}
 
 
 async def save(connection: Connection, rows: Collection[MessageRow]) -> None:
-    """Store them."""
+    """Upsert the rows."""
     await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The table of sessions, from session events."""
+"""The sessions table, projected from session events."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
@@ -32,7 +32,7 @@ from wa_contracts.topology import partition_of
 
 @dataclass(slots=True)
 class SessionRow:
-    """One row; the fields are the table's columns, in this order."""
+    """One row. The fields are the columns, in this order."""
 
     session_id: UUID
     partition: int
@@ -50,7 +50,7 @@ class SessionRow:
 
 
 def evolve(row: SessionRow | None, event: Envelope) -> SessionRow | None:
-    """The row after an event: `row` itself, changed, or a new one; None before the first and after the last."""
+    """Return the row after an event, changed in place or new; None without a session."""
     data = event.data
     if type(data) is SessionCreated:
         return _created(event, data.name)
@@ -79,7 +79,7 @@ _STATES: Mapping[type[Event], tuple[SessionStatus, DesiredState]] = {
 
 
 def _change_state(row: SessionRow, event: Envelope) -> None:
-    """To the state that the event leads to. No QR code and no working period outlives an event."""
+    """Set the status of the event. Every state change clears the QR code and `connected_at`."""
     row.status, row.desired_state = _STATES[type(event.data)]
     row.status_reason = getattr(event.data, "reason", None)
     row.last_error = getattr(event.data, "message", row.last_error)
@@ -115,18 +115,18 @@ def _created(event: Envelope, name: str | None) -> SessionRow:
 
 
 async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID, SessionRow]:
-    """The rows of these sessions, where there are any."""
+    """Load the existing rows of these sessions."""
     rows = await connection.fetch(_LOAD, list(sessions))
     return {row["session_id"]: SessionRow(*row) for row in rows}
 
 
 async def save(connection: Connection, rows: Collection[SessionRow]) -> None:
-    """Store them."""
+    """Upsert the rows."""
     await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
 
 
 async def remove(connection: Connection, sessions: Collection[UUID]) -> None:
-    """Forget sessions with their credentials and messages."""
+    """Delete sessions with their credentials and messages."""
     for statement in _REMOVE:
         await connection.execute(statement, list(sessions))
 

@@ -1,1 +1,1 @@
-"""The process that delivers the feed's events to webhook endpoints."""
+"""The process that delivers feed events to webhook endpoints."""

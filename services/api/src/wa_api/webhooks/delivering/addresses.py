@@ -1,6 +1,6 @@
-"""What the address of an endpoint may be: a first look when it is given.
+"""Checks the URL of an endpoint when the operator sets it.
 
-The check that holds is made on the connection of every attempt (outgoing.py).
+The authoritative check runs on the connection of every attempt (http_attempt.py).
 """
 
 import asyncio
@@ -15,14 +15,14 @@ RESOLVE_SECONDS = 3.0
 
 
 class UrlRefused(ValueError):
-    """The URL cannot be that of an endpoint. The text is a sentence for the client."""
+    """The URL is not allowed for an endpoint. The text is a sentence for the client."""
 
 
 async def check_url(url: str, allowed_hosts: Collection[str]) -> None:
-    """Pass an http(s) URL whose host has public addresses, is allowed by name, or has none yet.
+    """Accept an http(s) URL whose host is public, allowed by name, or does not resolve yet.
 
     Raises:
-        UrlRefused: it is none such.
+        UrlRefused: The URL is not allowed.
     """
     address = _checked(url)
     if address.is_among(allowed_hosts):
@@ -37,7 +37,7 @@ async def check_url(url: str, allowed_hosts: Collection[str]) -> None:
 
 
 def is_allowed(url: str, allowed_hosts: Collection[str]) -> bool:
-    """Whether the operator let this URL's host be private."""
+    """True if WEBHOOK_ALLOWED_HOSTS lets the URL's host be private."""
     try:
         return web_address(url).is_among(allowed_hosts)
     except NotAWebAddress:
@@ -56,11 +56,11 @@ def _checked(url: str) -> WebAddress:
 
 
 async def _addresses(address: WebAddress) -> set[str]:
-    """What the name resolves to now; nothing if it does not."""
+    """Resolve the host; an empty set if it does not resolve."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):
             found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # TimeoutError among them
+    except (OSError, UnicodeError):  # including TimeoutError
         return set()
     return {str(socket_address[0]) for *_, socket_address in found}

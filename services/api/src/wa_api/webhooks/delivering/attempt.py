@@ -1,4 +1,4 @@
-"""What one attempt to deliver came to."""
+"""Result of one delivery attempt."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ GONE = 410
 
 @dataclass(frozen=True)
 class Attempt:
-    """`error` is a sentence, or None if it succeeded."""
+    """`error` is a sentence, or None after a success."""
 
     status: int | None
     error: str | None
     seconds: float
     retry_after: float | None = None
-    """What the server asked for, in seconds."""
+    """The server's Retry-After, in seconds."""

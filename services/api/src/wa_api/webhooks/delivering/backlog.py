@@ -1,4 +1,4 @@
-"""What waits to be delivered, as the delivering process reads and settles it."""
+"""Waiting deliveries, as the delivering process reads and settles them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,8 @@ TEST = "webhook.test"
 class Target:
     """An endpoint as the delivering process sees it.
 
-    The former secret signs until its time is over. Without a readable secret nothing can be sent.
+    The former secret also signs until `former_secret_until`. Without a readable secret, nothing is
+    sent.
     """
 
     id: UUID
@@ -38,22 +39,22 @@ class Target:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last attempt failed. A paused one is not tried."""
+        """True if the last attempt failed. A paused endpoint does not count."""
         return self.failing_since is not None and not self.is_paused
 
-    def takes(self, *, a_test: bool) -> bool:
-        """Whether it may be sent something now. A test goes to a paused one, too."""
-        return self.secret is not None and (a_test or not self.is_paused)
+    def accepts(self, *, is_test: bool) -> bool:
+        """True if a delivery may be sent now. A test is sent even if the endpoint is paused."""
+        return self.secret is not None and (is_test or not self.is_paused)
 
     def secrets(self, now: datetime) -> Sequence[str]:
-        """Those that sign now, the present one first."""
+        """The signing secrets, the current one first."""
         still = self.former_secret_until is not None and now < self.former_secret_until
         return [s for s in (self.secret, self.former_secret if still else None) if s]
 
 
 @dataclass(frozen=True)
 class QueueBacklog:
-    """A queue with how much waits in it, and when its first is due if it was tried before."""
+    """One session's queue of an endpoint: its length, and when a retried delivery is due."""
 
     endpoint_id: UUID
     queue: UUID
@@ -64,7 +65,7 @@ class QueueBacklog:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One to be sent. `body` is None if the feed has forgotten the event."""
+    """A delivery to send. `body` is None if the event is older than the retention."""
 
     id: UUID
     event_id: UUID
@@ -74,34 +75,34 @@ class Delivery:
 
     @property
     def is_test(self) -> bool:
-        """Whether somebody just tries the endpoint: once, also when it is paused."""
+        """True for an operator's test: one attempt, even if the endpoint is paused."""
         return self.type == TEST
 
 
 class Backlog:
-    """The table of deliveries for its one reader. Methods raise DatabaseUnavailable."""
+    """The deliveries table for its only reader. Methods raise DatabaseUnavailable."""
 
     def __init__(self, database: Database, secrets: SecretBox) -> None:
         self._database = database
         self._secrets = secrets
 
-    async def understand_patterns(self) -> None:
-        """Let patterns mean what they mean to this version, which may know more events."""
+    async def expand_patterns(self) -> None:
+        """Expand the endpoints' patterns again: this version may know more event types."""
         async with self._database.transaction() as connection:
             for row in await connection.fetch(_PATTERNS):
                 try:
                     types = sorted(events_meant(row["events"]))
-                except UnknownEvent:  # an older version than the one that took it
+                except UnknownEvent:  # the pattern was accepted by a newer version
                     continue
                 await connection.execute(_SET_TYPES, row["id"], types)
 
     async def targets(self) -> Sequence[UUID]:
-        """The endpoints there are."""
+        """Ids of all endpoints."""
         async with self._database.connection() as connection:
             return [row["id"] for row in await connection.fetch(_ALL)]
 
     async def target(self, endpoint_id: UUID) -> Target | None:
-        """One endpoint; None if it is gone. One whose secret cannot be read is paused."""
+        """Load an endpoint; None if deleted. Pauses an endpoint with an unreadable secret."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_TARGET, endpoint_id)
         if row is None:
@@ -120,16 +121,16 @@ class Backlog:
         )
 
     def _open(self, endpoint_id: UUID, sealed: bytes | None) -> str | None:
-        """The secret; None if there is none, or none that can be read with this key."""
+        """The secret; None if there is none or this key cannot open it."""
         try:
             return self._secrets.open(endpoint_id, sealed) if sealed else None
         except InvalidTag:
             return None
 
     async def queues(self, endpoint_id: UUID | None = None) -> Sequence[QueueBacklog]:
-        """Where something waits, of one endpoint or of all."""
+        """Queues with waiting deliveries, of one endpoint or of all."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_LANES, endpoint_id)
+            rows = await connection.fetch(_QUEUES, endpoint_id)
         return [QueueBacklog(**dict(row)) for row in rows]
 
     async def next(self, endpoint_id: UUID, queue: UUID, limit: int) -> Sequence[Delivery]:
@@ -147,14 +148,14 @@ class Backlog:
             for row in rows
         ]
 
-    async def delivered(self, delivery: Delivery, attempt: Attempt, now: datetime) -> None:
-        """It arrived."""
+    async def mark_delivered(self, delivery: Delivery, attempt: Attempt, now: datetime) -> None:
+        """Record a success."""
         async with self._database.connection() as connection:
             await connection.execute(
                 _DELIVERED, delivery.id, now, attempt.status, _milliseconds(attempt)
             )
 
-    async def failed(
+    async def mark_failed(
         self,
         delivery: Delivery,
         attempt: Attempt,
@@ -163,7 +164,7 @@ class Backlog:
         next_try_at: datetime | None,
         given_up: GivenUpReason | None,
     ) -> None:
-        """It did not; it is tried again then, or it waits, or it is given up."""
+        """Record a failure. The delivery is retried at `next_try_at`, given up, or waits."""
         async with self._database.transaction() as connection:
             await connection.execute(
                 _FAILED,
@@ -177,25 +178,25 @@ class Backlog:
             )
             await connection.execute(_FAILING, delivery.id, now, attempt.error)
 
-    async def expired(self, delivery: Delivery) -> None:
-        """Its event is older than the retention."""
+    async def mark_expired(self, delivery: Delivery) -> None:
+        """Give up a delivery whose event is older than the retention."""
         async with self._database.connection() as connection:
             await connection.execute(_EXPIRED, delivery.id, GivenUpReason.EXPIRED)
 
-    async def recovered(self, endpoint_id: UUID) -> None:
-        """The endpoint answers again."""
+    async def mark_recovered(self, endpoint_id: UUID) -> None:
+        """Record that the endpoint answers again."""
         async with self._database.connection() as connection:
             await connection.execute(_RECOVERED, endpoint_id)
 
     async def pause(self, endpoint_id: UUID, reason: PauseReason) -> None:
-        """Send it nothing more until somebody resumes it; what waits goes on waiting."""
+        """Pause the endpoint until the operator resumes it. Its deliveries keep waiting."""
         async with self._database.connection() as connection:
             await connection.execute(_PAUSE, endpoint_id, reason)
         log.warning("webhook_paused", endpoint_id=str(endpoint_id), reason=reason)
 
 
 def _test_body(row: asyncpg.Record) -> str:
-    """In the shape of an envelope; the same at each attempt."""
+    """An envelope without data, the same for each attempt."""
     body = {
         "id": row["event_id"],
         "type": TEST,
@@ -215,7 +216,7 @@ _PATTERNS = "SELECT id, events FROM webhook_endpoints WHERE events IS NOT NULL"
 _SET_TYPES = "UPDATE webhook_endpoints SET types = $2 WHERE id = $1 AND types IS DISTINCT FROM $2"
 _ALL = "SELECT id FROM webhook_endpoints WHERE deleted_at IS NULL"
 _TARGET = "SELECT * FROM webhook_endpoints WHERE id = $1 AND deleted_at IS NULL"
-_LANES = """
+_QUEUES = """
     SELECT endpoint_id, lane AS queue, count(*) AS waiting, max(next_try_at) AS next_try_at,
         bool_and(position IS NULL) AS is_test
     FROM webhook_deliveries

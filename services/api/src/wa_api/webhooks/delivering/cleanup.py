@@ -1,4 +1,4 @@
-"""Removes what is deleted or older than the retention, in small batches."""
+"""Deletes removed endpoints and expired deliveries in small batches."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,18 +20,18 @@ PAUSE_SECONDS = 0.1
 
 
 class Cleanup:
-    """Works on the tables of endpoints and deliveries, behind those who deliver."""
+    """Cleans the tables of endpoints and deliveries."""
 
     def __init__(
         self, database: Database, *, keep: timedelta, clock: Callable[[], datetime]
     ) -> None:
-        """`keep` is for how long deliveries that ended are shown, and ended endpoints."""
+        """`keep` is how long ended deliveries and ended endpoints stay visible."""
         self._database = database
         self._keep = keep
         self._clock = clock
 
     async def run(self) -> NoReturn:
-        """Tidy up every now and then, until cancelled."""
+        """Clean up every 60 s until cancelled."""
         while True:
             try:
                 await self.clean_up()
@@ -40,10 +40,10 @@ class Cleanup:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def clean_up(self) -> None:
-        """One pass.
+        """Run one pass.
 
         Raises:
-            DatabaseUnavailable: some may be done already.
+            DatabaseUnavailable: Some batches may already be committed.
         """
         before = self._clock() - self._keep
         await self._batches(_EXPIRE, GivenUpReason.EXPIRED)

@@ -1,4 +1,4 @@
-"""The delivering process: leads or stands by; follows the feed and has a courier for each endpoint."""
+"""The delivering process: leader or standby; reads the feed and runs a worker per endpoint."""
 
 import asyncio
 from collections import defaultdict
@@ -20,26 +20,26 @@ log = structlog.get_logger()
 
 RETRY_SECONDS = 1.0
 LOOK_SECONDS = 5.0
-"""The feed is read so often even if nothing rings."""
+"""Longest time between two reads of the feed without a notification."""
 RECOUNT_SECONDS = 60.0
 
 _AWAY = (DatabaseUnavailable, LeadershipLost, *AWAY, asyncpg.PostgresError)
 
 
 class Dispatcher:
-    """`run` does the work; everything that it knows is read anew with each lead."""
+    """Delivers while leader. Each term as leader reloads all state."""
 
     def __init__(
         self, *, url: str, fan_out: FanOut, context: DeliveryContext, cleanup: Cleanup
     ) -> None:
-        """`url` is the database's, for the connection that leads."""
+        """`url` is the database URL for the leader's connection."""
         self._url = url
         self._fan_out = fan_out
         self._context = context
         self._cleanup = cleanup
 
     async def run(self) -> NoReturn:
-        """Deliver whenever nobody else does, until cancelled."""
+        """Become leader and deliver, again and again, until cancelled."""
         while True:
             try:
                 async with leading(self._url) as leadership:
@@ -52,7 +52,7 @@ class Dispatcher:
 
 
 class _LeaderTerm:
-    """From the moment at which a process leads to the end of that."""
+    """One term as leader."""
 
     def __init__(
         self, leadership: Leadership, fan_out: FanOut, context: DeliveryContext, cleanup: Cleanup
@@ -65,13 +65,13 @@ class _LeaderTerm:
         self._tasks: dict[UUID, asyncio.Task[NoReturn]] = {}
 
     async def run(self) -> NoReturn:
-        self._show()
+        self._export_metrics()
         try:
-            await self._context.backlog.understand_patterns()
+            await self._context.backlog.expand_patterns()
             async with asyncio.TaskGroup() as group:
-                waiting = await self._waiting()
+                waiting = await self._load_backlogs()
                 for endpoint_id in await self._context.backlog.targets():
-                    await self._renew(group, endpoint_id, waiting[endpoint_id])
+                    await self._update_worker(group, endpoint_id, waiting[endpoint_id])
                 group.create_task(self._follow_changes(group))
                 group.create_task(self._recount())
                 group.create_task(self._cleanup.run())
@@ -80,8 +80,8 @@ class _LeaderTerm:
             self._workers.clear()
         raise AssertionError("unreachable")
 
-    def _show(self) -> None:
-        """In metrics, which are read from another thread."""
+    def _export_metrics(self) -> None:
+        """Export metrics. Prometheus reads them from another thread."""
 
         def total(of: Callable[[EndpointWorker], int]) -> Callable[[], float]:
             return lambda: float(sum(map(of, list(self._workers.values()))))
@@ -97,13 +97,13 @@ class _LeaderTerm:
             self._leadership.feed.clear()
             more = True
             while more:
-                waiting = {e: c.waiting for e, c in self._workers.items() if c.waiting}
+                waiting = {e: w.waiting for e, w in self._workers.items() if w.waiting}
                 step = await self._fan_out.step(waiting)
                 self._context.metrics.deliveries.labels("given_up").inc(step.refused)
                 for made in step.made:
                     if worker := self._workers.get(made.endpoint_id):
-                        worker.made(made.queue)
-                    else:  # it was created a moment ago
+                        worker.add_delivery(made.queue)
+                    else:  # a new endpoint
                         self._leadership.changed.put_nowait(made.endpoint_id)
                 more = step.more
             try:
@@ -115,9 +115,11 @@ class _LeaderTerm:
     async def _follow_changes(self, group: asyncio.TaskGroup) -> NoReturn:
         while True:
             endpoint_id = await self._leadership.changed.get()
-            await self._renew(group, endpoint_id, await self._context.backlog.queues(endpoint_id))
+            await self._update_worker(
+                group, endpoint_id, await self._context.backlog.queues(endpoint_id)
+            )
 
-    async def _renew(
+    async def _update_worker(
         self, group: asyncio.TaskGroup, endpoint_id: UUID, found: Sequence[QueueBacklog]
     ) -> None:
         target = await self._context.backlog.target(endpoint_id)
@@ -127,21 +129,21 @@ class _LeaderTerm:
                 del self._workers[endpoint_id]
                 self._tasks.pop(endpoint_id).cancel()
         elif worker is not None:
-            worker.change(target, found)
+            worker.update(target, found)
         else:
             worker = self._workers[endpoint_id] = EndpointWorker(target, self._context)
             worker.load(found)
             self._tasks[endpoint_id] = group.create_task(worker.run())
 
     async def _recount(self) -> NoReturn:
-        """What is counted beside deliveries that end meanwhile may be out by a few, for so long."""
+        """Correct counts that drifted because deliveries ended while they were counted."""
         while True:
             await asyncio.sleep(RECOUNT_SECONDS)
-            waiting = await self._waiting()
+            waiting = await self._load_backlogs()
             for endpoint_id, worker in self._workers.items():
                 worker.load(waiting[endpoint_id])
 
-    async def _waiting(self) -> defaultdict[UUID, list[QueueBacklog]]:
+    async def _load_backlogs(self) -> defaultdict[UUID, list[QueueBacklog]]:
         found = defaultdict(list)
         for queue in await self._context.backlog.queues():
             found[queue.endpoint_id].append(queue)
@@ -149,7 +151,7 @@ class _LeaderTerm:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The first error of a group of groups."""
+    """The first error in nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

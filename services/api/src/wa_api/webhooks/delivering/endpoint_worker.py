@@ -1,4 +1,4 @@
-"""Delivers to one endpoint: each session's events one after the other, several sessions at a time."""
+"""Delivers to one endpoint: in order per session, several sessions at a time."""
 
 import asyncio
 import random
@@ -31,21 +31,21 @@ from wa_api.webhooks.delivering.signing import signed_headers
 log = structlog.get_logger()
 
 QUICK_SECONDS = 1.0
-"""Within that, an endpoint answers quickly."""
+"""An endpoint that answers faster than this is quick."""
 IN_A_ROW = 10
-"""Deliveries of a lane before others have their turn."""
+"""Deliveries of one queue before the slot is released."""
 RECOVERED_AFTER = timedelta(minutes=1)
-"""An endpoint that failed for so long and answers gets all that waits at once."""
+"""After an outage longer than this, a success makes all waiting deliveries due."""
 DATABASE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class DeliveryContext:
-    """What all couriers share.
+    """Shared by all endpoint workers.
 
-    Endpoints that answer quickly share `quick_slots`; those that do not share `slow_slots`, so that
-    however many are slow or dead, they keep nobody waiting. `at_once` is how many sessions of one
-    endpoint that answers are delivered at a time.
+    Quick endpoints share `quick_slots`, slow ones `slow_slots`, so that slow or dead endpoints
+    never delay quick ones. `at_once` is the number of sessions of a healthy endpoint that are
+    delivered at a time.
     """
 
     backlog: Backlog
@@ -58,7 +58,7 @@ class DeliveryContext:
 
 
 class EndpointWorker:
-    """Runs until cancelled. `waiting` is how many deliveries the endpoint has before it."""
+    """Delivers to one endpoint until cancelled. `waiting` is the number of waiting deliveries."""
 
     def __init__(self, target: Target, context: DeliveryContext) -> None:
         self.target = target
@@ -69,43 +69,43 @@ class EndpointWorker:
         self._wake = asyncio.Event()
 
     def load(self, found: Sequence[QueueBacklog]) -> None:
-        """Take up what waits in the table. A paused endpoint gets nothing but what tries it."""
+        """Queue what waits in the table. A paused endpoint receives tests only."""
         self.waiting = sum(queue.waiting for queue in found)
         now, clock = datetime.now(UTC), time.monotonic()
         for queue in found:
-            if self.target.takes(a_test=queue.is_test):
+            if self.target.accepts(is_test=queue.is_test):
                 delay = (queue.next_try_at - now).total_seconds() if queue.next_try_at else 0.0
                 self._queues.add(queue.queue, clock + max(0.0, delay))
         self._wake.set()
 
-    def change(self, target: Target, found: Sequence[QueueBacklog]) -> None:
-        """The endpoint is another one now, or there is something to do beside the feed."""
+    def update(self, target: Target, found: Sequence[QueueBacklog]) -> None:
+        """Apply a change of the endpoint, or pick up a test or redelivery."""
         starts_anew = (target.is_paused, target.url) != (self.target.is_paused, self.target.url)
         self.target = target
         self.load(found)
         if starts_anew:
-            self._queues.hasten(time.monotonic())
+            self._queues.make_due(time.monotonic())
 
-    def made(self, queue: UUID) -> None:
-        """There is one more delivery in this lane."""
+    def add_delivery(self, queue: UUID) -> None:
+        """Count a new delivery and queue it."""
         self.waiting += 1
         if not self.target.is_paused:
             self._queues.add(queue, time.monotonic())
             self._wake.set()
 
     async def run(self) -> NoReturn:
-        """Deliver what is due."""
+        """Deliver due events until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
                 at_once = 1 if self.target.failing_since else self._context.at_once
-                is_free = self._queues.taken < at_once
-                queue = self._queues.take(time.monotonic()) if is_free else None
+                is_free = self._queues.acquired < at_once
+                queue = self._queues.acquire(time.monotonic()) if is_free else None
                 if queue is not None:
                     group.create_task(self._work_on(queue))
                 else:
-                    await self._something_due(self._queues.next_at if is_free else None)
+                    await self._wait_until_due(self._queues.next_at if is_free else None)
 
-    async def _something_due(self, at: float | None) -> None:
+    async def _wait_until_due(self, at: float | None) -> None:
         try:
             async with asyncio.timeout(None if at is None else max(0.0, at - time.monotonic())):
                 await self._wake.wait()
@@ -114,27 +114,27 @@ class EndpointWorker:
         self._wake.clear()
 
     async def _work_on(self, queue: UUID) -> None:
-        again_at: float | None = None
+        due_at: float | None = None
         try:
             async with self._slot():
-                again_at = await self._deliver(queue)
+                due_at = await self._deliver(queue)
         except DatabaseUnavailable as error:
             log.info("webhook_waits", reason=str(error))
-            again_at = time.monotonic() + DATABASE_SECONDS
-        self._queues.give_back(queue, again_at, time.monotonic())
+            due_at = time.monotonic() + DATABASE_SECONDS
+        self._queues.release(queue, due_at, time.monotonic())
         self._wake.set()
 
     def _slot(self) -> AbstractAsyncContextManager[None]:
         return self._context.quick_slots if self._is_quick else self._context.slow_slots
 
     async def _deliver(self, queue: UUID) -> float | None:
-        """Deliver the next few; when the lane goes on (monotonic), None if nothing is left."""
+        """Deliver the next few; return when the queue is due again (monotonic), None if empty."""
         deliveries = await self._context.backlog.next(self.target.id, queue, IN_A_ROW)
         url = self.target.url
         async with self._context.sender.connection(url) as connection:
             for delivery in deliveries:
-                if not self.target.takes(a_test=delivery.is_test):
-                    return None  # whoever resumes it makes us look again
+                if not self.target.accepts(is_test=delivery.is_test):
+                    return None  # resuming the endpoint loads its queues again
                 if self.target.url != url:
                     break
                 retry_at = await self._send(connection, delivery)
@@ -143,10 +143,10 @@ class EndpointWorker:
         return time.monotonic() if deliveries else None
 
     async def _send(self, connection: EndpointConnection, delivery: Delivery) -> datetime | None:
-        """One attempt; the time of the next one, None if the lane goes on without it."""
+        """Make one attempt; return the time of the retry, None if the delivery ended."""
         if delivery.body is None:
-            await self._context.backlog.expired(delivery)
-            self._ended("given_up")
+            await self._context.backlog.mark_expired(delivery)
+            self._count_ended("given_up")
             return None
         now = datetime.now(UTC)
         headers = signed_headers(
@@ -166,32 +166,32 @@ class EndpointWorker:
 
     async def _succeeded(self, delivery: Delivery, attempt: Attempt) -> None:
         now, since = datetime.now(UTC), self.target.failing_since
-        await self._context.backlog.delivered(delivery, attempt, now)
-        self._ended("delivered")
+        await self._context.backlog.mark_delivered(delivery, attempt, now)
+        self._count_ended("delivered")
         if since is not None:
-            await self._context.backlog.recovered(self.target.id)
+            await self._context.backlog.mark_recovered(self.target.id)
             self.target = replace(self.target, failing_since=None)
             if now - since > RECOVERED_AFTER:
-                self._queues.hasten(time.monotonic())
+                self._queues.make_due(time.monotonic())
 
     async def _failed(self, delivery: Delivery, attempt: Attempt) -> datetime | None:
         now = datetime.now(UTC)
         since = self.target.failing_since or now
-        after = self._after(delivery, attempt, now, since)
+        after = self._decide(delivery, attempt, now, since)
         given_up = after.reason if isinstance(after, GiveUp) else None
         next_try_at = after.at if isinstance(after, TryAgain) else None
-        await self._context.backlog.failed(
+        await self._context.backlog.mark_failed(
             delivery, attempt, now, next_try_at=next_try_at, given_up=given_up
         )
         self.target = replace(self.target, failing_since=since)
         if given_up:
-            self._ended("given_up")
+            self._count_ended("given_up")
         if isinstance(after, Pause):
             await self._context.backlog.pause(self.target.id, after.reason)
             self.target = replace(self.target, is_paused=True)
         return next_try_at
 
-    def _after(self, delivery: Delivery, attempt: Attempt, now: datetime, since: datetime) -> Next:
+    def _decide(self, delivery: Delivery, attempt: Attempt, now: datetime, since: datetime) -> Next:
         if delivery.is_test:
             return GiveUp(GivenUpReason.TEST_FAILED)
         return self._context.rule.after(
@@ -202,6 +202,6 @@ class EndpointWorker:
             chance=random.random(),  # noqa: S311 - spreads retries, keeps no secret
         )
 
-    def _ended(self, outcome: str) -> None:
+    def _count_ended(self, outcome: str) -> None:
         self.waiting -= 1
         self._context.metrics.deliveries.labels(outcome).inc()

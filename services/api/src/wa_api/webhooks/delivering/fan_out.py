@@ -1,8 +1,8 @@
-"""Makes deliveries of the feed: each event once for each endpoint that wants it.
+"""Creates deliveries from the feed: one per event and interested endpoint.
 
-A batch and the position after it are one transaction: a process that is killed goes on where the
-last one ended. The endpoints are read after the batch's end is known, so that one that was there
-before an event gets it.
+A batch and the new feed position commit in one transaction, so a killed process resumes without
+loss or duplicates. Endpoints are read after the end of the batch is fixed, so that an endpoint
+receives every event that follows its creation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Made:
-    """A delivery that waits now."""
+    """A new waiting delivery."""
 
     endpoint_id: UUID
     queue: UUID
@@ -24,7 +24,7 @@ class Made:
 
 @dataclass(frozen=True)
 class FannedOut:
-    """What came of a batch. `refused` were given up at once for lack of room; `more` may follow."""
+    """Result of a batch. `refused` deliveries exceeded the backlog limit and were given up."""
 
     made: Sequence[Made]
     refused: int
@@ -32,17 +32,17 @@ class FannedOut:
 
 
 class FanOut:
-    """Moves the position in the feed. Used by the one process that delivers."""
+    """Advances the fan-out position in the feed. Used by the leader only."""
 
     def __init__(self, database: Database, *, backlog_limit: int) -> None:
         self._database = database
         self._backlog_limit = backlog_limit
 
     async def step(self, waiting: Mapping[UUID, int]) -> FannedOut:
-        """Make the next batch into deliveries; `waiting` says how many each endpoint has already.
+        """Create the deliveries of the next batch. `waiting` is the backlog of each endpoint.
 
         Raises:
-            DatabaseUnavailable: nothing is made, or all of it is and nobody knows: look anew.
+            DatabaseUnavailable: Nothing is created, or the commit is in doubt: reload all state.
         """
         async with self._database.transaction() as connection:
             begin = await connection.fetchval(_BEGIN)

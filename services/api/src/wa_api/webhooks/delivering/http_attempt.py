@@ -1,6 +1,6 @@
-"""One attempt to deliver: a POST to an address that is checked on the connection itself.
+"""One delivery attempt: a POST whose address is checked on the connection itself.
 
-No redirects, no cookies, no proxies of the environment; every part of it is limited in time and size.
+No redirects, no cookies, no proxies from the environment. Time and size are limited.
 """
 
 import time
@@ -17,12 +17,12 @@ from wa_runtime.public_address import caused_by_refusal, socket_factory
 
 CHUNK = 16 * 1024
 ANSWER_BYTES = 64 * 1024
-"""No more of an answer is read: its status is what counts."""
+"""Limit for reading a response body. Only the status matters."""
 USER_AGENT = "whatsapp-multi-session-manager"
 
 
 class EndpointConnection:
-    """Posts to one address, over one connection as long as the server keeps it open."""
+    """Posts to one URL, reusing one connection while the server keeps it open."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, answer_seconds: float) -> None:
         self._session = session
@@ -30,7 +30,7 @@ class EndpointConnection:
         self._answer_seconds = answer_seconds
 
     async def post(self, body: str, headers: Mapping[str, str]) -> Attempt:
-        """Deliver a body of JSON; never fails otherwise than by what it returns."""
+        """Post a JSON body. Failures are returned, never raised."""
         began = time.monotonic()
         status, retry_after = None, None
         try:
@@ -43,7 +43,7 @@ class EndpointConnection:
                 status, retry_after = answer.status, _retry_after(answer.headers)
                 await _read(answer)
             error = _refusal(status)
-        except (aiohttp.ClientError, OSError, ValueError) as failure:  # TimeoutError among them
+        except (aiohttp.ClientError, OSError, ValueError) as failure:  # including TimeoutError
             error = self._sentence(failure, answered=status is not None)
         return Attempt(status, error, time.monotonic() - began, retry_after)
 
@@ -67,7 +67,7 @@ class EndpointConnection:
 
 
 class HttpSender:
-    """Makes lines to endpoints. `allowed_hosts` are names whose addresses may be private."""
+    """Opens connections to endpoints. Hosts in `allowed_hosts` may be private."""
 
     def __init__(
         self, *, allowed_hosts: Collection[str], connect_seconds: float, answer_seconds: float
@@ -78,7 +78,7 @@ class HttpSender:
 
     @asynccontextmanager
     async def connection(self, url: str) -> AsyncIterator[EndpointConnection]:
-        """For a few deliveries in a row. Its name is resolved anew for each line."""
+        """A connection for several deliveries. The host is resolved once per connection."""
         connector = aiohttp.TCPConnector(
             socket_factory=socket_factory(private_too=is_allowed(url, self._allowed_hosts)),
             use_dns_cache=False,
@@ -97,7 +97,7 @@ class HttpSender:
 
 
 async def _read(answer: aiohttp.ClientResponse) -> None:
-    """To its end, so that an answer that breaks off is none; a long one is cut off."""
+    """Read to the end, so that a broken response is an error. A long one is cut off."""
     size = 0
     async for chunk in answer.content.iter_chunked(CHUNK):
         size += len(chunk)
@@ -115,7 +115,7 @@ def _refusal(status: int) -> str | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, given as such or as a date; None where there is no sense in it."""
+    """Retry-After in seconds, from a number or a date; None if absent or invalid."""
     given = headers.get("Retry-After", "").strip()
     if given.isascii() and given.isdigit():
         return float(given[:9])

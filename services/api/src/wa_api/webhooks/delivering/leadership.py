@@ -1,7 +1,7 @@
-"""Which of the delivering processes delivers: the one that holds a lock in the database.
+"""Leader election among delivering processes, by an advisory lock in the database.
 
-Its connection also hears that the feed or an endpoint changed: what is not heard any more, is not
-led any more, and whoever leads next reads everything anew.
+The leader's connection also listens for changes. If the connection drops, leadership ends. The next
+leader reloads all state.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from wa_api.database.pool import AWAY, Connection
 log = structlog.get_logger()
 
 CHANGED_CHANNEL = "wa_api_webhooks"
-"""Notified with an endpoint's id when it was changed, or has deliveries that are not of the feed."""
+"""Payload: the id of an endpoint that was changed, or that has a test or redelivery."""
 
 LOOK_SECONDS = 1.0
-"""How often a process that stands by tries, and the leader looks whether it still leads."""
+"""Pause between attempts of a standby, and between checks of the leader's connection."""
 ANSWER_SECONDS = 5.0
 _LOCK = 0x77615F77656268  # "wa_webh"
 _KEEPALIVE = {
-    # A leader that vanished with its machine holds the lock until the server notices: 11 s.
+    # A crashed machine's lock is released after 11 s.
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -34,18 +34,18 @@ _KEEPALIVE = {
 
 
 class LeadershipLost(Exception):
-    """The connection that held the lock is gone: somebody else may deliver."""
+    """The connection that held the lock is gone. Another process may deliver."""
 
 
 class Leadership:
-    """What the leader hears. `feed` is set when there may be events; `changed` are endpoints."""
+    """The leader's notifications. `feed` is set on new events; `changed` holds endpoint ids."""
 
     def __init__(self) -> None:
         self.feed = asyncio.Event()
         self.changed: asyncio.Queue[UUID] = asyncio.Queue()
 
-    def hear(self, _connection: object, _pid: int, channel: str, payload: Any) -> None:
-        """For asyncpg."""
+    def on_notification(self, _connection: object, _pid: int, channel: str, payload: Any) -> None:
+        """Callback for asyncpg."""
         if channel == FEED_CHANNEL:
             self.feed.set()
         else:
@@ -54,19 +54,20 @@ class Leadership:
 
 @asynccontextmanager
 async def leading(url: str) -> AsyncIterator[Leadership]:
-    """Wait until nobody else leads, then lead during the block. It raises LeadLost when that ends.
+    """Wait for leadership and hold it during the block.
 
     Raises:
-        One of AWAY, asyncpg.PostgresError: the database is away.
+        LeadershipLost: In the block, in an exception group: the connection is gone.
+        One of AWAY, asyncpg.PostgresError: The database is away.
     """
     connection = await asyncpg.connect(
         url, timeout=ANSWER_SECONDS, command_timeout=ANSWER_SECONDS, server_settings=_KEEPALIVE
     )
     try:
-        await _until_alone(connection)
+        await _wait_for_lock(connection)
         leadership = Leadership()
         for channel in (FEED_CHANNEL, CHANGED_CHANNEL):
-            await connection.add_listener(channel, leadership.hear)
+            await connection.add_listener(channel, leadership.on_notification)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(connection))
             yield leadership
@@ -76,18 +77,18 @@ async def leading(url: str) -> AsyncIterator[Leadership]:
 
 
 async def notify_changed(connection: Connection, endpoint_id: UUID) -> None:
-    """Tell the leader when the caller's transaction is committed."""
+    """Notify the leader when the caller's transaction commits."""
     await connection.execute("SELECT pg_notify($1, $2)", CHANGED_CHANNEL, str(endpoint_id))
 
 
-async def _until_alone(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    is_told = False
+async def _wait_for_lock(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    is_logged = False
     while True:
         if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             return
-        if not is_told:
+        if not is_logged:
             log.info("webhooks_standing_by")
-        is_told = True
+        is_logged = True
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Metrics of the process that delivers webhooks."""
+"""Metrics of the webhook process."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -6,7 +6,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class WebhookMetrics:
-    """What the delivering process counts."""
+    """Prometheus metrics of the webhook process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.deliveries = Counter(

@@ -1,4 +1,4 @@
-"""When a failed delivery is tried again, and when it no longer is. Pure: time and chance are handed in."""
+"""Decides when a failed delivery is retried. Pure: time and randomness are arguments."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ JITTER = 0.25
 
 
 class PauseReason(StrEnum):
-    """Why an endpoint gets nothing for now."""
+    """Reason for a paused endpoint."""
 
     OPERATOR = "operator"
     GONE = "gone"
@@ -20,7 +20,7 @@ class PauseReason(StrEnum):
 
 
 class GivenUpReason(StrEnum):
-    """Why a delivery ended without success."""
+    """Reason for a delivery that was given up."""
 
     RETRIES_EXHAUSTED = "retries_exhausted"
     BACKLOG_FULL = "backlog_full"
@@ -30,21 +30,21 @@ class GivenUpReason(StrEnum):
 
 @dataclass(frozen=True)
 class TryAgain:
-    """At this time."""
+    """Retry at this time."""
 
     at: datetime
 
 
 @dataclass(frozen=True)
 class GiveUp:
-    """This delivery ends; the next one of its session goes on."""
+    """End this delivery. The next one of its session follows."""
 
     reason: GivenUpReason
 
 
 @dataclass(frozen=True)
 class Pause:
-    """The endpoint is paused; the delivery waits with all others."""
+    """Pause the endpoint. Its deliveries wait."""
 
     reason: PauseReason
 
@@ -54,7 +54,7 @@ Next: TypeAlias = TryAgain | GiveUp | Pause
 
 @dataclass(frozen=True)
 class RetryRule:
-    """Waits about as long again as it has failed already: from `first` to `longest`, over `window`."""
+    """Exponential backoff from `first` to `longest`, over at most `window`."""
 
     first: timedelta
     longest: timedelta
@@ -69,10 +69,11 @@ class RetryRule:
         failing_since: datetime,
         chance: float,
     ) -> Next:
-        """What follows. `tried_since` is of the delivery, `failing_since` of its endpoint.
+        """Decide what follows a failure.
 
-        A delivery that found no success for the whole window is given up, unless nothing else did
-        either: then the endpoint is dead and all waits. `chance` is from 0 to 1.
+        `tried_since` is the delivery's first attempt, `failing_since` the start of its endpoint's
+        failures. A delivery that failed for the whole window is given up; if the endpoint failed
+        for as long, the endpoint is paused instead. `chance` is from 0 to 1.
         """
         if failure.status == GONE:
             return Pause(PauseReason.GONE)

@@ -1,4 +1,4 @@
-"""Secrets of endpoints and the signatures made with them, as Standard Webhooks has them."""
+"""Endpoint secrets and signatures. Source: Standard Webhooks."""
 
 import base64
 import secrets
@@ -13,14 +13,14 @@ _SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """A secret as people copy it: `whsec_` and 32 random bytes in base64."""
+    """Create a secret: `whsec_` and 32 random bytes in base64."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def signed_headers(
     *, webhook_id: UUID, at: datetime, body: str, secrets: Sequence[str]
 ) -> Mapping[str, str]:
-    """The three headers of Standard Webhooks, with a signature by each secret. `at` is aware UTC."""
+    """The three headers of Standard Webhooks, one signature per secret. `at` is aware UTC."""
     signatures = [Webhook(secret).sign(str(webhook_id), at, body) for secret in secrets]
     return {
         "webhook-id": str(webhook_id),
