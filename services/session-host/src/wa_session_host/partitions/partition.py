@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
+from enum import Enum
 
 import structlog
 
@@ -28,6 +29,19 @@ from wa_session_host.store.retention import StreamRetention
 from wa_session_host.store.stored_event import StoredEvent, message_state, session_state
 
 log = structlog.get_logger()
+
+class PartitionPhase(Enum):
+    """Phases of a held partition, in order. A phase may be skipped, none comes back."""
+
+    LOADING = 1
+    """State is being read. Nothing is known of open messages: no checkpoint may be saved."""
+    TAKING_OVER = 2
+    """Loaded. Interrupted sends are ended and the sessions' states published."""
+    RUNNING = 3
+    """Commands are consumed, heartbeats announce the sessions."""
+    LEAVING = 4
+    """Sends have ended. Engines stop, the relay publishes the rest."""
+
 
 OUTCOMES = {MessageQueued.TYPE, *ENDS}
 RELAY_PAGE = 1000
@@ -59,11 +73,22 @@ class Partition:
         self._session = context.session
         self.sessions: dict[SessionId, SessionOwner] = {}
         self.relay = Relay(context.outbox, claim.relayed_position)
-        self.announced = False
+        self.phase = PartitionPhase.LOADING
         self._open_position = claim.open_position
         self._send_histories: dict[SessionId, SendHistory] = {}
         self._interrupted_sends: list[tuple[SessionId, OpenMessage]] = []
+        """Not ended yet."""
         self._tasks: asyncio.TaskGroup | None = None
+
+    def _enter(self, phase: PartitionPhase) -> None:
+        """Move to a later phase."""
+        assert self.phase.value < phase.value, (self.phase, phase)
+        self.phase = phase
+
+    @property
+    def announced(self) -> bool:
+        """Whether heartbeats announce its sessions."""
+        return self.phase is PartitionPhase.RUNNING
 
     async def load(self) -> None:
         """Load the partition's sessions and open messages, and open the partition for appends."""
@@ -84,6 +109,7 @@ class Partition:
             await session.store.open_messages(self.number, self._open_position)
         ):
             self._restore(events)
+        self._enter(PartitionPhase.TAKING_OVER)
 
     def _stored(self, events: list[StoredEvent]) -> None:
         """Relay stored events, and count outcomes."""
@@ -115,7 +141,8 @@ class Partition:
             for owner in self.sessions.values():
                 group.create_task(owner.run())
             await self.relay.wait_flushed()
-            self.announced = True
+            if self.phase is PartitionPhase.TAKING_OVER:
+                self._enter(PartitionPhase.RUNNING)
             ready.set()
 
     async def _expire_messages(self) -> None:
@@ -141,9 +168,8 @@ class Partition:
     async def _announce_takeover(self) -> None:
         await asyncio.gather(
             *(owner.announce_takeover() for owner in self.sessions.values()),
-            *(self._end_interrupted_send(*lost) for lost in self._interrupted_sends),
+            *(self._end_interrupted_send(*lost) for lost in tuple(self._interrupted_sends)),
         )
-        self._interrupted_sends = []
 
     async def _end_interrupted_send(self, session_id: SessionId, message: OpenMessage) -> None:
         """Record an unknown outcome: the former owner ended during this send."""
@@ -153,6 +179,7 @@ class Partition:
         appender = MessageAppender(session_id, self.number, self._session.writer)
         with resumed_trace(message.traceparent):
             await appender.append(message, unknown)
+        self._interrupted_sends.remove((session_id, message))
 
     def owner(self, session_id: SessionId) -> SessionOwner | None:
         """The owner of an existing session; None for an unknown or deleted one."""
@@ -194,13 +221,23 @@ class Partition:
             ):
                 yield pace
 
-    def relay_checkpoint(self) -> RelayCheckpoint:
-        """Relay checkpoint, and the lowest position at which an unfinished message may start."""
+    def relay_checkpoint(self) -> RelayCheckpoint | None:
+        """Relay checkpoint, and the lowest position at which an unfinished message may start.
+
+        None while the partition loads: its open messages are not in memory, and a checkpoint
+        without them would hide them from every later owner.
+
+        A message between its append and its place in the runner is not counted. Its confirm comes
+        later than that place: the checkpoint does not pass it.
+        """
+        if self.phase is PartitionPhase.LOADING:
+            return None
         oldest = [
             position
             for owner in self.sessions.values()
             if (position := owner.runner.oldest_position) is not None
         ]
+        oldest += [message.queued_position for _, message in self._interrupted_sends]
         return RelayCheckpoint(
             partition=self.number,
             token=self.token,
@@ -212,7 +249,7 @@ class Partition:
         """Await the sends in flight, stop the engines, then publish the rest."""
         owners = list(self.sessions.values())
         await asyncio.gather(*(owner.runner.drain() for owner in owners))
-        self.announced = False  # the sessions work until here, however long a send takes
+        self._enter(PartitionPhase.LEAVING)  # the sessions work until here
         await asyncio.gather(*(owner.leave() for owner in owners))
         await self.relay.wait_flushed()
 

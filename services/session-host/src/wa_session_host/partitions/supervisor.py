@@ -15,10 +15,10 @@ from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.connection_loss import BrokerConnectionLost
 from wa_runtime.deliveries import cancel, consume
 from wa_runtime.fault_points import FaultPoint, reach
-from wa_runtime.postgres import DATABASE_ERRORS, DATABASE_UNAVAILABLE
+from wa_runtime.postgres import DATABASE_ERRORS
 from wa_runtime.retries import until_available
 from wa_session_host.partitions.intake import Intake
-from wa_session_host.partitions.partition import Partition, PartitionContext
+from wa_session_host.partitions.partition import Partition, PartitionContext, PartitionPhase
 from wa_session_host.publishing.outbox import NotConfirmed
 from wa_session_host.store.event_store import RelayCheckpoint
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Leases
@@ -40,7 +40,8 @@ DRAIN_SECONDS = 80
 class _Held:
     partition: Partition
     task: asyncio.Task[None]
-    leaving: bool = False
+    hand_over: asyncio.Task[None] | None = None
+    """The drain and release, once begun. A stop waits for it, whoever began it."""
 
 
 class Supervisor:
@@ -130,11 +131,11 @@ class Supervisor:
             self._rebalancing = group.create_task(self._rebalance(renewal.fair_share))
 
     def _remaining(self) -> int:
-        return sum(not held.leaving for held in self._held.values())
+        return sum(held.hand_over is None for held in self._held.values())
 
     async def _rebalance(self, fair_share: int) -> None:
         """Hand over partitions above the fair share one by one, the least loaded first."""
-        while self._remaining() > fair_share:
+        while self._remaining() > fair_share and not self._stopping.is_set():
             await self._hand_over(self._least_loaded())
             await asyncio.sleep(HAND_OVER_PAUSE_SECONDS)
 
@@ -167,8 +168,9 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 group.create_task(partition.run(ready))
                 await ready.wait()
-                self._announced.set()
-                group.create_task(self._consume(partition))
+                if partition.phase is PartitionPhase.RUNNING:
+                    self._announced.set()
+                    group.create_task(self._consume(partition))
         except* LeaseLost:
             log.warning("partition_lost", partition=partition.number)
         except* DATABASE_ERRORS as errors:
@@ -179,7 +181,7 @@ class Supervisor:
             self._session.writer.close_partition(partition.number, list(partition.sessions))
             await asyncio.shield(partition.stop_engines())
             held = self._held.get(partition.number)
-            if held is not None and held.partition is partition and not held.leaving:
+            if held is not None and held.partition is partition and held.hand_over is None:
                 del self._held[partition.number]
 
     async def _consume(self, partition: Partition) -> None:
@@ -212,21 +214,28 @@ class Supervisor:
             return sum(len(owner.runner) for owner in owners), random.random()  # noqa: S311
 
         return min(
-            (held for held in self._held.values() if not held.leaving), key=weight
+            (held for held in self._held.values() if held.hand_over is None), key=weight
         ).partition.number
 
     async def _hand_over(self, number: int) -> None:
-        """Drain a partition and release its lease."""
+        """Drain a partition and release its lease. A second call waits for the first."""
         held = self._held.get(number)
-        if held is None or held.leaving:
+        if held is None:
             return
-        held.leaving = True
-        try:
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await held.partition.drain()
-            await self._session.store.save_checkpoints([held.partition.relay_checkpoint()])
-        except (TimeoutError, *DATABASE_UNAVAILABLE) as error:
-            log.warning("drain_incomplete", partition=number, error=repr(error))
+        if held.hand_over is None:
+            held.hand_over = asyncio.create_task(self._drain_and_release(held))
+        await asyncio.shield(held.hand_over)
+
+    async def _drain_and_release(self, held: _Held) -> None:
+        partition, number = held.partition, held.partition.number
+        if partition.phase is not PartitionPhase.LOADING:
+            try:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await partition.drain()
+                if (checkpoint := partition.relay_checkpoint()) is not None:
+                    await self._session.store.save_checkpoints([checkpoint])
+            except (TimeoutError, *DATABASE_ERRORS) as error:
+                log.warning("drain_incomplete", partition=number, error=repr(error))
         await self._drop(number)
         try:
             await self._leases.release(number, held.partition.token)
@@ -248,8 +257,12 @@ class Supervisor:
         saved: dict[int, RelayCheckpoint] = {}
         while True:
             await asyncio.sleep(CHECKPOINT_EVERY_SECONDS)
-            checkpoints = [held.partition.relay_checkpoint() for held in self._held.values()]
-            checkpoints = [one for one in checkpoints if saved.get(one.partition) != one]
+            checkpoints = [
+                checkpoint
+                for held in self._held.values()
+                if (checkpoint := held.partition.relay_checkpoint()) is not None
+                and saved.get(checkpoint.partition) != checkpoint
+            ]
             if checkpoints:
                 await until_available(
                     "save_relay_checkpoints",

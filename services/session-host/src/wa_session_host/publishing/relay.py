@@ -46,16 +46,17 @@ class Relay:
         self._wake = asyncio.Event()
         self._is_ready = False
         self._will_wake: asyncio.TimerHandle | None = None
-        self._emptied = asyncio.Event()
-        self._emptied.set()
+        self._moved = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
         self.relayed_position = relayed_position
+        self._enqueued_position = relayed_position
 
     def enqueue(self, stored: list[StoredEvent]) -> None:
         """Publish these events next. Internal events only move the checkpoint."""
         self._waiting.extend(stored)
-        self._emptied.clear()
+        if stored:
+            self._enqueued_position = stored[-1].position
         if self.backlog >= BACKLOG_LIMIT:
             self._has_room.clear()
         if any(one.reply_to for one in stored):
@@ -81,8 +82,14 @@ class Relay:
         await self._has_room.wait()
 
     async def wait_flushed(self) -> None:
-        """Wait until every enqueued event is confirmed."""
-        await self._emptied.wait()
+        """Wait until every event enqueued before this call is confirmed.
+
+        Later events do not extend the wait: a busy partition becomes ready too.
+        """
+        position = self._enqueued_position
+        while self.relayed_position < position:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def run(self) -> None:
         while True:
@@ -91,8 +98,6 @@ class Relay:
                 await self._rewind()
             if self.backlog < BACKLOG_LIMIT:
                 self._has_room.set()
-            if not self._waiting and not self._in_flight:
-                self._emptied.set()
 
     async def _next_wake(self) -> None:
         """Wait for work. During the wait `enqueue` may publish directly."""
@@ -144,6 +149,7 @@ class Relay:
                 reach(FaultPoint.EVENT_PUBLISHED)
             self._in_flight.popleft()
             self.relayed_position = stored.position
+            self._moved.set()
         return True
 
     async def _rewind(self) -> None:

@@ -1,0 +1,189 @@
+"""A real Supervisor, with its partitions, on stores and leases that a test controls."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+from prometheus_client import CollectorRegistry
+
+from wa_session_host.domain.pacing import PaceRule
+from wa_session_host.metrics import HostMetrics
+from wa_session_host.partitions.partition import PartitionContext
+from wa_session_host.partitions.supervisor import Supervisor
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.tracked_message import BoundedCache
+from wa_session_host.store.event_store import RelayCheckpoint
+from wa_session_host.store.leases import Claim, Renewal
+from wa_session_host.store.stored_event import FencingToken, StoredEvent
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+class Store:
+    """An event store that answers `sequences` when it may."""
+
+    def __init__(self) -> None:
+        self.may_load = asyncio.Event()
+        self.loading = asyncio.Event()
+        self.open_messages_stored: Sequence[StoredEvent] = ()
+        self.saved: list[RelayCheckpoint] = []
+
+    async def sequences(self, partition: int) -> Mapping[Any, int]:
+        """The first read of a load."""
+        self.loading.set()
+        await self.may_load.wait()
+        return {}
+
+    async def session_streams(self, partition: int) -> Sequence[StoredEvent]:
+        """No session."""
+        return ()
+
+    async def unrelayed(self, *_: object) -> Sequence[StoredEvent]:
+        """Everything is relayed."""
+        return ()
+
+    async def open_messages(self, partition: int, position: int) -> Sequence[StoredEvent]:
+        """Those of the test."""
+        return self.open_messages_stored
+
+    async def save_checkpoints(self, checkpoints: Sequence[RelayCheckpoint]) -> None:
+        """Remember them."""
+        self.saved += checkpoints
+
+
+class Writer:
+    """Runs until it is cancelled, which a test sees."""
+
+    def __init__(self) -> None:
+        self.is_running = False
+
+    async def run(self) -> NoReturn:
+        """Until cancelled."""
+        self.is_running = True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.is_running = False
+        raise AssertionError("unreachable")
+
+    def open_partition(self, *_: object) -> None:
+        """Accept."""
+
+    def close_partition(self, *_: object) -> None:
+        """Accept."""
+
+
+@dataclass
+class FakeLeases:
+    """Grants the claims once, and every renewal."""
+
+    claims: Sequence[Claim]
+    fair_share: int = 64
+    released: list[int] = field(default_factory=list)
+
+    async def renew(self, held: Mapping[int, FencingToken], *, staying: bool = True) -> Renewal:
+        """All that are held, for ten seconds."""
+        return Renewal(frozenset(held), time.monotonic() + 10, self.fair_share)
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        """What is left of the claims."""
+        claims, self.claims = self.claims, ()
+        return claims
+
+    async def deregister(self) -> None:
+        """Accept."""
+
+    async def release(self, partition: int, token: FencingToken) -> None:
+        """Remember it."""
+        self.released.append(partition)
+
+
+class Outbox:
+    """Sends heartbeats to nobody."""
+
+    async def publish_heartbeat(self, heartbeat: object) -> None:
+        """Accept."""
+
+
+class Unreachable:
+    """A broker link that never opens."""
+
+    async def wait_open(self) -> NoReturn:
+        """Until cancelled."""
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+async def _nothing_removed(*_: object) -> int:
+    return 0
+
+
+@dataclass
+class Host:
+    """The parts of a host that a test looks at."""
+
+    supervisor: Supervisor
+    store: Store
+    writer: Writer
+    leases: FakeLeases
+    stop: asyncio.Event
+    running: "asyncio.Task[None]"
+
+
+@asynccontextmanager
+async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Host]:
+    """A host that holds these partitions, until the block ends."""
+    store, writer, stop = Store(), Writer(), asyncio.Event()
+    leases = FakeLeases(claims, fair_share)
+    engines = SimpleNamespace(extend=lambda _: None)
+    session = SessionContext(
+        writer=cast("Any", writer),
+        store=cast("Any", store),
+        engines=cast("Any", engines),
+        media=cast("Any", None),
+        clock=now,
+        metrics=HostMetrics(CollectorRegistry()),
+        sent_messages=BoundedCache(10),
+        pace=PaceRule(),
+        login_seconds=30,
+        retention=timedelta(days=30),
+    )
+    context = PartitionContext(
+        session=session,
+        outbox=cast("Any", Outbox()),
+        retention=cast("Any", SimpleNamespace(remove_finished=_nothing_removed)),
+        media_transfer=cast("Any", None),
+        queue_limit=10,
+    )
+    supervisor = Supervisor(
+        "host-a",
+        leases=cast("Any", leases),
+        context=context,
+        commands=cast("Any", Unreachable()),
+        lease_seconds=10,
+        stop=stop,
+    )
+    running = asyncio.create_task(supervisor.run())
+    try:
+        yield Host(supervisor, store, writer, leases, stop, running)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def claim(partition: int, *, relayed: int = 0, opened: int = 0) -> Claim:
+    """A partition with the checkpoint of its former owner."""
+    return Claim(partition, FencingToken(1), relayed, opened)
+
+
+def checkpoints_of(host: Host) -> Callable[[], list[int]]:
+    """The `open` positions that were saved."""
+    return lambda: [one.open for one in host.store.saved]
