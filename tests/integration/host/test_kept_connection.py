@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from tests.deadlines import eventually
-from wa_runtime.postgres import DATABASE_UNAVAILABLE, KeptConnection
+from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection
 
 PID = "SELECT pg_backend_pid()"
 SLEEPS = (
@@ -41,7 +41,7 @@ async def test_one_that_broke_while_nothing_was_asked_is_replaced(
     async def is_another() -> bool:
         try:
             [[now]] = await kept.fetch(PID)
-        except DATABASE_UNAVAILABLE:
+        except DATABASE_ERRORS:
             return False  # asked before the news of its end had come
         found.append(now)
         return True

@@ -13,7 +13,7 @@ from deploy.local.databases import Databases
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.rabbitmq import EmbeddedRabbitMQ
 from tests.infrastructure import NewBroker, OwnPostgres, OwnRabbitMQ
-from wa_runtime.postgres import DATABASE_UNAVAILABLE
+from wa_runtime.postgres import DATABASE_ERRORS
 
 
 async def test_postgres_keeps_committed_rows_over_sigkill(own_postgres: OwnPostgres) -> None:
@@ -24,7 +24,7 @@ async def test_postgres_keeps_committed_rows_over_sigkill(own_postgres: OwnPostg
     await connection.execute("INSERT INTO kept VALUES (1)")
     await server.kill()
     assert not server.running
-    with pytest.raises(DATABASE_UNAVAILABLE):
+    with pytest.raises(DATABASE_ERRORS):
         await connection.execute("INSERT INTO kept VALUES (2)")
     await server.start()
     again = await asyncpg.connect(made.api)

@@ -5,17 +5,33 @@ from typing import Any
 
 import asyncpg
 
-DATABASE_UNAVAILABLE = (
+DATABASE_ERRORS = (
     OSError,  # includes TimeoutError
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a connection that breaks during its reset
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shutting down, crashed, starting up
-    asyncpg.TooManyConnectionsError,
+    asyncpg.PostgresError,
 )
-"""Errors that asyncpg raises while the database is unavailable, going down or coming up."""
-DATABASE_ERRORS = (*DATABASE_UNAVAILABLE, asyncpg.PostgresError)
 """All errors of asyncpg."""
+_FAULTS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.FeatureNotSupportedError,
+)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the same statement may succeed later.
+
+    True for every error of asyncpg (away, read-only, full, overloaded, deadlocked, not migrated),
+    except errors that name a fault of the statement or of its values.
+    """
+    if isinstance(error, asyncpg.UndefinedTableError):  # not migrated yet
+        return True
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # a value that asyncpg cannot encode
+    return isinstance(error, DATABASE_ERRORS) and not isinstance(error, _FAULTS)
 
 
 async def skip_reset(_: object) -> None:

@@ -11,7 +11,7 @@ import stamina
 import structlog
 from stamina.instrumentation import PrometheusOnRetryHook, set_on_retry_hooks
 
-from wa_runtime.postgres import DATABASE_UNAVAILABLE
+from wa_runtime.postgres import is_unavailable
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ async def until_available(
     operation: str,
     call: Callable[[], Awaitable[T]],
     *,
-    on: Unavailable = DATABASE_UNAVAILABLE,
+    on: Unavailable = is_unavailable,
     event: str = "waiting_for_database",
 ) -> T:
     """Await `call()` until it succeeds; return its result.

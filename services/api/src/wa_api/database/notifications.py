@@ -8,7 +8,8 @@ from typing import Any, NoReturn, TypeVar
 import asyncpg
 import structlog
 
-from wa_api.database.pool import AWAY, DatabaseUnavailable
+from wa_api.database.pool import DatabaseUnavailable
+from wa_runtime.postgres import DATABASE_ERRORS
 
 log = structlog.get_logger()
 
@@ -112,7 +113,7 @@ class Notifications:
                 await self._listen()
                 announced = False
                 log.warning("live_connection_lost")
-            except (*AWAY, asyncpg.PostgresError) as error:
+            except DATABASE_ERRORS as error:
                 if not announced:
                     log.warning("waiting_for_database", reason=type(error).__name__)
                 announced = True

@@ -7,22 +7,12 @@ from typing import Any, Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from wa_runtime.postgres import DATABASE_UNAVAILABLE, KeptConnection, skip_reset
+from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, is_unavailable, skip_reset
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 ACQUIRE_SECONDS = 3.0
 COMMAND_SECONDS = 10.0
-
-AWAY = (
-    *DATABASE_UNAVAILABLE,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.UndefinedTableError,  # not migrated yet
-)
-"""Errors of asyncpg while the database is away, full or not set up."""
-
 
 _OPTIONS: Any = {
     "command_timeout": COMMAND_SECONDS,
@@ -39,7 +29,9 @@ class DatabaseUnavailable(Exception):
 def _or_unavailable() -> Iterator[None]:
     try:
         yield
-    except AWAY as error:
+    except DATABASE_ERRORS as error:
+        if not is_unavailable(error):
+            raise
         raise DatabaseUnavailable(type(error).__name__) from error
 
 

@@ -30,6 +30,7 @@ from wa_session_host.store.stored_event import StoredEvent, message_state, sessi
 
 log = structlog.get_logger()
 
+
 class PartitionPhase(Enum):
     """Phases of a held partition, in order. A phase may be skipped, none comes back."""
 

@@ -11,7 +11,7 @@ import structlog
 from opentelemetry.context import Context, get_current
 
 from wa_contracts.ids import EventId, SessionId, new_id
-from wa_runtime.postgres import DATABASE_UNAVAILABLE, KeptConnection
+from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, is_unavailable
 from wa_runtime.traces import shared_span, traceparent
 from wa_session_host.store.stored_event import (
     INTERNAL_EVENTS,
@@ -79,9 +79,10 @@ class GroupCommitWriter:
 
     A lone append is written at once. After a statement of several appends, the writer gathers for
     as long as that statement took, at most LONGEST_PAUSE_SECONDS, unless the batch is full. An
-    append and its events belong to the caller's trace. A failed batch is retried one append at a
-    time. While the database is unavailable, the same rows are retried until stored or until the
-    lease is lost. Rows stored by a commit with a lost answer are found by their ids.
+    append and its events belong to the caller's trace. A refused batch is halved until the refused
+    appends stand alone. While the database is unavailable, the same rows are retried until stored
+    or until the lease is lost. Rows stored by a commit with a lost answer are found by their ids:
+    nothing of a batch is given back before the store has answered that.
     """
 
     def __init__(
@@ -147,12 +148,13 @@ class GroupCommitWriter:
         try:
             with shared_span("store", (pending.context for pending in batch)):
                 positions = await self._insert_until_known(prepared)
-        except asyncpg.PostgresError as error:
+        except DATABASE_ERRORS as error:
             for one in prepared:
                 self._release_sequences(one)
             if len(batch) > 1:
-                for pending in batch:
-                    await self._write([pending])
+                middle = len(batch) // 2
+                await self._write(batch[:middle])
+                await self._write(batch[middle:])
             else:
                 _reject(batch[0].future, _translate(error, batch[0].append))
             return
@@ -160,13 +162,19 @@ class GroupCommitWriter:
             self._complete(one, positions)
 
     async def _insert_until_known(self, prepared: list[_Prepared]) -> dict[UUID, int]:
-        """Insert, and resolve lost answers. Rows absent from the result lost their lease."""
+        """Insert, and resolve lost answers. Rows absent from the result lost their lease.
+
+        Raises:
+            One of DATABASE_ERRORS: a fault of the rows, none of which is stored.
+        """
         in_doubt = False
         pause = FIRST_RETRY_SECONDS
         while any(one.rows[0].partition in self._tokens for one in prepared):
             try:
                 return await self._insert_or_find(prepared, in_doubt=in_doubt)
-            except DATABASE_UNAVAILABLE as error:
+            except DATABASE_ERRORS as error:
+                if not is_unavailable(error):
+                    raise
                 in_doubt = True
                 log.warning("event_store_unreachable", error=repr(error), appends=len(prepared))
                 await asyncio.sleep(pause)
@@ -176,10 +184,12 @@ class GroupCommitWriter:
     async def _insert_or_find(
         self, prepared: list[_Prepared], *, in_doubt: bool
     ) -> dict[UUID, int]:
-        """Insert. After a lost answer, look conflicting rows up: they may be stored."""
+        """Insert. If an earlier answer was lost, look refused rows up: they may be stored."""
         try:
             return await self._insert([row for one in prepared for row in one.rows])
-        except asyncpg.UniqueViolationError:
+        except DATABASE_ERRORS as error:
+            if is_unavailable(error):
+                raise
             if in_doubt and (known := await self._positions(prepared)):
                 return known
             raise
@@ -257,7 +267,7 @@ class GroupCommitWriter:
             future.set_result(stored)
 
 
-def _translate(error: asyncpg.PostgresError, append: Append) -> Exception:
+def _translate(error: Exception, append: Append) -> Exception:
     if isinstance(error, asyncpg.UniqueViolationError):
         return VersionConflict(append.stream)
     return error

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 from uuid import UUID
 
-import asyncpg
 import structlog
 
-from wa_api.database.pool import AWAY, DatabaseUnavailable
+from wa_api.database.pool import DatabaseUnavailable
 from wa_api.webhooks.delivering.backlog import QueueBacklog
 from wa_api.webhooks.delivering.cleanup import Cleanup
 from wa_api.webhooks.delivering.endpoint_worker import DeliveryContext, EndpointWorker
 from wa_api.webhooks.delivering.fan_out import FanOut
 from wa_api.webhooks.delivering.leadership import Leadership, LeadershipLost, leading
+from wa_runtime.postgres import DATABASE_ERRORS
 
 log = structlog.get_logger()
 
@@ -23,7 +23,7 @@ LOOK_SECONDS = 5.0
 """Longest time between two reads of the feed without a notification."""
 RECOUNT_SECONDS = 60.0
 
-_AWAY = (DatabaseUnavailable, LeadershipLost, *AWAY, asyncpg.PostgresError)
+_AWAY = (DatabaseUnavailable, LeadershipLost, *DATABASE_ERRORS)
 
 
 class Dispatcher:

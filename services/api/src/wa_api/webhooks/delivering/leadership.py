@@ -14,7 +14,8 @@ import asyncpg
 import structlog
 
 from wa_api.database.notifications import CHANNEL as FEED_CHANNEL
-from wa_api.database.pool import AWAY, Connection
+from wa_api.database.pool import Connection
+from wa_runtime.postgres import DATABASE_ERRORS
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ async def leading(url: str) -> AsyncIterator[Leadership]:
 
     Raises:
         LeadershipLost: In the block, in an exception group: the connection is gone.
-        One of AWAY, asyncpg.PostgresError: The database is away.
+        One of DATABASE_ERRORS: The database is away.
     """
     connection = await asyncpg.connect(
         url, timeout=ANSWER_SECONDS, command_timeout=ANSWER_SECONDS, server_settings=_KEEPALIVE
@@ -97,5 +98,5 @@ async def _watch(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await connection.fetchval("SELECT 1")
-    except (*AWAY, asyncpg.PostgresError) as error:
+    except DATABASE_ERRORS as error:
         raise LeadershipLost(type(error).__name__) from error
