@@ -54,6 +54,7 @@ ASSERTED: dict[str, Callable[[Scrape], bool]] = {
     ),
     "wa_leases_lost": lambda s: s.value("wa_leases_lost_total") == 0,
     "wa_worker_restarts": lambda s: s.value("wa_worker_restarts_total") >= 1,
+    "wa_observations_failed": lambda s: s.value("wa_observations_failed_total") == 0,
     "wa_workers": lambda s: s.value("wa_workers") == 1,
     "wa_worker_memory_bytes": lambda s: 10e6 < s.value("wa_worker_memory_bytes") < 200e6,
     # api

@@ -13,7 +13,7 @@ from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_runtime.postgres import KeptConnection
 from wa_session_host.publishing.outbox import Publication
 from wa_session_host.publishing.relay import BACKLOG_LIMIT, Relay
-from wa_session_host.sessions.owner import LoginWatch
+from wa_session_host.sessions.engine_timing import LoginWatch
 from wa_session_host.store import group_commit
 from wa_session_host.store.stored_event import StoredEvent
 

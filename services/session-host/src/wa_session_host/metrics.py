@@ -43,6 +43,11 @@ class HostMetrics:
             "Restarts of a session's engine on this host",
             registry=registry,
         )
+        self.observations_failed = Counter(
+            "wa_observations_failed_total",
+            "Observations of engines that could not be recorded and were skipped",
+            registry=registry,
+        )
         self.outcomes = {
             f"message.{outcome}": self.messages.labels(outcome)
             for outcome in ("queued", "sent", "failed", "unknown", "cancelled")

@@ -29,6 +29,7 @@ from wa_session_host.domain.observations import (
     StreamReplaced,
 )
 from wa_session_host.engine.port import Acknowledged, OutgoingMessage
+from wa_session_host.engine.sanitising import sanitised
 
 FRAME_LIMIT = 8 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
@@ -160,6 +161,8 @@ def decode_frame(body: bytes) -> Frame:
     """
     try:
         raw = from_json(body)
+        if b"\\u0000" in body:
+            raw = sanitised(raw)
         frame: Frame = _ADAPTERS[raw["type"]].validate_python(raw["data"], strict=False)
     except (ValueError, KeyError, TypeError) as error:
         raise ProtocolError(f"not a frame: {type(error).__name__}") from error

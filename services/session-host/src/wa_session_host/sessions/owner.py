@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -24,17 +23,15 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.domain.pacing import Pace, SendHistory
 from wa_session_host.engine.port import DownloadFailed, Engine, PairingUnavailable
+from wa_session_host.engine.sanitising import sanitised
 from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.engine_timing import EnginePhase, LoginWatch, pause_seconds
 from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.sessions.runner import Runner
-from wa_session_host.store.stored_event import Append
+from wa_session_host.store.stored_event import Append, LeaseLost, VersionConflict
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_SECONDS = 0.3
-LONGEST_PAUSE_SECONDS = 60.0
-RESTRICTED_PAUSE_SECONDS = 600.0
-REPLACED_PAUSE_SECONDS = 30.0
 UNLINK_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
 """An operator's command waits so long for the ack of a send in flight."""
@@ -43,30 +40,6 @@ LOGGING_IN = {SessionStatus.STARTING, SessionStatus.CONNECTING}
 FAILS_BACKLOG = {SessionStatus.LOGGED_OUT, SessionStatus.BANNED}
 
 _NOT_WORKING = "Media comes through a session that works; this one is {status}. Try again later."
-
-
-class LoginWatch:
-    """Detects a login that neither succeeds nor fails."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._under_way = asyncio.Event()
-        self._over = asyncio.Event()
-
-    def set_under_way(self, *, under_way: bool) -> None:
-        begun, ended = self._under_way, self._over
-        (begun if under_way else ended).set()
-        (ended if under_way else begun).clear()
-
-    async def wait_overdue(self) -> None:
-        """Return when a login has been under way for too long since this call."""
-        while True:
-            await self._under_way.wait()
-            try:
-                async with asyncio.timeout(self._seconds):
-                    await self._over.wait()
-            except TimeoutError:
-                return
 
 
 class SessionOwner:
@@ -92,6 +65,11 @@ class SessionOwner:
         self._clock = context.clock
         self._metrics = context.metrics
         self._engine: Engine | None = None
+        self.engine_phase = EnginePhase.IDLE
+        self._start: asyncio.Task[Engine] | None = None
+        self._may_start = asyncio.Event()
+        """Cleared while a link is being removed: no engine may log in with it meanwhile."""
+        self._may_start.set()
         self._deciding = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._restart_now = asyncio.Event()
@@ -127,20 +105,25 @@ class SessionOwner:
     async def handle(self, command: domain.Command) -> bool:
         """Decide a command and apply its events; False without an event."""
         async with self._deciding:
-            if domain.unlinks(command, self.state):
-                self.runner.pause()  # no send may start on a link that is being removed
-                await self.runner.wait_engine_idle(SETTLE_SECONDS)
-                await self._unlink()
-            changed = await self._record(
-                domain.decide(command, self.state),
-                correlation_id=command.correlation_id,
-                causation_id=command.id,
-                reply_to=command.reply_to,
-            )
+            try:
+                if domain.unlinks(command, self.state):
+                    self._may_start.clear()
+                    self.runner.pause()  # no send may start on a link that is being removed
+                    await self.runner.wait_engine_idle(SETTLE_SECONDS)
+                    await self._unlink(was_starting=await self._cancel_start())
+                changed = await self._record(
+                    domain.decide(command, self.state),
+                    correlation_id=command.correlation_id,
+                    causation_id=command.id,
+                    reply_to=command.reply_to,
+                )
+            finally:
+                self._may_start.set()
         if changed:
             self._crashes = 0
             self._restart_now.set()
             await self.runner.wait_engine_idle(SETTLE_SECONDS)
+            await self._cancel_start()
             await self._end_engine()
         return changed
 
@@ -159,17 +142,35 @@ class SessionOwner:
     async def leave(self) -> None:
         """Stop the engine for good: the session moves to another owner."""
         self._leaving = True
+        await self._cancel_start()
         await self._end_engine()
 
     async def _end_engine(self) -> None:
         if self._engine is not None:
             await self._engine.stop()
 
-    async def _unlink(self) -> None:
-        """Remove the link at WhatsApp. A stopped session logs in once more for that."""
+    async def _cancel_start(self) -> bool:
+        """Cancel the start under way; False if there is none."""
+        if self._start is None:
+            return False
+        self._start.cancel()
+        await asyncio.wait({self._start})
+        return True
+
+    async def _unlink(self, *, was_starting: bool) -> None:
+        """Remove the link at WhatsApp. A session without an engine logs in once more for that."""
         if self._engine is not None and self.status is SessionStatus.WORKING:
             await self._engine.log_out()
-        elif isinstance(self.state, domain.Opened) and not domain.should_run(self.state):
+        elif (
+            isinstance(self.state, domain.Opened)
+            and self.state.link is not None
+            and (
+                was_starting
+                or self.status is SessionStatus.CONNECTING
+                or not domain.should_run(self.state)
+            )
+        ):
+            await self._end_engine()  # it has not logged in
             engine = await self._engines.start(self.id, self.state.link)
             try:
                 async with asyncio.timeout(UNLINK_SECONDS):
@@ -247,22 +248,50 @@ class SessionOwner:
         had_one = False
         while not self._leaving:
             await self._wanted.wait()
+            await self._may_start.wait()
+            if not self._wanted.is_set():
+                continue
             self._restart_now.clear()
-            self._engine = await self._engines.start(self.id, domain.link_of(self.state))
+            self._engine = await self._started()
+            if self._engine is None:
+                continue
             self._metrics.worker_restarts.inc(int(had_one))
             had_one = True
             try:
                 async with asyncio.TaskGroup() as group:
                     watch = group.create_task(self._watch_login())
                     async for seen in self._engine.observations():
-                        await self._dispatch(seen)
+                        await self._dispatch(sanitised(seen))
                     watch.cancel()
             finally:
                 engine, self._engine = self._engine, None
+                self.engine_phase = EnginePhase.STOPPING
                 self._apply_state()
                 await engine.stop()
+                self.engine_phase = EnginePhase.IDLE
             if domain.should_run(self.state) and not self._leaving:
                 await self._pause()
+
+    async def _started(self) -> Engine | None:
+        """Start an engine; None if a command cancelled the start or the state asks for none now."""
+        self.engine_phase = EnginePhase.STARTING
+        link = domain.link_of(self.state)
+        self._start = asyncio.create_task(self._engines.start(self.id, link))
+        engine: Engine | None = None
+        try:
+            await asyncio.wait({self._start})
+            if not self._start.cancelled():
+                engine = self._start.result()
+        finally:
+            self._start.cancel()
+            self._start = None
+            self.engine_phase = EnginePhase.IDLE if engine is None else EnginePhase.RUNNING
+        is_wanted = domain.should_run(self.state) and self._may_start.is_set()
+        if engine is None or (is_wanted and not self._leaving):
+            return engine
+        await engine.stop()  # the command came between the start's end and this task's turn
+        self.engine_phase = EnginePhase.IDLE
+        return None
 
     async def _watch_login(self) -> None:
         """Stop the engine of a linked session whose login neither succeeds nor fails."""
@@ -272,16 +301,8 @@ class SessionOwner:
 
     async def _pause(self) -> None:
         """Wait before the next engine, longer after each crash, with jitter."""
-        seconds = min(FIRST_PAUSE_SECONDS * 2**self._crashes, LONGEST_PAUSE_SECONDS)
-        seconds *= random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
+        seconds = pause_seconds(self.state, self._crashes, self._clock())
         self._crashes += 1
-        match self.state:
-            case domain.Opened(condition=domain.Restricted(until=None)):
-                seconds = RESTRICTED_PAUSE_SECONDS
-            case domain.Opened(condition=domain.Restricted(until=datetime() as until)):
-                seconds = max((until - self._clock()).total_seconds(), 1)
-            case domain.Opened(condition=domain.Disconnected(reason="stream_replaced")):
-                seconds = REPLACED_PAUSE_SECONDS
         try:
             async with asyncio.timeout(seconds):
                 await self._restart_now.wait()
@@ -289,13 +310,22 @@ class SessionOwner:
             return
 
     async def _dispatch(self, seen: Seen) -> None:
-        match seen:
-            case ReceiptSeen():
-                await self._receipts.record_receipt(seen, sending=self.runner.sending)
-            case MessageSeen():
-                await self._receipts.record_message(seen)
-            case _:
-                await self._observe(seen)
+        """Record an observation. One that cannot be recorded is logged and skipped."""
+        try:
+            match seen:
+                case ReceiptSeen():
+                    await self._receipts.record_receipt(seen, sending=self.runner.sending)
+                case MessageSeen():
+                    await self._receipts.record_message(seen)
+                case _:
+                    await self._observe(seen)
+        except (LeaseLost, VersionConflict):
+            raise  # this host's state is outdated: the next owner reloads it
+        except Exception:
+            self._metrics.observations_failed.inc()
+            log.exception(
+                "observation_not_recorded", session_id=str(self.id), kind=type(seen).__name__
+            )
 
     async def _end_deaf_engine(self) -> None:
         """Replace the engine after several sends in a row without an ack."""

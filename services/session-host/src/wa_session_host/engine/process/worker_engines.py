@@ -63,9 +63,12 @@ class WorkerEngines:
         ours, theirs = socket.socketpair()
         try:
             pid = await self._fork(WORKER, theirs)
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()  # a worker that was forked after all sees the end and exits
+            raise
         finally:
             theirs.close()
-        reader, writer = await asyncio.open_connection(sock=ours)
         begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
         engine = WorkerEngine(begin, reader, writer, pid, self.previews)
         self._engines = {e for e in self._engines if not e.ended} | {engine}

@@ -1,0 +1,229 @@
+"""A session's owner: its engine follows its state, and one bad observation harms nobody."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.deadlines import eventually
+from tests.unit.host.host_bench import now
+from wa_contracts.ids import CommandId, SessionId
+from wa_contracts.internal.commands import (
+    LogOutSession,
+    RestartSession,
+    SessionCommand,
+    StopSession,
+)
+from wa_contracts.message_events import MessageReceived
+from wa_contracts.session_events import Event, SessionStatus
+from wa_session_host.domain import session as domain
+from wa_session_host.domain.observations import LinkedDevice, LoggedIn, MessageSeen, Seen
+from wa_session_host.domain.pacing import PaceRule, SendHistory
+from wa_session_host.metrics import HostMetrics
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.engine_timing import EnginePhase
+from wa_session_host.sessions.owner import SessionOwner
+from wa_session_host.sessions.tracked_message import BoundedCache
+from wa_session_host.store.stored_event import Append
+
+LINK = LinkedDevice("15550001111:1@s.whatsapp.net", "15550001111")
+
+
+class Writer:
+    """Stores every append, but for events that it is told to refuse."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.refuse: set[str] = set()
+
+    def append(self, append: Append) -> "asyncio.Future[Sequence[Any]]":
+        """Resolves at once."""
+        future: asyncio.Future[Sequence[Any]] = asyncio.get_running_loop().create_future()
+        texts = {getattr(event, "text", None) for event in append.events}
+        if texts & self.refuse:
+            future.set_exception(asyncpg.UntranslatableCharacterError("refused"))
+        else:
+            self.events += append.events
+            version = append.expected_version + len(append.events)
+            future.set_result([SimpleNamespace(stream_version=version)])
+        return future
+
+
+class Engine:
+    """Logs in at once; the test adds observations."""
+
+    def __init__(self, link: LinkedDevice | None) -> None:
+        self.link = link
+        self.is_stopped = False
+        self.is_logged_out = False
+        self.seen: asyncio.Queue[Seen | None] = asyncio.Queue()
+        self.seen.put_nowait(LoggedIn())
+
+    async def observations(self) -> AsyncIterator[Seen]:
+        """Until it is stopped."""
+        while (seen := await self.seen.get()) is not None:
+            yield seen
+
+    async def stop(self) -> None:
+        """Ends the observations."""
+        self.is_stopped = True
+        self.seen.put_nowait(None)
+
+    async def log_out(self) -> None:
+        """Removes the link at WhatsApp."""
+        self.is_logged_out = True
+
+
+@dataclass
+class Engines:
+    """Starts engines when the test lets it."""
+
+    may_start: asyncio.Event = field(default_factory=asyncio.Event)
+    started: list[Engine] = field(default_factory=list)
+
+    async def start(self, _: SessionId, link: LinkedDevice | None) -> Engine:
+        """Waits for its turn, as a host that takes many sessions over."""
+        await self.may_start.wait()
+        engine = Engine(link)
+        self.started.append(engine)
+        return engine
+
+
+@dataclass
+class Bench:
+    """One session on its writer and engines."""
+
+    owner: SessionOwner
+    writer: Writer
+    engines: Engines
+
+
+@asynccontextmanager
+async def owned(state: domain.State) -> AsyncIterator[Bench]:
+    """The owner of a session in this state, running."""
+    writer, engines = Writer(), Engines()
+    context = SessionContext(
+        writer=cast("Any", writer),
+        store=cast("Any", None),
+        engines=cast("Any", engines),
+        media=cast("Any", None),
+        clock=now,
+        metrics=HostMetrics(CollectorRegistry()),
+        sent_messages=BoundedCache(10),
+        pace=PaceRule(),
+        login_seconds=30,
+        retention=timedelta(days=30),
+    )
+    history = SendHistory(0, None)
+    owner = SessionOwner(
+        SessionId(UUID(int=1)), 0, context, state=state, version=5, history=history
+    )
+    running = asyncio.create_task(owner.run())
+    try:
+        yield Bench(owner, writer, engines)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def command(kind: type[SessionCommand]) -> Any:
+    """A command of the operator."""
+    return kind(
+        id=CommandId(uuid4()),
+        session_id=SessionId(UUID(int=1)),
+        correlation_id=uuid4(),
+        issued_at=now(),
+        expires_at=now() + timedelta(seconds=30),
+    )
+
+
+async def _phase(owner: SessionOwner, phase: EnginePhase) -> None:
+    await eventually(lambda: owner.engine_phase is phase, within=10, what=f"engine {phase.name}")
+
+
+async def test_a_stop_during_a_start_leaves_no_engine() -> None:
+    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+        await _phase(bench.owner, EnginePhase.STARTING)
+        assert await bench.owner.handle(command(StopSession))
+        bench.engines.may_start.set()
+        await _phase(bench.owner, EnginePhase.IDLE)
+        assert bench.owner.status is SessionStatus.STOPPED
+        assert all(engine.is_stopped for engine in bench.engines.started)
+        assert await bench.owner.handle(command(RestartSession))
+        await _phase(bench.owner, EnginePhase.RUNNING)
+        assert not bench.engines.started[-1].is_stopped
+
+
+async def test_a_log_out_during_a_start_removes_the_link_at_whatsapp() -> None:
+    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+        await _phase(bench.owner, EnginePhase.STARTING)
+        logging_out = asyncio.create_task(bench.owner.handle(command(LogOutSession)))
+        bench.engines.may_start.set()
+        assert await asyncio.wait_for(logging_out, 10)
+        assert bench.owner.status is SessionStatus.LOGGED_OUT
+        engine = bench.engines.started[-1]
+        assert (engine.link, engine.is_logged_out) == (LINK, True)
+        assert all(one.is_stopped for one in bench.engines.started)
+
+
+async def test_leaving_during_a_start_leaves_no_engine() -> None:
+    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+        await _phase(bench.owner, EnginePhase.STARTING)
+        await bench.owner.leave()
+        bench.engines.may_start.set()
+        await _phase(bench.owner, EnginePhase.IDLE)
+        assert bench.engines.started == []
+
+
+def _message(text: str) -> MessageSeen:
+    return MessageSeen(
+        message_id=f"3EB0{len(text)}",
+        chat="15550002222@s.whatsapp.net",
+        sender="15550002222@s.whatsapp.net",
+        sender_number="15550002222",
+        sender_lid=None,
+        kind="text",
+        text=text,
+        media=None,
+        quoted_message_id=None,
+        is_group=False,
+        at=now(),
+    )
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\x00", "a\x00\x00b"])
+async def test_u0000_from_whatsapp_is_replaced(text: str) -> None:
+    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+        bench.engines.may_start.set()
+        await _phase(bench.owner, EnginePhase.RUNNING)
+        bench.engines.started[0].seen.put_nowait(_message(text))
+
+        def texts() -> list[str | None]:
+            return [one.text for one in bench.writer.events if isinstance(one, MessageReceived)]
+
+        wanted = [text.replace("\x00", "\ufffd")]
+        await eventually(lambda: texts() == wanted, within=10, what="the message")
+
+
+async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
+    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+        bench.writer.refuse = {"poison"}
+        bench.engines.may_start.set()
+        await _phase(bench.owner, EnginePhase.RUNNING)
+        for text in ("before", "poison", "after"):
+            bench.engines.started[0].seen.put_nowait(_message(text))
+
+        def texts() -> list[str | None]:
+            return [one.text for one in bench.writer.events if isinstance(one, MessageReceived)]
+
+        await eventually(lambda: texts() == ["before", "after"], within=10, what="the others")
+        assert bench.owner.engine_phase is EnginePhase.RUNNING
+        assert not bench.engines.started[0].is_stopped
