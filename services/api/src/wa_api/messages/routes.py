@@ -1,4 +1,4 @@
-"""Looking messages up, cancelling and resending them."""
+"""Routes to look up, cancel and resend messages."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -34,7 +34,7 @@ async def list_messages(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Message]:
-    """All messages for the operator; its own for a session's token."""
+    """All messages for the operator; a session's own messages for its token."""
     after = place_of(cursor)
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         return Page(items=[])
@@ -44,7 +44,7 @@ async def list_messages(
 
 @router.get("/{key}", summary="One message", responses=errors(400, 401, 404, 503))
 async def get_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
-    """By our id or WhatsApp's. An id that was just accepted is waited for, 2 s at most."""
+    """By the gateway's id or WhatsApp's. Waits up to 2 s for an id that was just accepted."""
     return await _found(key, requests, reader)
 
 
@@ -54,7 +54,7 @@ async def get_message(key: Text, requests: Part[MessageRequests], reader: Reader
     responses=errors(400, 401, 403, 404, 409, 503),
 )
 async def cancel_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
-    """Answers with the message as it is then."""
+    """Returns the message after the cancellation."""
     return await requests.cancel(await _found(key, requests, reader))
 
 
@@ -66,7 +66,7 @@ async def cancel_message(key: Text, requests: Part[MessageRequests], reader: Rea
     responses=errors(400, 401, 403, 404, 409, 503),
 )
 async def resend_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Response:
-    """As a new message that names the old one."""
+    """Creates a new message whose `resendOf` is the old one."""
     message = await _found(key, requests, reader)
     new_id = await requests.resend(message)
     body: dict[str, Any] = {"success": True, "messageId": None, "id": new_id, "status": "queued"}
