@@ -35,10 +35,10 @@ class SessionDetails:
         self._deliveries = deliveries
 
     async def values(self, session: Session, request: Request) -> dict[str, Any]:
-        """The template's values for the message filter and page of the request's address.
+        """The template's values, for the message filter and page in the URL.
 
         Raises:
-            DatabaseUnavailable: they cannot be read now.
+            DatabaseUnavailable: The details cannot be read.
         """
         asked, id_ = request.query_params, session.session_id
         wanted, after = _wanted(session, request), place_of(asked.get("cursor") or None)
@@ -57,7 +57,7 @@ class SessionDetails:
 
 
 def _wanted(session: Session, request: Request) -> MessageFilter:
-    """The message filter of an address. An invalid value counts as absent."""
+    """The message filter in the URL. An invalid value counts as absent."""
     asked = request.query_params
     status = asked.get("status", "")
     return MessageFilter(

@@ -1,4 +1,4 @@
-"""The table of sessions with the overview above it."""
+"""The table of sessions with its overview."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class SessionTable:
         self._notifications = notifications
 
     async def values(self, request: Request) -> dict[str, Any]:
-        """The template's values for the search, filter and page of the request's address.
+        """The template's values, for the search, filter and page in the URL.
 
-        Without the database the values say so: the table never shows an earlier state.
+        Without the database, the page says so instead of showing an earlier state.
         """
         wanted = _wanted(request)
         broker = self._bus.is_available
@@ -58,7 +58,7 @@ class SessionTable:
 
 
 def _wanted(request: Request) -> SessionsWanted:
-    """Search, filter and page of an address. An invalid value counts as absent."""
+    """Search, filter and page in the URL. An invalid value counts as absent."""
     asked = request.query_params
     page, status = asked.get("page", "1"), asked.get("status", "")
     return SessionsWanted(
