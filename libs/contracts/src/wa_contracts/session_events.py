@@ -24,7 +24,7 @@ class SessionStatus(StrEnum):
 
 
 class DesiredState(StrEnum):
-    """The operator's wish for a session."""
+    """The desired state of a session, set by the operator."""
 
     RUNNING = "running"
     STOPPED = "stopped"
