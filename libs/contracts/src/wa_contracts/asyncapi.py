@@ -29,7 +29,6 @@ _REFERENCES = "#/components/schemas/{model}"
 
 
 def command_types() -> tuple[type[Command], ...]:
-    """All command types."""
     union, *_ = get_args(AnyCommand)
     return get_args(union)
 
@@ -63,7 +62,6 @@ def event_schema(event: type[Event]) -> Json:
 
 
 def command_schema(command: type[Command]) -> Json:
-    """JSON Schema (2020-12) of a command."""
     return {"$schema": DIALECT} | command.model_json_schema(mode="serialization")
 
 

@@ -62,7 +62,6 @@ def command_key(partition: int) -> str:
 
 
 def command_queue(partition: int) -> str:
-    """Name of a partition's command queue."""
     return f"{COMMANDS}.p{partition}"
 
 

@@ -14,7 +14,6 @@ KEY_BYTES = 255
 
 
 def storable(value: int) -> int:
-    """Validate an integer of the event store."""
     if not -BIGGEST <= value <= BIGGEST:
         raise ValueError("is too large")
     return value

@@ -187,8 +187,8 @@ class Subscription:
     ) -> AsyncIterator[asyncio.Queue[AbstractIncomingMessage]]:
         """Read the log stream from an offset, on a dedicated connection.
 
-        At its end, aio-pika's iterator sends a nack, which streams do not support. Closing the
-        connection avoids that.
+        aio-pika's iterator ends with a nack, which streams do not support. Closing the connection
+        avoids that.
         """
         connection = await self._connect()
         async with connection:
@@ -250,11 +250,10 @@ def subscribe(
 ) -> Subscription:
     """Subscribe to events of these types, or of all types if none is given.
 
-    `session` is one session's id or `*`. With `queue`, a durable queue of that name keeps events
-    while no consumer is connected. All subscribers with that name share the queue. It keeps the
-    newest million events, at most 1 GB, and expires after a week without consumers. Undecodable and
-    rejected events go to `<queue>.dead-letters`, which keeps 10,000 for a month. Without `queue`,
-    events start now.
+    `session` is one session's id or `*`. With `queue`, a durable queue of that name, shared by its
+    subscribers, keeps events while no consumer is connected: the newest million, at most 1 GB. The
+    queue expires after a week without consumers. Undecodable and rejected events go to
+    `<queue>.dead-letters`, which keeps 10,000 for a month. Without `queue`, events start now.
 
     `since` (aware) starts a new queue in the past, from the stream `wa.events.log`. One worker of
     the queue reads the past. If that worker dies, the next subscriber starts the past again. Past
@@ -284,8 +283,8 @@ def _offset(message: AbstractIncomingMessage) -> int:
 def _traced(message: AbstractIncomingMessage, event: Envelope) -> Iterator[None]:
     """Run the loop's body in a span of the event's trace, until the next event is requested.
 
-    Restores the previous context instead of detaching a token: a generator closed by the garbage
-    collector runs in another context, where the token is invalid.
+    Restores the previous context instead of detaching a token, which is invalid when the garbage
+    collector closes the generator in another context.
     """
     before = context.get_current()
     span = trace.get_tracer(__name__).start_span(

@@ -22,7 +22,6 @@ class BundledEvent(NamedTuple):
 
     `predecessor` is the sequence of the session's previous public event in the store, 0 for none.
     In a replay it may be lower than `sequence - 1`: retention deleted the events in between.
-    `traceparent` is the event's trace, if any.
     """
 
     predecessor: int

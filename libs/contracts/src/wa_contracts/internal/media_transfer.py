@@ -1,8 +1,8 @@
 """Media from a session's owner to an api process, in pieces through a queue per download.
 
-The api declares the queue, exclusive to its connection, and names it in `FetchMedia`. The queue is
-short: when it is full, the broker refuses the next piece and the owner waits. When the api deletes
-the queue or disconnects, pieces become unroutable and the owner stops.
+The api declares the queue, exclusive to its connection, and names it in `FetchMedia`. When the
+queue is full, the broker refuses the next piece and the owner waits. When the api deletes the queue
+or disconnects, pieces are unroutable and the owner stops.
 """
 
 from collections.abc import Mapping

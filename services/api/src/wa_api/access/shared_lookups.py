@@ -14,9 +14,8 @@ LONGEST_PAUSE_SECONDS = 0.005
 class SharedLookups(Generic[Key, Found]):
     """Runs one look-up at a time, for all keys requested during the previous one.
 
-    A look-up always starts after its request, so results are never stale. A lone request runs at
-    once. Under load, a look-up waits as long as the previous one took, at most
-    LONGEST_PAUSE_SECONDS, so that more requests join.
+    A look-up starts after its request, so results are never stale. A lone request runs at once.
+    Under load, a look-up waits as long as the previous one took, at most LONGEST_PAUSE_SECONDS.
     """
 
     def __init__(

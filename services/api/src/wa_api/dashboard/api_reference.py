@@ -47,16 +47,12 @@ class Operation:
 
 @dataclass(frozen=True)
 class Group:
-    """The operations under one heading."""
-
     title: str
     operations: Sequence[Operation]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The whole document."""
-
     title: str
     version: str
     groups: Sequence[Group]

@@ -31,16 +31,12 @@ class EventEntry:
 
 @dataclass(frozen=True)
 class EventGroup:
-    """The events under one heading."""
-
     title: str
     events: Sequence[EventEntry]
 
 
 @dataclass(frozen=True)
 class EventReference:
-    """The whole document."""
-
     title: str
     description: str
     envelope: Sequence[Field]

@@ -109,6 +109,5 @@ def page(
 
 
 def fragment(template: str, **values: Any) -> HTMLResponse:
-    """Render a fragment for the page's script."""
     text = _templates.get_template(template).render(**values)
     return HTMLResponse(text, headers={"Cache-Control": "no-store"})

@@ -51,7 +51,6 @@ class SessionsPage:
 
     @property
     def total(self) -> int:
-        """Number of all sessions."""
         return sum(self.counts.values())
 
     @property
@@ -72,8 +71,6 @@ class SessionsPage:
 
 @dataclass(frozen=True)
 class PastEvent:
-    """One event of a session's history."""
-
     type: str
     occurred_at: datetime
     data: Mapping[str, Any]

@@ -19,8 +19,6 @@ DELIVERIES_SHOWN = 10
 
 
 class SessionDetails:
-    """Reads the details of one session."""
-
     def __init__(
         self,
         *,

@@ -24,8 +24,6 @@ class Overview:
 
 
 class SessionTable:
-    """Reads the table and the overview."""
-
     def __init__(
         self, readings: DashboardReadings, bus: CommandBus, notifications: Notifications
     ) -> None:

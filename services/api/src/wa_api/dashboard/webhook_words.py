@@ -35,7 +35,6 @@ class Words:
 
 
 def endpoint_words(endpoint: Endpoint) -> Words:
-    """Describe an endpoint's state."""
     error = endpoint.last_error or ""
     match endpoint.status:
         case EndpointStatus.PAUSED:
@@ -51,7 +50,6 @@ def endpoint_words(endpoint: Endpoint) -> Words:
 
 
 def delivery_words(delivery: DeliveryShown) -> Words:
-    """Describe a delivery's state."""
     match delivery.status:
         case DeliveryStatus.DELIVERED:
             return Words("good", "Delivered")

@@ -28,7 +28,6 @@ class Place:
     id: UUID
 
     def cursor(self) -> str:
-        """The opaque text for clients."""
         plain = f"{self.created_at.isoformat()} {self.id}"
         return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 

@@ -51,7 +51,7 @@ class Download:
     resources: AsyncExitStack
 
     async def content(self) -> AsyncIterator[bytes]:
-        """The pieces in order. The next one is fetched when the client has taken the last one.
+        """The pieces in order. Fetches the next one when the client has taken the last one.
 
         Raises:
             DownloadBroken: The owner or the broker went away.
@@ -90,8 +90,6 @@ class Download:
 
 
 class MediaDownloads:
-    """Requests media from owners."""
-
     def __init__(self, requests: OwnerRequests, link: BrokerLink) -> None:
         """`link` is a connection for media only, so that replies are not delayed."""
         self._requests = requests

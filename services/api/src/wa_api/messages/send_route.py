@@ -125,7 +125,6 @@ route = DirectRoute(
 
 
 def answer(result: SendResult) -> Response:
-    """The HTTP response to a send."""
     headers = {REPLAYED: "true"} if result.replayed else {}
     match result.outcome:
         case Sent(whatsapp_id):

@@ -29,7 +29,6 @@ class PendingReply:
         self._waiting: asyncio.Future[None] | None = None
 
     def deliver(self, item: Item) -> None:
-        """Deliver to the waiting request."""
         self._items.append(item)
         self._wake()
 

@@ -113,7 +113,7 @@ class Answers:
         """The event or reply that answers.
 
         Raises:
-            OwnerRefused: The owner refused; the error has the reason.
+            OwnerRefused: With the owner's reason.
             OwnerSilent: No answer within `seconds`. The command may still be handled.
         """
         deadline = asyncio.get_running_loop().time() + seconds

@@ -63,9 +63,8 @@ async def run_api(
 ) -> None:
     """Serve HTTP until `stop` is set, then answer open requests and end.
 
-    `on_ready` is called with the port when requests are accepted. That is after the first attempts
-    to reach the broker and the database, successful or not, so that the first request of a healthy
-    start finds both.
+    `on_ready` is called with the port after the first attempts to reach the broker and the
+    database, successful or not, so that the first request of a healthy start finds both.
 
     Raises:
         CannotListen: The address is not available.

@@ -25,8 +25,8 @@ async def set_up_broker(
 ) -> None:
     """Create or update both services' users, their permissions and the topology.
 
-    `management_url` is `http://user:password@host:15672` with an administrator's user. Can be
-    repeated at any time: passwords and permissions are set again, queues stay.
+    `management_url` is `http://user:password@host:15672` of an administrator. Repeatable: passwords
+    and permissions are set again, queues stay.
 
     Raises:
         CannotSetUpBroker: The text says what to do.

@@ -24,7 +24,6 @@ class GatheringTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """See `asyncio.WriteTransport`."""
         if not self._pieces:
             self._loop.call_soon(self._flush)
         self._pieces.append(data)

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with limits that apply before the application sees a request.
 
-Limits the size and time of a request's head, and the time for the rest of an unread body. A client
-that sends slowly, endlessly or nothing holds a connection for seconds only.
+Limits the size and time of a request's head, and the time for the rest of an unread body. A slow,
+endless or silent client holds a connection for seconds only.
 """
 
 import asyncio
@@ -34,17 +34,14 @@ class GuardedHttp(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See `asyncio.Protocol`."""
         super().connection_made(GatheringTransport(transport))  # type: ignore[arg-type]
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
         self._disarm()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
         self._progressed = False
         super().data_received(data)
         if self._in_head and not self._progressed and not self.transport.is_closing():
@@ -54,7 +51,6 @@ class GuardedHttp(HttpToolsProtocol):
                 self._refuse(_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """Called by the parser."""
         self._progressed, self._in_head, self._head_bytes = True, False, 0
         self._disarm()
         if len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > HEAD_LIMIT:
@@ -63,13 +59,11 @@ class GuardedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Called by the parser."""
         self._progressed, self._in_head = True, True
         self._disarm()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Called when a response has been written."""
         super().on_response_complete()
         if not self._in_head:
             self._arm()

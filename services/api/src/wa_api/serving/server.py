@@ -18,9 +18,8 @@ DRAIN_SECONDS = 8
 STALLED_SECONDS = 60.0
 """A client that reads nothing of its response for this long is disconnected by the kernel."""
 KEEP_ALIVE_SECONDS = 100
-"""Keep-alive time. Longer than that of clients and proxies (nginx 60, Go 90), so that they close
-first: a request that meets the server's close is lost, and its sender cannot know whether the
-request was handled."""
+"""Keep-alive time, longer than that of clients and proxies (nginx 60, Go 90), so that they close
+first. A request that meets the server's close is lost, and its sender cannot know."""
 _LOCALHOST = ("127.0.0.1", "::1")
 
 

@@ -100,7 +100,6 @@ class Endpoints:
         )
 
     async def one(self, endpoint_id: UUID) -> Endpoint | None:
-        """One endpoint, or None."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_ONE, endpoint_id)
         return Endpoint(**dict(row)) if row else None

@@ -160,13 +160,11 @@ def _received(event: Envelope, data: MessageReceived, own_number: str | None) ->
 
 
 async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
-    """Load the existing rows of these messages."""
     rows = await connection.fetch(_LOAD, list(ids))
     return {row["id"]: MessageRow(*row) for row in rows}
 
 
 async def save(connection: Connection, rows: Collection[MessageRow]) -> None:
-    """Upsert the rows."""
     await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
 
 

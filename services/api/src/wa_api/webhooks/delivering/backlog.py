@@ -97,7 +97,6 @@ class Backlog:
                 await connection.execute(_SET_TYPES, row["id"], types)
 
     async def targets(self) -> Sequence[UUID]:
-        """Ids of all endpoints."""
         async with self._database.connection() as connection:
             return [row["id"] for row in await connection.fetch(_ALL)]
 
@@ -149,7 +148,6 @@ class Backlog:
         ]
 
     async def mark_delivered(self, delivery: Delivery, attempt: Attempt, now: datetime) -> None:
-        """Record a success."""
         async with self._database.connection() as connection:
             await connection.execute(
                 _DELIVERED, delivery.id, now, attempt.status, _milliseconds(attempt)
@@ -184,7 +182,6 @@ class Backlog:
             await connection.execute(_EXPIRED, delivery.id, GivenUpReason.EXPIRED)
 
     async def mark_recovered(self, endpoint_id: UUID) -> None:
-        """Record that the endpoint answers again."""
         async with self._database.connection() as connection:
             await connection.execute(_RECOVERED, endpoint_id)
 

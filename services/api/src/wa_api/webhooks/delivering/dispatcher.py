@@ -52,8 +52,6 @@ class Dispatcher:
 
 
 class _LeaderTerm:
-    """One term as leader."""
-
     def __init__(
         self, leadership: Leadership, fan_out: FanOut, context: DeliveryContext, cleanup: Cleanup
     ) -> None:
@@ -151,7 +149,6 @@ class _LeaderTerm:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The first error in nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -46,7 +46,6 @@ class OrderedQueues:
 
     @property
     def acquired(self) -> int:
-        """Number of acquired queues."""
         return len(self._acquired)
 
     @property
