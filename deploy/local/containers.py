@@ -152,7 +152,6 @@ class ContainerPostgres(_Server):
         return "postgres -c max_connections=500" + reckless
 
     async def start(self, within: float = 120) -> None:
-        """Start, and return once a query is answered."""
         await asyncio.to_thread(self._run)
         deadline = time.monotonic() + within
         while True:
@@ -190,13 +189,11 @@ class ContainerRabbitMQ(_Server):
         return {"RABBITMQ_DEFAULT_USER": self.user, "RABBITMQ_DEFAULT_PASS": self.password}
 
     async def start(self, within: float = 120) -> None:
-        """Start, and return once AMQP is answered."""
         await asyncio.to_thread(self._run)
         if not await speaks_amqp(self.port, within):
             raise TimeoutError(f"RabbitMQ's container did not answer within {within:.0f} s")
 
     async def add_vhost(self, vhost: str) -> str:
-        """Create a vhost for the administrator; return its AMQP URL."""
         await self._exec("rabbitmqctl", "-q", "add_vhost", vhost)
         await self._exec(
             "rabbitmqctl", "-q", "set_permissions", "-p", vhost, self.user, ".*", ".*", ".*"
@@ -204,11 +201,9 @@ class ContainerRabbitMQ(_Server):
         return self.url_of(vhost)
 
     async def delete_vhost(self, vhost: str) -> None:
-        """Delete a vhost with its queues and connections."""
         await self._exec("rabbitmqctl", "-q", "delete_vhost", vhost)
 
     async def evaluate(self, expressions: str) -> str:
-        """Evaluate Erlang on the node."""
         return await self._exec("rabbitmqctl", "-q", "eval", expressions)
 
     async def _exec(self, *command: str) -> str:

@@ -60,7 +60,6 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The superuser's URL of the database `postgres`."""
         password = self._key_file.read_text()
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/postgres"
 

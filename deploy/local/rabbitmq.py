@@ -58,7 +58,6 @@ class EmbeddedRabbitMQ:
 
     @property
     def url(self) -> str:
-        """The administrator's URL of the vhost `/`."""
         return self.url_of("/")
 
     @property
@@ -117,7 +116,6 @@ class EmbeddedRabbitMQ:
         await self._end_epmd()
 
     async def add_vhost(self, vhost: str) -> str:
-        """Create a vhost for the administrator; return its AMQP URL."""
         await self.evaluate(
             f'rabbit_vhost:add(<<"{vhost}">>, <<"{USER}">>), '
             f'rabbit_auth_backend_internal:set_permissions(<<"{USER}">>, <<"{vhost}">>, '
@@ -126,7 +124,6 @@ class EmbeddedRabbitMQ:
         return self.url_of(vhost)
 
     async def delete_vhost(self, vhost: str) -> None:
-        """Delete a vhost with its queues and connections."""
         await self.evaluate(f'rabbit_vhost:delete(<<"{vhost}">>, <<"{USER}">>), ok.')
 
     async def evaluate(self, expressions: str, within: float = 60) -> str:
@@ -145,7 +142,6 @@ class EmbeddedRabbitMQ:
         return answer.removeprefix("{ok, ").rstrip("}\n")
 
     async def control(self, *arguments: str) -> str:
-        """Run rabbitmqctl against this node; return its output."""
         if self._installation is None:
             raise RabbitMQRefused("the node has not been started")
         return await self._run([str(self._installation.control), "-q", *arguments])

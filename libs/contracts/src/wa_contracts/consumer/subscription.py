@@ -169,7 +169,6 @@ class Subscription:
                     return
 
     async def _last_offset(self) -> int | None:
-        """Offset of the newest event in the log; None if the log is empty."""
         found: int | None = None
         async with self._log("last") as messages:
             try:

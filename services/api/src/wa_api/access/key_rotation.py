@@ -77,7 +77,7 @@ class Rotated:
 class KeyRotation:
     """Reseals columns in batches, one transaction each.
 
-    The rotation can be interrupted and repeated: values under the current key are skipped.
+    Can be interrupted and repeated: values under the current key are skipped.
     """
 
     def __init__(self, database: Database, *, batch: int = BATCH) -> None:

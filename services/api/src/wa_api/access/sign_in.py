@@ -54,7 +54,6 @@ class SignIn:
         return f"{plain}.{self._sign('cookie', plain)}"
 
     def is_signed_in(self, cookie: str | None) -> bool:
-        """True if the cookie's signature is valid and the cookie has not expired."""
         plain, _, signature = (cookie or "").rpartition(".")
         genuine = hmac.compare_digest(signature.encode(), self._sign("cookie", plain).encode())
         return genuine and int(plain.partition(".")[0]) > self._now().timestamp()

@@ -37,7 +37,6 @@ class Chart:
 
 
 def charts_of(hours: Sequence[Hour]) -> Sequence[Chart]:
-    """Charts of sent messages, failed messages, and the median time to WhatsApp's ack."""
     sent, failed = sum(hour.sent for hour in hours), sum(hour.failed for hour in hours)
     waits = [hour.seconds_to_ack for hour in hours if hour.seconds_to_ack is not None]
     middle = _seconds(sorted(waits)[len(waits) // 2]) if waits else "—"

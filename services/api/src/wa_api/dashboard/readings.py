@@ -159,7 +159,7 @@ class DashboardReadings:
 
 
 async def _spans(connection: Connection, sessions: Sequence[Session]) -> Mapping[UUID, Span]:
-    """Load the spans. A session with a silent host has none: no event says when it fell silent."""
+    """A session with a silent host has no span: no event says when it fell silent."""
     lost = [
         session.session_id
         for session in sessions

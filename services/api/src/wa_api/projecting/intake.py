@@ -53,10 +53,9 @@ class EventIntake:
         on_ahead: Callable[[], None] = lambda: None,
         on_marker: Callable[[Delivery], None] = _nothing,
     ) -> None:
-        """Create an intake.
+        """`prefetch` is the channel's prefetch count.
 
-        `prefetch` is the prefetch count of the channel. `on_ahead` is called when there is a gap,
-        `on_marker` when everything before the marker is written.
+        `on_ahead` is called when there is a gap, `on_marker` when all before a marker is written.
         """
         self._writer = writer
         self._metrics = metrics

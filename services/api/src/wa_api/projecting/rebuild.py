@@ -73,10 +73,7 @@ class Rebuild:
         metrics: ProjectorMetrics,
         retention: Retention,
     ) -> None:
-        """Create a rebuild.
-
-        `serving` and `shadow` are pools on the two schemas. `retention` is the shadow's.
-        """
+        """`serving` and `shadow` are pools on the two schemas. `retention` is the shadow's."""
         self.queue = f"wa.rebuild.{new_id()}"
         self._serving = serving
         self._link = publish_link

@@ -34,7 +34,7 @@ class Checked:
 
 
 def shadow_url(url: str) -> str:
-    """Return the database URL with the shadow schema as `search_path`.
+    """The database URL with the shadow schema as `search_path`.
 
     Its commits are asynchronous: the swap's synchronous commit flushes them too.
     """

@@ -87,7 +87,7 @@ def build_app(parts: Parts, metrics: ApiMetrics) -> FastAPI:
 
 
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-"""Off: FastAPI's telemetry costs a check per request. See request_traces.py for tracing."""
+"""FastAPI's telemetry costs a check per request. For tracing see request_traces.py."""
 
 _TRANSLATED: dict[type[Exception], Callable[[Exception], Problem]] = {
     BrokerUnavailable: lambda _: problems.broker_unavailable(),

@@ -56,7 +56,6 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_webhooks(schema: dict[str, Any]) -> None:
-    """Add the webhook requests, with the event schemas of the AsyncAPI document."""
     events = asyncapi_document()
     schema["webhooks"] = webhooks_of(events)
     schemas = schema["components"]["schemas"]

@@ -12,7 +12,6 @@ _WITH_QUERY = ("http.url", "http.target", "url.full", "url.query")
 
 
 def trace_requests(app: FastAPI) -> None:
-    """Start a trace per request, or continue the trace of its `traceparent`."""
     FastAPIInstrumentor.instrument_app(
         app,
         excluded_urls=LEFT_OUT,

@@ -104,7 +104,6 @@ class SessionLifecycle:
         return answer.pairing_code
 
     async def show_token(self, session_id: SessionId) -> SessionWithToken | None:
-        """The session with its current token; None if there is none."""
         token = await self._credentials.show(session_id)
         session = await self._views.session(session_id)
         if token is None or session is None:
@@ -121,7 +120,6 @@ class SessionLifecycle:
 
 
 async def _event(answer: Awaitable[Envelope | Reply]) -> Envelope | None:
-    """The event that answers, or None if no event came in time."""
     try:
         found = await answer
     except (OwnerSilent, ConfirmLost):

@@ -50,7 +50,7 @@ class MessageRow:
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
-    """Return the row after an event: `row` changed in place, or a new row.
+    """Return the row after an event, changed in place or new.
 
     A receipt for a deleted message creates no row.
     """

@@ -120,7 +120,6 @@ class Backlog:
         )
 
     def _open(self, endpoint_id: UUID, sealed: bytes | None) -> str | None:
-        """The secret; None if there is none or this key cannot open it."""
         try:
             return self._secrets.open(endpoint_id, sealed) if sealed else None
         except InvalidTag:
@@ -177,7 +176,6 @@ class Backlog:
             await connection.execute(_FAILING, delivery.id, now, attempt.error)
 
     async def mark_expired(self, delivery: Delivery) -> None:
-        """Give up a delivery whose event is older than the retention."""
         async with self._database.connection() as connection:
             await connection.execute(_EXPIRED, delivery.id, GivenUpReason.EXPIRED)
 

@@ -134,7 +134,7 @@ class _LeaderTerm:
             self._tasks[endpoint_id] = group.create_task(worker.run())
 
     async def _recount(self) -> NoReturn:
-        """Correct counts that drifted because deliveries ended while they were counted."""
+        """Correct counts that drifted while deliveries ended."""
         while True:
             await asyncio.sleep(RECOUNT_SECONDS)
             waiting = await self._load_backlogs()

@@ -50,5 +50,4 @@ class OrderedQueues:
 
     @property
     def next_at(self) -> float | None:
-        """Time when the next queue is due; None if there is none."""
         return self._heap[0][0] if self._heap else None
