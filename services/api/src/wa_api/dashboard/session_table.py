@@ -57,10 +57,10 @@ class SessionTable:
 
 def _wanted(request: Request) -> SessionsWanted:
     """Search, filter and page in the URL. An invalid value counts as absent."""
-    asked = request.query_params
-    page, status = asked.get("page", "1"), asked.get("status", "")
+    query = request.query_params
+    page, status = query.get("page", "1"), query.get("status", "")
     return SessionsWanted(
-        search=asked.get("search", "")[:128].replace("\x00", ""),
+        search=query.get("search", "")[:128].replace("\x00", ""),
         status=SessionStatus(status) if status in set(SessionStatus) else None,
         page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
     )

@@ -45,7 +45,7 @@ async def list_messages(
 @router.get("/{key}", summary="One message", responses=errors(400, 401, 404, 503))
 async def get_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
     """By the gateway's id or WhatsApp's. Waits up to 2 s for an id that was just accepted."""
-    return await _found(key, requests, reader)
+    return await _message_or_not_found(key, requests, reader)
 
 
 @router.post(
@@ -55,7 +55,7 @@ async def get_message(key: Text, requests: Part[MessageRequests], reader: Reader
 )
 async def cancel_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
     """Returns the message after the cancellation."""
-    return await requests.cancel(await _found(key, requests, reader))
+    return await requests.cancel(await _message_or_not_found(key, requests, reader))
 
 
 @router.post(
@@ -67,14 +67,16 @@ async def cancel_message(key: Text, requests: Part[MessageRequests], reader: Rea
 )
 async def resend_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Response:
     """Creates a new message whose `resendOf` is the old one."""
-    message = await _found(key, requests, reader)
+    message = await _message_or_not_found(key, requests, reader)
     new_id = await requests.resend(message)
     body: dict[str, Any] = {"success": True, "messageId": None, "id": new_id, "status": "queued"}
     headers = {"Location": f"/api/messages/{new_id}"}
     return Response(to_json(body), 202, headers, "application/json")
 
 
-async def _found(key: Text, requests: Part[MessageRequests], reader: Reader) -> Message:
+async def _message_or_not_found(
+    key: Text, requests: Part[MessageRequests], reader: Reader
+) -> Message:
     message = await requests.look_up(key, reader.session_id)
     if message is None:
         raise not_found("message")

@@ -156,8 +156,10 @@ def _idempotency_key(given: str | None) -> str | None:
 
 
 def _wants_async(prefer: str | None) -> bool:
-    wishes = (wish.partition(";")[0].strip().lower() for wish in (prefer or "").split(","))
-    return "respond-async" in wishes
+    preferences = (
+        preference.partition(";")[0].strip().lower() for preference in (prefer or "").split(",")
+    )
+    return "respond-async" in preferences
 
 
 def _expires_in(given: str | None, settings: Settings) -> timedelta:

@@ -131,12 +131,12 @@ def _answer_http(request: Request, error: Exception) -> Response:
 
 def _allowed(request: Request) -> str:
     """The methods of all routes of this address. Starlette names those of the first route only."""
-    asked = {key: request.scope[key] for key in ("type", "method", "path", "root_path")}
+    scope = {key: request.scope[key] for key in ("type", "method", "path", "root_path")}
     included = (route for router in _ROUTERS for route in router.routes)
     matching = [
         route
         for route in (send.route, *included)
-        if isinstance(route, APIRoute) and route.matches(dict(asked))[0] is not Match.NONE
+        if isinstance(route, APIRoute) and route.matches(dict(scope))[0] is not Match.NONE
     ]
     # `/api/messages/send` also matches `/api/messages/{key}`: the route without parameters wins.
     fewest = min((len(route.param_convertors) for route in matching), default=0)

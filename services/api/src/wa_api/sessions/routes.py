@@ -99,7 +99,7 @@ async def list_sessions(
 @admin.get("/{session_id}", summary="One session", responses=errors(400, 401, 404, 503))
 async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session:
     """The current state of the session."""
-    return _there(await sessions.session(session_id))
+    return _or_not_found(await sessions.session(session_id))
 
 
 @admin.post(
@@ -184,7 +184,7 @@ async def show_token(
     """The session with its current token."""
     response.headers.update(NO_STORE)
     try:
-        return _there(await lifecycle.show_token(SessionId(session_id)))
+        return _or_not_found(await lifecycle.show_token(SessionId(session_id)))
     except InvalidTag as error:
         raise token_unreadable() from error
 
@@ -197,24 +197,24 @@ async def rotate_token(
 ) -> SessionWithToken:
     """Creates a new token. The old one is refused from now on."""
     response.headers.update(NO_STORE)
-    return _there(await lifecycle.rotate_token(SessionId(session_id)))
+    return _or_not_found(await lifecycle.rotate_token(SessionId(session_id)))
 
 
 @router.get("/api/session", summary="The token's own session", responses=errors(401, 404, 503))
 async def own_session(sessions: Part[SessionViews], holder: TokenOf) -> Session:
     """For programs that hold a session's token."""
-    return _there(await sessions.session(holder.session_id))
+    return _or_not_found(await sessions.session(holder.session_id))
 
 
 async def _perform(
     kind: type[SessionCommand], session_id: UUID, response: Response, lifecycle: SessionLifecycle
 ) -> Session:
-    session = _there(await lifecycle.perform(kind, SessionId(session_id)))
+    session = _or_not_found(await lifecycle.perform(kind, SessionId(session_id)))
     response.headers["Location"] = _address(session_id)
     return session
 
 
-def _there(session: AnySession | None) -> AnySession:
+def _or_not_found(session: AnySession | None) -> AnySession:
     if session is None:
         raise not_found("session")
     return session

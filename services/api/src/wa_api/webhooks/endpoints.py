@@ -85,7 +85,7 @@ class Endpoints:
                 raise NoSuchSession
             await notify_changed(connection, endpoint_id)
             row = await connection.fetchrow(_ONE, endpoint_id)
-        return EndpointWithSecret(**dict(_there(row)), secret=secret)
+        return EndpointWithSecret(**dict(_required(row)), secret=secret)
 
     async def page(
         self, after: Place | None, limit: int, *, for_session: UUID | None = None
@@ -151,7 +151,7 @@ class Endpoints:
         return found is not None
 
 
-def _there(row: asyncpg.Record | None) -> asyncpg.Record:
+def _required(row: asyncpg.Record | None) -> asyncpg.Record:
     assert row is not None
     return row
 

@@ -87,5 +87,5 @@ class RetryRule:
             )
         delay = min(max(now - tried_since, self.first), self.longest)
         delay *= 1 + JITTER * (2 * chance - 1)
-        asked = timedelta(seconds=failure.retry_after or 0)
-        return TryAgain(min(now + max(delay, min(asked, self.longest)), end))
+        requested = timedelta(seconds=failure.retry_after or 0)
+        return TryAgain(min(now + max(delay, min(requested, self.longest)), end))
