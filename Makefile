@@ -1,4 +1,4 @@
-# Every target does its own set-up; the second time that costs nothing.
+# Every target runs the set-up if needed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3

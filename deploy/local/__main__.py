@@ -1,4 +1,4 @@
-"""`python -m deploy.local <command>`; `make help` lists what people call."""
+"""`python -m deploy.local <command>`; see `make help`."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ from deploy.local.postgres import PostgresUnavailable
 from deploy.local.stack import Stack
 from deploy.local.supervise import Supervisor
 
-# What is a person's to mend is told in its own sentence, without a traceback.
+# Errors for the user to fix. They are printed as a sentence, without a traceback.
 _TOLD = (Misconfigured, ChildDied, PackageUnavailable, BrokerUnavailable, PostgresUnavailable)
 
 

@@ -1,4 +1,4 @@
-"""A broker user for each service on the local stack's own RabbitMQ."""
+"""A broker user per service, on the local stack's own RabbitMQ."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from wa_runtime.broker_users import API, SESSION_HOST, BrokerUser, definitions
 
 @dataclass(frozen=True)
 class BrokerUrls:
-    """AMQP URLs: the administrator's, which event consumers may use here, and each service's."""
+    """AMQP URLs: one per service, and the administrator's, which local event consumers may use."""
 
     administrator: str
     api: str
@@ -21,12 +21,12 @@ class BrokerUrls:
 
 
 def same_for_all(url: str) -> BrokerUrls:
-    """Of a broker that was named: whoever runs it decides about users."""
+    """The same URL for all: the operator of an external broker manages its users."""
     return BrokerUrls(url, url, url)
 
 
 async def provide(server: RabbitMQServer, url: str | None = None) -> BrokerUrls:
-    """Make or renew users and topology in the vhost of `url`, by default the server's own."""
+    """Create or update users and topology in the vhost of `url`, by default the server's own."""
     url = url or server.url
     vhost = unquote(urlsplit(url).path.removeprefix("/"))
     passwords = {user: _password(url, user) for user in (API, SESSION_HOST)}
@@ -42,6 +42,6 @@ def _as(url: str, user: BrokerUser) -> str:
 
 
 def _password(url: str, user: BrokerUser) -> str:
-    """Derived from the administrator's, so that no second secret has to be kept."""
+    """Derive a user's password from the administrator's, so that no other secret is stored."""
     secret = unquote(urlsplit(url).password or "")
     return hmac.new(secret.encode(), user.name.encode(), hashlib.sha256).hexdigest()[:32]

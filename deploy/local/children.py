@@ -1,8 +1,8 @@
-"""Child processes that cannot outlive this one.
+"""Child processes that cannot outlive this process.
 
-A child leads a session of its own, so that Ctrl-C reaches this process only and the order of the
-end stays ours. On Linux the kernel sends a child its `on_orphaned` signal the moment this process
-is gone, however it went (PR_SET_PDEATHSIG); elsewhere the next start finds it by the pid file.
+A child is a session leader, so Ctrl-C reaches this process only, which controls the order of
+shutdown. On Linux the kernel sends a child its `on_orphaned` signal when this process ends for any
+reason (PR_SET_PDEATHSIG). Elsewhere the next start finds orphans by the pid file.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ChildDied(RuntimeError):
-    """A child ended although it was needed; the message says how and quotes its log."""
+    """A required child ended. The message has its exit code and the end of its log."""
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What to start, and which signals end it."""
+    """A command to start, and the signals that end it."""
 
     name: str
     argv: Sequence[str]
@@ -55,7 +55,7 @@ class Process(Protocol):
 
 
 class Child:
-    """One running child and whatever it starts itself."""
+    """A running child with its descendants."""
 
     def __init__(self, orders: Orders, process: Process) -> None:
         self.orders = orders
@@ -66,9 +66,9 @@ class Child:
 
     @classmethod
     def start(cls, orders: Orders) -> "Child":
-        """Start it; its output goes to the end of `orders.log`, or to a pipe when there is none.
+        """Start a child. Its output is appended to `orders.log`, or goes to a pipe without one.
 
-        To be called on the main thread: the death signal is bound to the thread that forks.
+        Call on the main thread: the death signal is bound to the thread that forks.
         """
         parent = os.getpid()
 
@@ -97,7 +97,7 @@ class Child:
 
     @property
     def output(self) -> IO[bytes]:
-        """The pipe that its output comes from; only of a child without a log file."""
+        """The pipe with the child's output. Only for a child without a log file."""
         if self._process.stdout is None:
             raise RuntimeError(f"{self.name} writes to {self.orders.log}")
         return self._process.stdout
@@ -111,13 +111,13 @@ class Child:
         return self._process.poll()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal; nothing happens if it has ended."""
+        """Send a signal. Does nothing if the child has ended."""
         self._process.send_signal(number)
 
     def family(self) -> list[psutil.Process]:
-        """Every process that it started, directly or not, and that still runs.
+        """All running descendants.
 
-        Those whose parents have ended are found by the session that it leads.
+        Descendants whose parents have ended are found by the child's session id.
         """
         found: set[psutil.Process] = set()
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -134,9 +134,9 @@ class Child:
         return code
 
     async def stop(self, within: float) -> bool:
-        """End it in order; after `within` seconds by force. False if force was needed.
+        """Stop the child with its signal, after `within` seconds with SIGKILL. False if killed.
 
-        What it started and left behind is ended too.
+        Also kills remaining descendants.
         """
         family = self.family()
         if self.alive:
@@ -155,12 +155,12 @@ class Child:
         return in_order
 
     async def kill(self) -> None:
-        """SIGKILL it and everything that it started."""
+        """SIGKILL the child and its descendants."""
         self._force(self.family())
         await self.wait()
 
     def _force(self, family: Sequence[psutil.Process]) -> None:
-        # The leader first, so that it starts nobody in place of those that go next.
+        # The child first, so that it cannot restart the others.
         if self.alive:
             self._process.kill()
         for process in {*family, *self.family()}:
@@ -168,21 +168,21 @@ class Child:
                 process.kill()
 
     def last_words(self, lines: int = 15) -> str:
-        """The end of its log, for an error message."""
+        """The end of the log, for an error message."""
         if self.orders.log is None or not self.orders.log.exists():
             return ""
         text = self.orders.log.read_bytes()[-8192:].decode(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 
     def died(self) -> ChildDied:
-        """What to raise when it ended too early."""
+        """The error for a child that ended too early."""
         return ChildDied(f"{self.name} ended with {self.exit_code}.\n{self.last_words()}".strip())
 
 
 class ProcessRecord:
-    """Which processes were started for a data directory, so that a later start can end leftovers.
+    """The processes started for a data directory, so that a later start can end leftovers.
 
-    Pid and start time together name a process: a reused pid is never touched.
+    A process is identified by pid and start time, so a reused pid is never touched.
     """
 
     def __init__(self, path: Path) -> None:
@@ -199,7 +199,7 @@ class ProcessRecord:
         self._path.unlink(missing_ok=True)
 
     def end_leftovers(self, within: float = 10) -> int:
-        """End what an earlier run left behind, children included; how many there were."""
+        """End the processes of an earlier run with their descendants; return their number."""
         try:
             recorded = json.loads(self._path.read_text())
         except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""What the environment and `.env` say about a local run, with a default for everything."""
+"""Settings of a local run from the environment and `.env`, all with defaults."""
 
 import os
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ DATABASE_NAMES = ("API_DATABASE_URL", "SESSION_HOST_DATABASE_URL", "DEVICE_STORE
 
 
 class Misconfigured(RuntimeError):
-    """A setting cannot be used; the message says which and what would be right."""
+    """A setting is invalid. The message names it and the valid values."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Settings of one run. `environment` is what the services inherit: `.env` under the real one."""
+    """Settings of one run. `environment` is `.env` under the real environment."""
 
     environment: Mapping[str, str]
     data_dir: Path
@@ -37,7 +37,7 @@ class Configuration:
 
     @property
     def external_databases(self) -> Mapping[str, str] | None:
-        """The three database URLs if they are named; all or none."""
+        """The three database URLs if set; all or none."""
         named = {n: self.environment[n] for n in DATABASE_NAMES if self.environment.get(n)}
         if not named:
             return None
@@ -59,7 +59,7 @@ def read(
     environment: Mapping[str, str] | None = None,
     dotenv: Path = ROOT / ".env",
 ) -> Configuration:
-    """Read the settings: `fixed` wins over the environment, that over `.env`."""
+    """Read the settings. `fixed` overrides the environment, which overrides `.env`."""
     told = os.environ if environment is None else environment
     from_file = {name: value for name, value in dotenv_values(dotenv).items() if value is not None}
     merged = {**from_file, **told, **(fixed or {})}

@@ -1,4 +1,4 @@
-"""Postgres and RabbitMQ as containers, where a container engine answers."""
+"""Postgres and RabbitMQ as containers, if a container engine responds."""
 
 import asyncio
 import contextlib
@@ -22,9 +22,9 @@ _SOCKETS = ("/var/run/docker.sock", "~/.docker/run/docker.sock")
 
 @functools.cache
 def engine_answers() -> bool:
-    """Whether a container engine answers a ping; a client on the PATH says nothing about that.
+    """True if a container engine answers a ping. A client on the PATH is no evidence.
 
-    `WA_CONTAINERS=no` in the environment says that it shall not be asked.
+    `WA_CONTAINERS=no` in the environment disables the check.
     """
     if os.environ.get("WA_CONTAINERS", "").lower() in {"no", "0", "false"}:
         return False
@@ -45,7 +45,7 @@ def engine_answers() -> bool:
 
 
 class _Server:
-    """A named container with a named volume: both are found again by the next run."""
+    """A named container with a named volume. The next run finds both again."""
 
     image: str
     inner_port: int
@@ -94,7 +94,7 @@ class _Server:
         if self._container is not None:
             self._container.get_wrapped_container().start()
             return
-        # The data outlives this process on purpose: no reaper.
+        # No reaper: the data must outlive this process.
         testcontainers_config.ryuk_disabled = True
         self._remove_previous()
         container = DockerContainer(self.image).with_name(self.name)
@@ -152,7 +152,6 @@ class ContainerPostgres(_Server):
         return "postgres -c max_connections=500" + reckless
 
     async def start(self, within: float = 120) -> None:
-        """Start it and return once it answers a query."""
         await asyncio.to_thread(self._run)
         deadline = time.monotonic() + within
         while True:
@@ -190,13 +189,11 @@ class ContainerRabbitMQ(_Server):
         return {"RABBITMQ_DEFAULT_USER": self.user, "RABBITMQ_DEFAULT_PASS": self.password}
 
     async def start(self, within: float = 120) -> None:
-        """Start it and return once it greets AMQP clients."""
         await asyncio.to_thread(self._run)
         if not await speaks_amqp(self.port, within):
             raise TimeoutError(f"RabbitMQ's container did not answer within {within:.0f} s")
 
     async def add_vhost(self, vhost: str) -> str:
-        """Make a vhost that the administrator may use; its AMQP URL."""
         await self._exec("rabbitmqctl", "-q", "add_vhost", vhost)
         await self._exec(
             "rabbitmqctl", "-q", "set_permissions", "-p", vhost, self.user, ".*", ".*", ".*"
@@ -204,11 +201,9 @@ class ContainerRabbitMQ(_Server):
         return self.url_of(vhost)
 
     async def delete_vhost(self, vhost: str) -> None:
-        """Remove a vhost with all its queues and connections."""
         await self._exec("rabbitmqctl", "-q", "delete_vhost", vhost)
 
     async def evaluate(self, expressions: str) -> str:
-        """Evaluate Erlang on the node."""
         return await self._exec("rabbitmqctl", "-q", "eval", expressions)
 
     async def _exec(self, *command: str) -> str:

@@ -1,7 +1,7 @@
-"""The databases, roles and schemas that the services expect, made on any Postgres.
+"""Creates the databases, roles and schemas of the services on any Postgres.
 
-One database for both services, each the owner of its own schema and without rights in the other's;
-one more for the engine's device store.
+Both services share a database. Each owns a schema and has no rights in the other's. The engine's
+device store has a second database.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 
-# role → its schema in the services' database
+# Role → its schema in the services' database.
 _SCHEMAS = {"wa_api": "api", "wa_session_host": "session_host"}
-# beside it the schema in which a rebuild fills its tables: role → schema
+# Role → the schema in which a rebuild fills its tables.
 _SHADOWS = {"wa_api": "api_rebuild"}
 _DEVICES_ROLE = "wa_devices"
 
@@ -23,7 +23,7 @@ _DATABASE_EXISTS = "SELECT 1 FROM pg_database WHERE datname = $1"
 
 @dataclass(frozen=True)
 class Databases:
-    """URLs, one for each role."""
+    """One URL per role."""
 
     api: str
     session_host: str
@@ -38,17 +38,17 @@ class Databases:
 
 
 def urls(admin_url: str, name: str, devices: str) -> Databases:
-    """The URLs of databases that `provide` or `clone` made on that server."""
+    """The URLs of databases created by `provide` or `clone` on that server."""
     return Databases(
         api=_url(admin_url, "wa_api", name),
         session_host=_url(admin_url, "wa_session_host", name),
-        # The engine's driver (lib/pq) insists on TLS unless told otherwise.
+        # The engine's driver (lib/pq) requires TLS by default.
         devices=_url(admin_url, _DEVICES_ROLE, devices) + "?sslmode=disable",
     )
 
 
 async def provide(admin_url: str, name: str = "whatsapp", devices: str = "wa_devices") -> Databases:
-    """Make whatever of it is missing; what is there keeps its data."""
+    """Create what is missing. Existing data stays."""
     connection = await asyncpg.connect(admin_url)
     try:
         for role in (*_SCHEMAS, _DEVICES_ROLE):
@@ -69,7 +69,7 @@ async def provide(admin_url: str, name: str = "whatsapp", devices: str = "wa_dev
 
 
 async def clone(admin_url: str, template: str, name: str) -> Databases:
-    """A copy of a database that `provide` made, and an empty device store `<name>_devices`."""
+    """Copy a database created by `provide`; the device store `<name>_devices` is empty."""
     devices = f"{name}_devices"
     connection = await asyncpg.connect(admin_url)
     try:
@@ -82,7 +82,7 @@ async def clone(admin_url: str, template: str, name: str) -> Databases:
 
 
 async def drop(admin_url: str, *names: str) -> None:
-    """Remove databases, whoever is connected to them."""
+    """Drop databases, even with open connections."""
     connection = await asyncpg.connect(admin_url)
     try:
         for name in names:
@@ -111,7 +111,7 @@ async def _make_schemas(url: str) -> None:
 
 
 def _password(admin_url: str, role: str) -> str:
-    """Derived from the administrator's, so that no second secret has to be kept."""
+    """Derive a role's password from the administrator's, so that no other secret is stored."""
     secret = urlsplit(admin_url).password or ""
     return hmac.new(secret.encode(), role.encode(), hashlib.sha256).hexdigest()[:32]
 

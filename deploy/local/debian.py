@@ -1,4 +1,4 @@
-"""Debian packages: installed where we are root, unpacked into a cache folder where we are not."""
+"""Debian packages: installed as root, otherwise unpacked into a cache folder."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ _LISTS = Path("/var/lib/apt/lists")
 
 
 class PackageUnavailable(RuntimeError):
-    """Debian's tools could not deliver; the message quotes them."""
+    """Debian's tools failed. The message quotes them."""
 
 
 def has_apt() -> bool:
@@ -27,14 +27,14 @@ def is_root() -> bool:
 
 
 def install(*packages: str) -> None:
-    """Install as root, without starting any service that comes along.
+    """Install as root, without starting any service.
 
-    Raises PackageUnavailable with apt's own words.
+    Raises PackageUnavailable with apt's message.
     """
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     wanted = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
     with _services_held():
-        # The lists may be old or missing: ask again only if they are.
+        # Update the package lists only if the first attempt fails.
         if subprocess.run(wanted, env=env, capture_output=True, check=False).returncode == 0:
             return
         _run(["apt-get", "update", "-qq"], env)
@@ -42,9 +42,9 @@ def install(*packages: str) -> None:
 
 
 def unpack(package: str, target: Path) -> None:
-    """Download a package with what it depends on and is not installed, into the folder `target`.
+    """Download a package with its missing dependencies and unpack it into `target`.
 
-    Needs no rights; nothing is registered, no script of a package runs.
+    Needs no privileges, registers nothing and runs no package script.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch_name:
@@ -86,7 +86,7 @@ def _run(argv: Sequence[str], env: "os._Environ[str] | dict[str, str]") -> None:
 
 @contextlib.contextmanager
 def _services_held() -> Iterator[None]:
-    """Debian asks policy-rc.d before it starts a service; 101 says no."""
+    """Make policy-rc.d return 101, so that Debian starts no service."""
     before = _POLICY.read_bytes() if _POLICY.exists() else None
     mode = _POLICY.stat().st_mode if before is not None else 0
     _POLICY.write_text(_NO_SERVICES)

@@ -1,4 +1,4 @@
-"""Three sessions for a first look, on the simulated engine."""
+"""Three sessions for a demonstration, on the simulated engine."""
 
 from collections.abc import Mapping
 
@@ -7,12 +7,12 @@ import httpx
 from deploy.local.configuration import DATABASE_NAMES
 from deploy.local.services import Keys
 
-# The simulated engine scans each QR code by itself after SIMULATED_LINKS_AFTER seconds.
+# The simulated engine scans each QR code after SIMULATED_LINKS_AFTER seconds.
 _NAMES = ("Sales", "Support", "Warehouse")
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a demo fixes: it never touches the servers and data that `.env` names for real use."""
+    """Fixed settings of a demo. It never uses the servers and data in `.env`."""
     return {
         "ENGINE": "simulated",
         "DATA_DIR": environment.get("DATA_DIR") or ".demo",
@@ -22,7 +22,7 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 async def create_sessions(address: str, keys: Keys) -> None:
-    """Create what is missing of the three; print their tokens masked."""
+    """Create the missing sessions and print their tokens masked."""
     headers = {"Authorization": f"Bearer {keys.admin}"}
     async with httpx.AsyncClient(
         base_url=address, headers=headers, timeout=10, trust_env=False

@@ -1,4 +1,4 @@
-"""What this machine has and lacks, in one table: `make doctor`."""
+"""A table of what this machine has and lacks, for `make doctor`."""
 
 import os
 import platform
@@ -15,13 +15,13 @@ from deploy.local.ports import is_free
 _GB_DISK, _GB_MEMORY = 1, 0.7
 LEAST_DISK_BYTES = int(_GB_DISK * 1e9)
 LEAST_MEMORY_BYTES = int(_GB_MEMORY * 1e9)
-"""What an empty stack takes: servers and services together 0.6 GB of memory (docs/operations.md)."""
+"""Needs of an empty stack: 0.6 GB of memory for servers and services (docs/operations.md)."""
 
 _Finding = tuple[bool | None, str, str]
 
 
 def examine(settings: Configuration) -> int:
-    """Print one line a fact; 0 if `make run` can work, else 1."""
+    """Print one line per finding; return 0 if `make run` can work, else 1."""
     engine = containers.engine_answers()
     findings: list[_Finding] = [
         (True, "Python", platform.python_version()),
@@ -68,7 +68,7 @@ def _rabbitmq(settings: Configuration, *, engine: bool) -> _Finding:
 
 
 def libmagic() -> _Finding:
-    """In an interpreter of its own: the library stays loaded."""
+    """In a separate interpreter, since the library stays loaded."""
     program = (
         "import pylibmagic, magic; "
         "print(magic.from_buffer(b'%PDF-1.7 ', mime=True), importlib.metadata.version('pylibmagic'))"
@@ -85,7 +85,7 @@ def libmagic() -> _Finding:
 
 
 def _disk(settings: Configuration) -> _Finding:
-    """Where the data go, or will go: the nearest folder that is there."""
+    """Check the data directory, or its nearest existing parent."""
     there = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
     if not os.access(there, os.W_OK):
         return (

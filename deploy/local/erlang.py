@@ -1,4 +1,4 @@
-"""Where RabbitMQ and the Erlang beneath it lie on this machine, and how they get there."""
+"""Finds RabbitMQ and Erlang on this machine, or installs them."""
 
 import fcntl
 import os
@@ -11,12 +11,12 @@ from deploy.local import debian
 
 
 class BrokerUnavailable(RuntimeError):
-    """No RabbitMQ can be run here; the message says what to do."""
+    """RabbitMQ cannot run here. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """RabbitMQ's own scripts (not Debian's wrappers, which insist on a user) and Erlang's tools."""
+    """RabbitMQ's own scripts (Debian's wrappers require a certain user) and Erlang's tools."""
 
     scripts: Path
     erlang_bin: Path
@@ -35,7 +35,7 @@ class Installation:
 
     @property
     def version(self) -> str:
-        """For example `3.10.8`, from the folder's name; `?` where that does not tell."""
+        """The version from the folder's name, for example `3.10.8`; `?` if unknown."""
         found = re.search(
             r"rabbitmq_server-([0-9.]+)|/([0-9]+\.[0-9.]+)/", str(self.server.resolve())
         )
@@ -43,14 +43,14 @@ class Installation:
 
 
 def find() -> Installation | None:
-    """An installation that is there already."""
+    """An existing installation, or None."""
     return _debian(Path("/")) or _debian(_cache()) or _homebrew()
 
 
 def find_or_install() -> Installation:
-    """An installation, brought here if need be. Raises BrokerUnavailable.
+    """Find or install RabbitMQ. Raises BrokerUnavailable.
 
-    Safe to call from several processes at once: one fetches, the others wait.
+    Safe for several processes at once: one fetches, the others wait.
     """
     if (found := find()) is not None:
         return found
@@ -104,7 +104,7 @@ def _homebrew() -> Installation | None:
 
 
 def _correct_root(root: Path) -> None:
-    """Erlang's start scripts name their own folder."""
+    """Set the folder in Erlang's start scripts, which is absolute."""
     erlang = root / "usr/lib/erlang"
     scripts = [erlang / "bin/erl", erlang / "bin/start", *erlang.glob("erts-*/bin/erl")]
     for script in scripts:

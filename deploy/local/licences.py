@@ -1,4 +1,4 @@
-"""Every package that the images carry has a licence that is allowed: `make check` runs this."""
+"""Checks that all packages in the images have an allowed licence, for `make check`."""
 
 import json
 import re
@@ -20,14 +20,14 @@ ALLOWED = frozenset(
     }
 )
 BY_HAND = {
-    # Its wheel names no licence in its metadata and carries the text of Apache-2.0. Its Go library
-    # has more in it: see docs/security.md, Supply chain.
+    # The wheel's metadata name no licence; the wheel contains the text of Apache-2.0. Its Go
+    # library contains more: see docs/security.md, Supply chain.
     "neonize": "Apache-2.0",
 }
 
 
 def report(names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """(package, version, licence) of each that is installed here, as its own metadata says."""
+    """(package, version, licence) of the installed packages, from their metadata."""
     tool = Path(sys.executable).with_name("pip-licenses")
     listed = subprocess.run(
         [tool, "--format=json", "--with-system", "--from=mixed", "--packages", *names],
@@ -42,7 +42,7 @@ def report(names: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def is_allowed(licence: str) -> bool:
-    """Whether each licence of an expression is. Of a choice (OR) all have to be, to keep it simple."""
+    """True if all licences of an expression are allowed, including all alternatives of an OR."""
     return all(part in ALLOWED for part in _PARTS.split(licence))
 
 

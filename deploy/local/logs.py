@@ -1,6 +1,6 @@
-"""The services' logs: a file each, shown on the terminal as they grow.
+"""Log files of the services, one each, followed on the terminal.
 
-A file stands between service and terminal, so that a slow terminal never holds a service up.
+A file between service and terminal keeps a slow terminal from blocking the service.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ _EVERY_SECONDS = 0.1
 
 
 def start_log(folder: Path, name: str) -> Path:
-    """The file for a service's output; the last run's is kept beside it as `.1`."""
+    """Create a service's log file. The previous run's is kept as `.1`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name.replace(' ', '-')}.log"
     if path.exists() and path.stat().st_size > 0:
@@ -22,7 +22,7 @@ def start_log(folder: Path, name: str) -> Path:
 
 
 class LogTails:
-    """Prints what is added to log files."""
+    """Prints lines appended to log files."""
 
     def __init__(self, *, prefixed: bool, target: TextIO | None = None) -> None:
         self._prefixed = prefixed
@@ -30,16 +30,16 @@ class LogTails:
         self._tails: list[_Tail] = []
 
     def add(self, name: str, path: Path) -> None:
-        """Print that file too, from its beginning."""
+        """Also print this file, from its start."""
         self._tails.append(_Tail(name, path, prefixed=self._prefixed))
 
     def show(self) -> None:
-        """Print what is new."""
+        """Print new lines."""
         for tail in self._tails:
             tail.show(self._target)
 
     async def follow(self) -> None:
-        """Print what is new until cancelled."""
+        """Print new lines until cancelled."""
         while True:
             self.show()
             await asyncio.sleep(_EVERY_SECONDS)

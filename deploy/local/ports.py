@@ -1,4 +1,4 @@
-"""Which TCP ports of 127.0.0.1 are free, and whether something answers on one."""
+"""Finds free TCP ports on 127.0.0.1, and checks for a broker."""
 
 import asyncio
 import errno
@@ -7,7 +7,7 @@ import time
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen on that port now."""
+    """True if a server could listen on the port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -15,7 +15,7 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
             probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
-            # A machine without IPv6 has no address that could be busy.
+            # Without IPv6, the address cannot be in use.
             return error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
     return True
 
@@ -24,7 +24,7 @@ _given: set[int] = set()
 
 
 def free_port(preferred: int | None = None) -> int:
-    """The preferred port if it is free, else one that is; never the same twice in a process."""
+    """The preferred port if free, else a random free one. Never repeats within a process."""
     if preferred is not None and preferred not in _given and is_free(preferred):
         _given.add(preferred)
         return preferred
@@ -38,7 +38,7 @@ def free_port(preferred: int | None = None) -> int:
 
 
 async def speaks_amqp(port: int, within: float) -> bool:
-    """Whether a broker answers the AMQP 0-9-1 greeting with its Connection.Start in that time."""
+    """True if a broker answers the AMQP 0-9-1 header with Connection.Start in time."""
     deadline = time.monotonic() + within
     while True:
         left = deadline - time.monotonic()
@@ -53,5 +53,5 @@ async def speaks_amqp(port: int, within: float) -> bool:
                 finally:
                     writer.close()
         except (OSError, asyncio.IncompleteReadError):
-            # TimeoutError is an OSError: neither a refusal nor silence is an answer.
+            # Includes TimeoutError: neither a refusal nor silence is an answer.
             await asyncio.sleep(0.05)

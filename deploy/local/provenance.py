@@ -1,11 +1,11 @@
-"""No tracked file may name a machine's paths or a package registry: `make check` runs this."""
+"""Checks that no tracked file names a machine's paths or a package registry, for `make check`."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-# Written in pieces, so that this file passes its own rule.
+# Written in pieces, so that this file passes its own check.
 _FORBIDDEN = re.compile(
     "|".join(
         (
@@ -21,9 +21,9 @@ _FORBIDDEN = re.compile(
 
 
 def offences(root: Path) -> list[str]:
-    """`path:line: what` for every forbidden word in the files that git tracks below `root`.
+    """`path:line: match` for every forbidden text in tracked files below `root`.
 
-    The path of `root` itself is one of them.
+    The path of `root` itself is forbidden too.
     """
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True

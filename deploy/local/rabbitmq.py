@@ -1,4 +1,4 @@
-"""A private RabbitMQ node beside any other: own directory, own Erlang port mapper, 127.0.0.1 only."""
+"""A private RabbitMQ node: own directory, own epmd, 127.0.0.1 only."""
 
 import asyncio
 import contextlib
@@ -34,11 +34,11 @@ _ERLANG_ARGS = "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
 
 
 class RabbitMQRefused(RuntimeError):
-    """The node would not carry out a command; the message has its words."""
+    """The node refused a command. The message quotes it."""
 
 
 class EmbeddedRabbitMQ:
-    """One node in a directory of its own, on 127.0.0.1, with one administrator."""
+    """One node in its own directory, on 127.0.0.1, with one administrator."""
 
     def __init__(self, directory: Path, *, port: int | None = None) -> None:
         self.directory = directory
@@ -52,13 +52,12 @@ class EmbeddedRabbitMQ:
 
     @property
     def node_name(self) -> str:
-        """Kept for the directory's life: the node's data carries it."""
+        """Fixed per directory, since the node's data depends on it."""
         digest = hashlib.sha256(str(self.directory.resolve()).encode()).hexdigest()[:10]
         return f"wa-{digest}@localhost"
 
     @property
     def url(self) -> str:
-        """The administrator's URL of the vhost `/`."""
         return self.url_of("/")
 
     @property
@@ -67,7 +66,7 @@ class EmbeddedRabbitMQ:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The node's and its port mapper's."""
+        """Pids of the node and of epmd."""
         return tuple(c.pid for c in (self._node, self._epmd) if c is not None and c.alive)
 
     def url_of(self, vhost: str) -> str:
@@ -75,10 +74,10 @@ class EmbeddedRabbitMQ:
         return f"amqp://{USER}:{password}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
     async def start(self, within: float = 60) -> None:
-        """Start the node and return once it greets AMQP clients.
+        """Start the node and return once AMQP is answered.
 
-        Brings RabbitMQ here first if it is not installed. A node of the same directory that was
-        left behind is ended. Raises BrokerUnavailable or ChildDied.
+        Installs RabbitMQ first if missing. A leftover node of the same directory is ended. Raises
+        BrokerUnavailable or ChildDied.
         """
         if self._installation is None:
             self._installation = await asyncio.to_thread(erlang.find_or_install)
@@ -98,17 +97,17 @@ class EmbeddedRabbitMQ:
                 )
 
     async def stop(self) -> None:
-        """End the node in order, then its port mapper."""
+        """Stop the node, then epmd."""
         if self._node is not None:
             await self._node.stop(within=20)
         await self._end_epmd()
 
     async def kill(self) -> None:
-        """SIGKILL: nothing is handed over, confirmed messages of quorum queues are kept.
+        """SIGKILL the node. Confirmed messages of quorum queues are kept.
 
-        The broker registers a new quorum queue on disk only every half second; a queue declared
-        within that time before a crash would stay without a leader for ever. So that is written
-        first, if the node still answers.
+        The broker writes a new quorum queue's registration to disk only every 0.5 s. A queue
+        declared just before a crash would stay without a leader for ever. Therefore the
+        registrations are synced first, if the node answers.
         """
         if self._node is not None:
             with contextlib.suppress(RabbitMQRefused, subprocess.TimeoutExpired, OSError):
@@ -117,7 +116,6 @@ class EmbeddedRabbitMQ:
         await self._end_epmd()
 
     async def add_vhost(self, vhost: str) -> str:
-        """Make a vhost that the administrator may use; its AMQP URL."""
         await self.evaluate(
             f'rabbit_vhost:add(<<"{vhost}">>, <<"{USER}">>), '
             f'rabbit_auth_backend_internal:set_permissions(<<"{USER}">>, <<"{vhost}">>, '
@@ -126,11 +124,10 @@ class EmbeddedRabbitMQ:
         return self.url_of(vhost)
 
     async def delete_vhost(self, vhost: str) -> None:
-        """Remove a vhost with all its queues and connections."""
         await self.evaluate(f'rabbit_vhost:delete(<<"{vhost}">>, <<"{USER}">>), ok.')
 
     async def evaluate(self, expressions: str, within: float = 60) -> str:
-        """Evaluate Erlang on the node, in milliseconds where rabbitmqctl needs seconds."""
+        """Evaluate Erlang on the node, in milliseconds. rabbitmqctl needs seconds."""
         if self._installation is None:
             raise RabbitMQRefused("the node has not been started")
         if not (self._installation.erlang_bin / "erl_call").exists():
@@ -145,7 +142,6 @@ class EmbeddedRabbitMQ:
         return answer.removeprefix("{ok, ").rstrip("}\n")
 
     async def control(self, *arguments: str) -> str:
-        """Run rabbitmqctl against this node; its output."""
         if self._installation is None:
             raise RabbitMQRefused("the node has not been started")
         return await self._run([str(self._installation.control), "-q", *arguments])
@@ -196,7 +192,7 @@ class EmbeddedRabbitMQ:
             "PATH": f"{self._installation.erlang_bin}:{os.environ.get('PATH', '/usr/bin:/bin')}",
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
-            # Its start script then becomes the node, instead of waiting for it as a parent.
+            # Makes the start script exec the node instead of waiting for it.
             "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_NODENAME": self.node_name,
@@ -213,7 +209,7 @@ class EmbeddedRabbitMQ:
         }
 
     def _end_previous_node(self) -> None:
-        """Two nodes on one directory would ruin it."""
+        """End a leftover node: two nodes on one directory would corrupt it."""
         for process in psutil.process_iter(["name", "cmdline"]):
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 words = process.info["cmdline"] or ()

@@ -1,4 +1,4 @@
-"""What the stack and the tests ask of a Postgres and a RabbitMQ, however they are run."""
+"""Interfaces of Postgres and RabbitMQ for the stack and the tests, and their factories."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +9,7 @@ from deploy.local.rabbitmq import EmbeddedRabbitMQ
 
 
 class PostgresServer(Protocol):
-    """A database server that can be started, stopped and killed any number of times."""
+    """A database server that can be started, stopped and killed repeatedly."""
 
     @property
     def url(self) -> str:
@@ -18,29 +18,29 @@ class PostgresServer(Protocol):
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Its processes among our own children, the server first; empty for a container."""
+        """Pids among our child processes, the server first; empty for a container."""
         ...
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """True while the server's process exists."""
         ...
 
     async def start(self) -> None:
-        """Return once it answers a query."""
+        """Start, and return once a query is answered."""
         ...
 
     async def stop(self) -> None:
-        """In order, in a few seconds, with clients connected."""
+        """Stop within a few seconds, even with clients connected."""
         ...
 
     async def kill(self) -> None:
-        """As a power cut of the process; committed data survives it."""
+        """SIGKILL; committed data is kept."""
         ...
 
 
 class RabbitMQServer(Protocol):
-    """A broker that can be started, stopped and killed any number of times."""
+    """A broker that can be started, stopped and killed repeatedly."""
 
     @property
     def url(self) -> str:
@@ -49,20 +49,20 @@ class RabbitMQServer(Protocol):
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Its processes among our own children, the node first; empty for a container."""
+        """Pids among our child processes, the node first; empty for a container."""
         ...
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """True while the node's process exists."""
         ...
 
     async def start(self) -> None:
-        """Return once it greets AMQP clients."""
+        """Start, and return once AMQP is answered."""
         ...
 
     async def stop(self) -> None:
-        """In order; confirmed messages are kept."""
+        """Stop; confirmed messages are kept."""
         ...
 
     async def kill(self) -> None:
@@ -70,29 +70,29 @@ class RabbitMQServer(Protocol):
         ...
 
     async def add_vhost(self, vhost: str) -> str:
-        """Make a vhost; its AMQP URL."""
+        """Create a vhost; return its AMQP URL."""
         ...
 
     async def delete_vhost(self, vhost: str) -> None:
-        """Remove a vhost with everything in it."""
+        """Delete a vhost with everything in it."""
         ...
 
     async def evaluate(self, expressions: str) -> str:
-        """Evaluate Erlang expressions, ended by a full stop, on the node; the last one's value."""
+        """Evaluate Erlang expressions, ended by a full stop; return the last one's value."""
         ...
 
 
 def postgres_server(
     directory: Path, *, port: int | None = None, durable: bool = True
 ) -> PostgresServer:
-    """A container if an engine answers, else the embedded binaries; not started yet."""
+    """A container if an engine responds, else the embedded binaries. Not started yet."""
     if containers.engine_answers():
         return containers.ContainerPostgres(directory, port=port, durable=durable)
     return EmbeddedPostgres(directory, port=port, durable=durable)
 
 
 def rabbitmq_server(directory: Path, *, port: int | None = None) -> RabbitMQServer:
-    """A container if an engine answers, else a private node; not started yet."""
+    """A container if an engine responds, else a private node. Not started yet."""
     if containers.engine_answers():
         return containers.ContainerRabbitMQ(directory, port=port)
     return EmbeddedRabbitMQ(directory, port=port)

@@ -1,4 +1,4 @@
-"""The project's own processes: their commands, their environment, and the order of their end."""
+"""The project's processes: commands, environment, and order of shutdown."""
 
 import base64
 import secrets
@@ -21,9 +21,9 @@ Owner = Literal["api", "session-host"]
 
 @dataclass(frozen=True)
 class Service:
-    """One process that is kept alive.
+    """One process that is kept running.
 
-    `owner` is the service that it belongs to, `shows` where it shows its metrics, if it does.
+    `owner` is its service. `shows` is the URL of its metrics, if any.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Service:
 
 @dataclass(frozen=True)
 class Program:
-    """What to run: first the migrations to their end, then the services in this order.
+    """Migrations to complete first, then services to start in this order.
 
-    They are stopped in the reverse order.
+    Services are stopped in the reverse order.
     """
 
     migrations: Sequence[Service]
@@ -46,12 +46,12 @@ class Program:
 
 
 def python_module(*arguments: str) -> list[str]:
-    """The command that runs one of our packages with the interpreter that runs us."""
+    """The command that runs one of our packages with this interpreter."""
     return [sys.executable, "-m", *arguments]
 
 
 def program(configuration: Configuration, environment: Mapping[str, str]) -> Program:
-    """The real services; each gets ports of its own for what it shows beside the API."""
+    """The real services, each with its own ports for metrics and health."""
 
     def port(name: str, preferred: int) -> str:
         return configuration.environment.get(name) or str(free_port(preferred))
@@ -89,7 +89,7 @@ def program(configuration: Configuration, environment: Mapping[str, str]) -> Pro
 
 
 def inherited(configuration: Configuration) -> dict[str, str]:
-    """What every service is told, but for the URLs and keys."""
+    """The environment of every service, without URLs and keys."""
     return {
         **configuration.environment,
         "DATA_DIR": str(configuration.data_dir),
@@ -101,7 +101,7 @@ def inherited(configuration: Configuration) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Keys:
-    """The two secrets, and whether the admin key was made here (then the login link is shown)."""
+    """The two secrets. If `admin_generated`, the login link is shown."""
 
     admin: str = field(repr=False)
     token_encryption: str = field(repr=False)
@@ -117,12 +117,12 @@ def new_key() -> str:
 
 
 def new_admin_key() -> str:
-    """Fit for a URL as it stands."""
+    """A key that needs no quoting in a URL."""
     return secrets.token_urlsafe(32)
 
 
 def keys(configuration: Configuration) -> Keys:
-    """The keys that are set, else those of the last run, else new ones kept in `keys.env`."""
+    """The keys that are set, else those of the last run, else new ones stored in `keys.env`."""
     path = configuration.data_dir / "keys.env"
     kept = {name: value for name, value in dotenv_values(path).items() if value}
     told = {n: v for n in _GENERATED if (v := configuration.environment.get(n))}

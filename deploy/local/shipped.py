@@ -1,4 +1,4 @@
-"""Which packages the images carry: what the services' locks name."""
+"""The packages in the images, from the services' lock files."""
 
 import re
 from pathlib import Path
@@ -9,5 +9,5 @@ _ENTRY = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==", re.MULTILINE)
 
 
 def packages() -> list[str]:
-    """Their names, sorted."""
+    """Package names, sorted."""
     return sorted({name for lock in LOCKS for name in _ENTRY.findall(lock.read_text())})

@@ -1,4 +1,4 @@
-"""Postgres and RabbitMQ for a local run: the ones that are named, else containers, else embedded."""
+"""Postgres and RabbitMQ for a local run: external ones, else containers, else embedded ones."""
 
 import asyncio
 import fcntl
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Urls:
-    """Where everything is; `environment` is what is written down for people and their programs."""
+    """URLs of the servers. `environment` is what `stack.env` contains."""
 
     databases: databases.Databases
     brokers: BrokerUrls
@@ -39,20 +39,20 @@ class Urls:
         return self.databases.environment() | {"AMQP_URL": self.broker}
 
     def environment_of(self, owner: Owner) -> dict[str, str]:
-        """What a process of that service is told: the broker knows it as itself."""
+        """The environment of a service's process, with that service's broker user."""
         of = {"api": self.brokers.api, "session-host": self.brokers.session_host}
         return self.environment() | {"AMQP_URL": of[owner]}
 
 
 class Stack:
-    """The servers of one data directory, for as long as the context lasts.
+    """The servers of one data directory, during the context.
 
-    The ports of the last run are used again if they are free, and the URLs are written to
-    `DATA_DIR/stack.env`. One process at a time may use a data directory.
+    Reuses the last run's ports if they are free, and writes the URLs to `DATA_DIR/stack.env`. One
+    process at a time may use a data directory.
     """
 
     def __init__(self, configuration: Configuration, say: Say | None = None) -> None:
-        """`say` hears of each server that is up."""
+        """`say` is called for each server that is up."""
         self._configuration = configuration
         self._say = say or _silently
         self._directory = configuration.data_dir
@@ -72,7 +72,7 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # In the reverse of the order of dependence: the broker first, then the database.
+        # Reverse order of dependence: the broker first, then the database.
         try:
             for server in (self.rabbitmq, self.postgres):
                 if server is not None:
@@ -83,9 +83,9 @@ class Stack:
                 self._lock.close()
 
     async def start(self, migrate: Migrate | None = None) -> Urls:
-        """Start what is not named, make the databases, write `stack.env`; the URLs.
+        """Start the servers, create the databases, write `stack.env`; return the URLs.
 
-        `migrate` runs as soon as the databases are there, while the broker is still starting.
+        `migrate` runs once the databases exist, while the broker is still starting.
         """
         async with asyncio.TaskGroup() as group:
             broker = group.create_task(self._start_broker())
@@ -129,7 +129,7 @@ class Stack:
             self.record.add(pid)
 
     def _port(self, name: str, otherwise: int) -> int:
-        """The port of the last run, so that programs which know the URL go on working."""
+        """The port of the last run, so that known URLs remain valid."""
         last = dotenv_values(self._directory / "stack.env").get(name) or ""
         digits = last.rpartition("@")[2].partition(":")[2].partition("/")[0]
         return free_port(int(digits) if digits.isdigit() else otherwise)

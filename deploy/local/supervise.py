@@ -1,8 +1,8 @@
-"""One foreground process that runs everything, keeps it running, and ends it in order.
+"""A foreground process that starts everything, restarts what ends, and shuts down in order.
 
-The order of the end: api, webhooks, projector, session-host, RabbitMQ, Postgres. Ctrl-C or SIGTERM asks for
-it; a second one kills what is still there. If this process itself is killed, the kernel tells the
-children (see children.py) and they end by themselves.
+Order of shutdown: api, webhooks, projector, session-host, RabbitMQ, Postgres. Ctrl-C or SIGTERM
+starts the shutdown; a second one kills what is left. If this process is killed, the kernel signals
+the children (see children.py) and they end.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ OnReady = Callable[[str, Keys], Awaitable[None]]
 
 
 class Supervisor:
-    """Runs one configuration until it is told to stop."""
+    """Runs one configuration until stopped."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Supervisor:
         return f"http://localhost:{self._configuration.port}/"
 
     async def run(self) -> int:
-        """Until Ctrl-C or SIGTERM; the exit code. Raises what keeps it from starting."""
+        """Run until Ctrl-C or SIGTERM; return the exit code. Raises what prevents the start."""
         began = time.monotonic()
         self._port_is_free()
         with self._signals():
@@ -97,14 +97,14 @@ class Supervisor:
                 await self._on_ready(self.address, self._keys)
 
     async def _migrate(self, databases: Databases) -> None:
-        """Run both services' migrations, each on its own schema, at the same time."""
+        """Run both services' migrations concurrently, each on its own schema."""
         async with asyncio.TaskGroup() as group:
             for migration in self._program.migrations:
                 group.create_task(self._to_its_end(migration, databases.environment()))
         _say("The databases are migrated.")
 
     async def _to_its_end(self, migration: Service, urls: Mapping[str, str]) -> None:
-        """Until it succeeds where the database is a named one, which may be away for now."""
+        """Run a migration. With an external database, which may be away, repeat until success."""
         delays = _growing()
         while True:
             log = start_log(self._configuration.logs, migration.name)
@@ -158,7 +158,7 @@ class Supervisor:
                 stack.record.add(pid)
 
     async def _end_services(self) -> None:
-        """In the reverse order of their start."""
+        """Stop the services in the reverse order of their start."""
         for name, child in reversed(self._running.items()):
             if not child.alive:
                 continue
@@ -168,7 +168,7 @@ class Supervisor:
             self._tails.show()
 
     async def _answers(self) -> None:
-        """Return once `/readyz` says 200; every now and then say what is being waited for."""
+        """Return once `/readyz` answers 200. Report a long wait every 15 s."""
         next_word = time.monotonic() + _STILL_WAITING_EVERY_SECONDS
         async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
             while True:
@@ -183,7 +183,7 @@ class Supervisor:
                 await asyncio.sleep(0.05)
 
     def _show(self, stack: Stack, urls: Urls, seconds: float) -> None:
-        """One table of what runs where, then what people look for: the address and the login."""
+        """Print a table of processes and servers, then the address and the login link."""
         own = {True: "started here", False: "as named in the environment"}
         logs = self._configuration.logs
         rows = [
@@ -245,7 +245,7 @@ def _growing() -> Iterator[float]:
 
 
 def _place(url: str) -> str:
-    """Host and port of a URL, without what is secret in it."""
+    """Host and port of a URL, without credentials."""
     return url.rpartition("@")[2].partition("/")[0]
 
 

@@ -1,11 +1,11 @@
-"""Programs that only the tests use: a browser, node and curl."""
+"""Programs used by the tests only: a browser, node and curl."""
 
 import shutil
 import sys
 
 from deploy.local import debian
 
-# program → Debian's package
+# Program → Debian package.
 _WANTED = {
     "chromium-headless-shell": "chromium-headless-shell",
     "node": "nodejs",
@@ -14,12 +14,12 @@ _WANTED = {
 
 
 def found() -> dict[str, str]:
-    """Where each lies, or that it is not there."""
+    """The path of each program, or "not installed"."""
     return {name: shutil.which(name) or "not installed" for name in _WANTED}
 
 
 def install_missing() -> int:
-    """Install what is missing where we are root; else say which tests will be skipped."""
+    """Install missing programs as root; otherwise print which tests will be skipped."""
     missing = [name for name in _WANTED if shutil.which(name) is None]
     if not missing:
         return 0

@@ -1,7 +1,7 @@
-"""No package that the images carry has a known hole: `make check` runs this.
+"""Checks that no package in the images has a known vulnerability, for `make check`.
 
-Where nobody can be asked (no network, a mirror without that service) it says so in one sentence
-and passes: what could not be checked is no reason to stop work, and must not look like a clean bill.
+Without a network or an index with that service, the check prints a sentence and passes: a missing
+look-up must neither stop work nor look like a clean result.
 """
 
 import json
@@ -18,7 +18,7 @@ NOT_MADE = "Known holes were not looked for: {reason}. Run `make check` again wh
 
 @dataclass(frozen=True)
 class Audit:
-    """What pip-audit found. `skipped` could not be looked up."""
+    """Result of pip-audit. `skipped` is the number of packages without a look-up."""
 
     audited: int
     skipped: int
@@ -26,10 +26,10 @@ class Audit:
 
 
 def read(answer: str) -> Audit:
-    """Of pip-audit's JSON.
+    """Parse pip-audit's JSON.
 
     Raises:
-        ValueError: it is none.
+        ValueError: The output is not JSON.
     """
     packages = json.loads(answer)["dependencies"]
     holes = tuple(
@@ -43,7 +43,7 @@ def read(answer: str) -> Audit:
 
 
 def verdict(audit: Audit) -> tuple[int, list[str]]:
-    """Exit status and what to say."""
+    """The exit status and the lines to print."""
     said = [f"{hole}: raise it by `make lock`" for hole in audit.holes]
     if audit.audited == 0:
         said.append(NOT_MADE.format(reason="the package index tells nothing about them"))

@@ -1,1 +1,1 @@
-"""What the services and their clients say to each other: commands, events, replies, topology."""
+"""The contract between the services and their consumers: commands, events, replies, topology."""

@@ -1,7 +1,7 @@
-"""The published contract: JSON Schema of every message, and an AsyncAPI 3 document of the exchanges.
+"""The published contract: JSON Schemas of all messages and an AsyncAPI 3 document of the events.
 
-Both are made from the models. `python -m wa_contracts.asyncapi` writes them to
-`libs/contracts/schemas/`; a test holds the files and the models equal.
+Both are generated from the models. `python -m wa_contracts.asyncapi` writes them to
+`libs/contracts/schemas/`; a test compares the files with the models.
 """
 
 import inspect
@@ -29,13 +29,12 @@ _REFERENCES = "#/components/schemas/{model}"
 
 
 def command_types() -> tuple[type[Command], ...]:
-    """Every command."""
     union, *_ = get_args(AnyCommand)
     return get_args(union)
 
 
 def described(event: type[Event]) -> str:
-    """What the event means, with its fields named as in JSON."""
+    """The event's description, with its fields named as in JSON."""
     text = inspect.cleandoc(event.__doc__ or "")
     for name, field in event.model_fields.items():
         text = text.replace(f"`{name}`", f"`{field.serialization_alias or name}`")
@@ -43,7 +42,7 @@ def described(event: type[Event]) -> str:
 
 
 def event_schema(event: type[Event]) -> Json:
-    """JSON Schema (2020-12) of an event in its envelope, as it is published."""
+    """JSON Schema (2020-12) of an event in its envelope."""
     envelope = Envelope.model_json_schema(mode="serialization")
     data = event.model_json_schema(mode="serialization") | {"description": described(event)}
     definitions = envelope.pop("$defs", {}) | data.pop("$defs", {})
@@ -63,12 +62,11 @@ def event_schema(event: type[Event]) -> Json:
 
 
 def command_schema(command: type[Command]) -> Json:
-    """JSON Schema (2020-12) of a command."""
     return {"$schema": DIALECT} | command.model_json_schema(mode="serialization")
 
 
 def schemas() -> Iterator[tuple[str, Json]]:
-    """File name and schema of every event and command in its present version."""
+    """File name and schema of every event and command in its current version."""
     for event in EVENT_TYPES.values():
         yield f"{event.TYPE}.v{event.VERSION}.json", event_schema(event)
     for command in command_types():
@@ -76,7 +74,7 @@ def schemas() -> Iterator[tuple[str, Json]]:
 
 
 def asyncapi_document() -> Json:
-    """The AsyncAPI 3.0 document for consumers of events: channels, messages, bindings, examples."""
+    """The AsyncAPI 3.0 document of the events: channels, messages, bindings, examples."""
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -211,7 +209,7 @@ def _escaped(name: str) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write every schema and the AsyncAPI document; remove what is not published any more."""
+    """Write every schema and the AsyncAPI document; delete files that are no longer published."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {**dict(schemas()), "asyncapi.json": asyncapi_document()}
     for path in folder.glob("*.json"):
@@ -222,7 +220,7 @@ def write(folder: Path) -> None:
 
 
 def as_text(content: Json) -> str:
-    """The form in which the files are checked in."""
+    """Serialize as in the checked-in files."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""One example of every event, with all that it may carry: in the AsyncAPI document and in tests."""
+"""One example of every event with all fields set, for the AsyncAPI document and tests."""
 
 from datetime import UTC, datetime
 from uuid import UUID

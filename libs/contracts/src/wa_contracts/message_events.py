@@ -1,6 +1,6 @@
-"""What happens to a message. Stream `message-<id>`, routing keys `v1.<sessionId>.message.*`.
+"""Message events. Stream `message-<id>`, routing keys `v1.<sessionId>.message.*`.
 
-The text, caption, media address and file name of an outgoing message are never in these events.
+Text, caption, media URL and file name of outgoing messages are never in these events.
 """
 
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Who a message goes to: the `to` field."""
+"""The `to` field: who receives a message."""
 
 import re
 from typing import Annotated
@@ -10,15 +10,15 @@ _JID = re.compile(r"(?P<user>[0-9]{5,20}(?:-[0-9]{5,20})?)@(?P<server>s\.whatsap
 RECIPIENT_PATTERN = (
     r"^([1-9][0-9]{6,14}(@s\.whatsapp\.net)?|[0-9]{5,20}(-[0-9]{5,20})?@(lid|g\.us))$"
 )
-"""What `parse_recipient` takes, for schemas."""
+"""The pattern of `parse_recipient`, for schemas."""
 _EXAMPLE = "Write country code and number in digits only, for example 919876543210."
 
 
 def parse_recipient(value: str) -> str:
-    """A telephone number (digits, with country code) or a full JID, unchanged.
+    """Validate a telephone number (digits, with country code) or a full JID; return it unchanged.
 
     Raises:
-        ValueError: with a sentence that says what is wrong and what would be right.
+        ValueError: With a sentence that names the error and the right form.
     """
     if _NUMBER.fullmatch(value):
         return value
@@ -55,7 +55,7 @@ Recipient = Annotated[str, AfterValidator(parse_recipient)]
 
 
 def mask_number(value: str) -> str:
-    """A number or JID for logs: country code and last two digits stay readable."""
+    """Mask a number or JID for logs, except the country code and the last two digits."""
     user, at, server = value.partition("@")
     if len(user) < 6:
         return "…" + at + server

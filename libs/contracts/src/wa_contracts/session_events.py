@@ -1,4 +1,4 @@
-"""What happens to a session. Stream `session-<id>`, routing keys `v1.<sessionId>.session.*`."""
+"""Session events. Stream `session-<id>`, routing keys `v1.<sessionId>.session.*`."""
 
 from enum import StrEnum
 from typing import ClassVar
@@ -24,7 +24,7 @@ class SessionStatus(StrEnum):
 
 
 class DesiredState(StrEnum):
-    """What the operator wants of a session."""
+    """The desired state of a session, set by the operator."""
 
     RUNNING = "running"
     STOPPED = "stopped"

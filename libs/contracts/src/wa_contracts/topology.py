@@ -1,4 +1,6 @@
-"""RabbitMQ's exchanges, queues, bindings and keys as data. Every process declares all that it may.
+"""RabbitMQ's exchanges, queues, bindings and keys as data.
+
+Every process declares everything that its permissions allow.
 
 commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition
 events     wa.events (topic)     v1.<sessionId>.<event> → wa.events.log, consumers
@@ -50,7 +52,7 @@ class Queue:
 
 
 def partition_of(session_id: SessionId) -> int:
-    """The partition that a session belongs to, for ever."""
+    """The partition of a session. Never changes."""
     return crc32(session_id.bytes) % PARTITIONS
 
 
@@ -60,7 +62,6 @@ def command_key(partition: int) -> str:
 
 
 def command_queue(partition: int) -> str:
-    """Name of a partition's command queue."""
     return f"{COMMANDS}.p{partition}"
 
 
@@ -100,7 +101,7 @@ QUEUES = (
     Queue(
         EVENT_LOG,
         {"x-queue-type": "stream", "x-max-age": LOG_MAX_AGE, "x-max-length-bytes": LOG_MAX_BYTES},
-        # All but the QR codes: of those the relay puts a copy without the code here itself.
+        # Not QR codes: the relay publishes a copy without the code to the log itself.
         tuple(
             (EVENTS, f"v1.*.{event.TYPE}")
             for event in (*SESSION_EVENTS, *MESSAGE_EVENTS)

@@ -1,4 +1,4 @@
-"""The base of everything that goes over the wire: frozen, camelCase in JSON, aware UTC times."""
+"""The base of all wire models: frozen, camelCase in JSON, aware UTC times."""
 
 from datetime import datetime
 from typing import Annotated
@@ -10,11 +10,10 @@ from pydantic_core import core_schema
 BIGGEST = 2**63 - 1
 """The largest integer of the event store."""
 KEY_BYTES = 255
-"""The longest routing key and queue name of AMQP."""
+"""Limit of AMQP routing keys and queue names, in bytes."""
 
 
 def storable(value: int) -> int:
-    """An integer that the event store takes, for validators."""
     if not -BIGGEST <= value <= BIGGEST:
         raise ValueError("is too large")
     return value
@@ -29,7 +28,7 @@ def _as_key(value: str) -> str:
 UtcDatetime = Annotated[
     datetime, GetPydanticSchema(lambda *_: core_schema.datetime_schema(tz_constraint=0))
 ]
-"""Aware, and in UTC already: nobody here writes another, and to convert would take long."""
+"""Aware UTC. All writers use UTC, so no conversion is needed."""
 Number = Annotated[int, AfterValidator(storable)]
 Key = Annotated[str, AfterValidator(_as_key)]
 

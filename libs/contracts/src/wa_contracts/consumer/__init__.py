@@ -1,4 +1,4 @@
-"""Typed events for programs that consume them: `async for event in subscribe(…)`.
+"""Typed events for consumers: `async for event in subscribe(…)`.
 
 Needs the `consumer` extra: `pip install './libs/contracts[consumer]'`.
 """

@@ -1,4 +1,4 @@
-"""The queues of a consumer: bounded, so that one that stays away cannot fill the broker."""
+"""The queues of a consumer, bounded so that an absent consumer cannot fill the broker."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from wa_contracts.topology import DELIVERY_LIMIT, EVENTS
 QUEUE_EXPIRES_SECONDS = 7 * 24 * 3600
 QUEUE_MAX_LENGTH = 1_000_000
 QUEUE_MAX_BYTES = 1_000_000_000
-"""What an absent consumer's queue may hold; beyond it the oldest events are dropped."""
+"""Limits of a consumer's queue. Above them the broker drops the oldest events."""
 DEAD_LETTERS_MAX_LENGTH = 10_000
 DEAD_LETTERS_MAX_BYTES = 100_000_000
 DEAD_LETTERS_SECONDS = 30 * 24 * 3600
@@ -18,9 +18,9 @@ DEAD_LETTERS_SECONDS = 30 * 24 * 3600
 async def declare_queue(
     channel: AbstractChannel, name: str | None, keys: Iterable[str]
 ) -> AbstractQueue:
-    """The subscriber's queue, bound to these keys, and its dead letters.
+    """Declare the consumer's queue and its dead-letter queue, and bind the keys.
 
-    It goes when unused for a week; without a name, with its connection.
+    The queue expires after a week without consumers; without a name, with its connection.
     """
     if name is None:
         queue = await channel.declare_queue(exclusive=True)
@@ -59,12 +59,12 @@ async def _declare_durable(channel: AbstractChannel, name: str) -> AbstractQueue
 
 
 def past_mark(name: str) -> str:
-    """The name of the empty queue that says that the past was not read to its end yet."""
+    """Name of the empty marker queue that exists while the past is not fully read."""
     return f"{name}.past"
 
 
 async def mark_past_unread(channel: AbstractChannel, name: str) -> None:
-    """Say so, for whoever subscribes with this queue."""
+    """Declare the marker queue."""
     await channel.declare_queue(
         past_mark(name), durable=True, arguments={"x-expires": QUEUE_EXPIRES_SECONDS * 1000}
     )

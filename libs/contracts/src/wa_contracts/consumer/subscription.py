@@ -1,4 +1,4 @@
-"""A subscription: one connection that is renewed, its events in order, each acknowledged after use."""
+"""A subscription: one reconnecting connection, with events in order and acknowledged after use."""
 
 import asyncio
 import logging
@@ -29,12 +29,12 @@ REMEMBERED = 10_000
 RECONNECT_SECONDS = 1.0
 END_OF_LOG_SECONDS = 2.0
 CLOCKS_DIFFER_BY = timedelta(minutes=5)
-"""The log is found by the broker's clock, events are dated by the database's."""
+"""Tolerance: the log is searched by the broker's clock, events are dated by the database's."""
 EVENTS_OVERTAKE_BY = timedelta(minutes=1)
-"""Sessions are published beside each other: an event may come after younger ones of others."""
+"""Longest time that an event may arrive after newer events of other sessions."""
 
 LOST = (OSError, aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError)
-"""What aio-pika raises when the broker goes away."""
+"""Exceptions of aio-pika when the broker goes away."""
 
 
 class Subscription:
@@ -62,28 +62,28 @@ class Subscription:
         self._queue_name = queue
         self._since = since
         self._prefetch = prefetch
-        self._present: AbstractIncomingMessage | None = None
+        self._current: AbstractIncomingMessage | None = None
         self._seen: OrderedDict[tuple[UUID, int], None] = OrderedDict()
 
     async def reject(self) -> None:
-        """Put the present event with the queue's dead letters instead of acknowledging it."""
-        if self._present is not None:
-            await self._present.reject(requeue=False)
-            self._present = None
+        """Dead-letter the current event instead of acknowledging it."""
+        if self._current is not None:
+            await self._current.reject(requeue=False)
+            self._current = None
 
     async def nack(self) -> None:
-        """Put the present event back: it comes again, to this or another worker of the queue."""
-        if self._present is not None:
-            self._forget(self._present)
-            await self._present.nack(requeue=True)
-            self._present = None
+        """Requeue the current event. This or another worker of the queue receives it again."""
+        if self._current is not None:
+            self._forget(self._current)
+            await self._current.nack(requeue=True)
+            self._current = None
 
     async def __aiter__(self) -> AsyncIterator[Envelope]:
-        """Events for ever; each is acknowledged when the next one is asked for."""
+        """Iterate over events without end. Each is acknowledged when the next one is requested."""
         while True:
             try:
                 async with self._open() as (connection, queue):
-                    async with aclosing(self._past(connection)) as past:
+                    async with aclosing(self._read_past(connection)) as past:
                         async for event in past:
                             yield event
                     async with aclosing(self._from_queue(queue)) as live:
@@ -114,8 +114,8 @@ class Subscription:
         await channel.close()
         return True
 
-    async def _past(self, connection: AbstractConnection) -> AsyncGenerator[Envelope, None]:
-        """The past, if it was asked for and not read yet, nor is being read by another worker."""
+    async def _read_past(self, connection: AbstractConnection) -> AsyncGenerator[Envelope, None]:
+        """The past, if requested and neither read yet nor being read by another worker."""
         if self._since is None:
             return
         if self._queue_name is None:
@@ -127,7 +127,7 @@ class Subscription:
         try:
             unread = await channel.get_queue(past_mark(self._queue_name))
             await unread.consume(_ignore, exclusive=True)
-        except aio_pika.exceptions.ChannelClosed:  # not there, or another worker has it
+        except aio_pika.exceptions.ChannelClosed:  # no marker, or another worker reads it
             return
         async with aclosing(self._from_log(self._since)) as past:
             async for event in past:
@@ -144,16 +144,16 @@ class Subscription:
                 if self._is_known(event):
                     await message.ack()
                     continue
-                self._present = message
-                self._pass(event)
+                self._current = message
+                self._advance_since(event)
                 with _traced(message, event):
                     yield event
-                if self._present is message:
+                if self._current is message:
                     await message.ack()
-                    self._present = None
+                    self._current = None
 
     async def _from_log(self, since: datetime) -> AsyncGenerator[Envelope, None]:
-        """The past, up to what the queue has had since it was bound."""
+        """Events in the log, up to those that the queue has received since it was bound."""
         last = await self._last_offset()
         if last is None:
             return
@@ -162,14 +162,13 @@ class Subscription:
                 message = await messages.get()
                 await message.ack()
                 event = self._read(message)
-                if event is not None and self._wants(event, since) and not self._is_known(event):
-                    self._pass(event)
+                if event is not None and self._matches(event, since) and not self._is_known(event):
+                    self._advance_since(event)
                     yield event
                 if _offset(message) >= last:
                     return
 
     async def _last_offset(self) -> int | None:
-        """The offset of the newest event in the log; None if it is empty."""
         found: int | None = None
         async with self._log("last") as messages:
             try:
@@ -185,9 +184,10 @@ class Subscription:
     async def _log(
         self, offset: datetime | str
     ) -> AsyncIterator[asyncio.Queue[AbstractIncomingMessage]]:
-        """The log stream from an offset on, on a connection of its own.
+        """Read the log stream from an offset, on a dedicated connection.
 
-        A stream takes no nack, which aio-pika's iterator sends at its end: so the connection ends.
+        aio-pika's iterator ends with a nack, which streams do not support. Closing the connection
+        avoids that.
         """
         connection = await self._connect()
         async with connection:
@@ -203,9 +203,9 @@ class Subscription:
             self._url, heartbeat=10, client_properties={"connection_name": "wa_contracts.consumer"}
         )
 
-    def _wants(self, event: Envelope, since: datetime) -> bool:
-        mine = self._session in {"*", str(event.session_id)}
-        return mine and event.type in self._types and event.occurred_at >= since
+    def _matches(self, event: Envelope, since: datetime) -> bool:
+        is_session = self._session in {"*", str(event.session_id)}
+        return is_session and event.type in self._types and event.occurred_at >= since
 
     def _read(self, message: AbstractIncomingMessage) -> Envelope | None:
         try:
@@ -215,7 +215,7 @@ class Subscription:
             return None
 
     def _is_known(self, event: Envelope) -> bool:
-        """Whether this process has had the event; remembers it."""
+        """True if this process has already had the event. Records the event otherwise."""
         key = (event.session_id, event.session_sequence)
         if key in self._seen:
             return True
@@ -224,8 +224,8 @@ class Subscription:
             self._seen.popitem(last=False)
         return False
 
-    def _pass(self, event: Envelope) -> None:
-        """Without a queue that waits, what a lost connection left out is read from the log."""
+    def _advance_since(self, event: Envelope) -> None:
+        """Without a durable queue, advance `since`, from where a reconnect reads the log."""
         if self._queue_name is None and self._since is not None:
             self._since = max(self._since, event.occurred_at - EVENTS_OVERTAKE_BY)
 
@@ -247,28 +247,27 @@ def subscribe(
     since: datetime | None = None,
     prefetch: int = PREFETCH,
 ) -> Subscription:
-    """Events of these types (all if none is named) as they happen, typed, for ever.
+    """Subscribe to events of these types, or of all types if none is given.
 
-    `session` is one session's id or `*`. With `queue` a durable queue of that name collects what
-    happens while nobody listens, shared by all who name it; it is dropped after a week without
-    consumers and keeps the newest million events, at most 1 GB; what cannot be read or is rejected
-    goes to `<queue>.dead-letters`, 10,000 and a month at most. Without `queue`, only what happens
-    from now on.
+    `session` is one session's id or `*`. With `queue`, a durable queue of that name, shared by its
+    subscribers, keeps events while no consumer is connected: the newest million, at most 1 GB. The
+    queue expires after a week without consumers. Undecodable and rejected events go to
+    `<queue>.dead-letters`, which keeps 10,000 for a month. Without `queue`, events start now.
 
-    `since` (aware) begins in the past, from the stream `wa.events.log`, when the queue is new. One
-    of the queue's workers reads the past; if it dies over it, the past is begun again by whoever
-    subscribes next. Events of the past cannot be rejected or put back.
+    `since` (aware) starts a new queue in the past, from the stream `wa.events.log`. One worker of
+    the queue reads the past. If that worker dies, the next subscriber starts the past again. Past
+    events cannot be rejected or requeued.
 
-    Each event is acknowledged when the loop asks for the next one: a process that dies in the
-    loop's body gets the event again. `await subscription.reject()` or `.nack()` in the body does
-    otherwise. An event that came before, by its `session_sequence`, is passed over. The connection
-    comes back by itself, for ever.
+    Each event is acknowledged when the loop requests the next one. A process that dies in the
+    loop's body receives the event again. `await subscription.reject()` or `.nack()` in the body
+    overrides the acknowledgement. Duplicates, by `session_sequence`, are skipped. The subscription
+    reconnects without end.
 
-    Where the program has set up OpenTelemetry, the loop's body runs in a span of the trace in which
-    the event was published (not for events of the past).
+    With OpenTelemetry configured, the loop's body runs in a span of the event's trace (not for past
+    events).
 
     Raises:
-        ValueError: there is no event of such a name, or `since` has no time zone.
+        ValueError: A type is unknown, or `since` has no time zone.
     """
     return Subscription(url, types, session=session, queue=queue, since=since, prefetch=prefetch)
 
@@ -281,10 +280,10 @@ def _offset(message: AbstractIncomingMessage) -> int:
 
 @contextmanager
 def _traced(message: AbstractIncomingMessage, event: Envelope) -> Iterator[None]:
-    """Make a span of the event's trace the present one until the next event is asked for.
+    """Run the loop's body in a span of the event's trace, until the next event is requested.
 
-    What was present before is put back rather than the token given back: a generator that is
-    closed by the garbage collector ends in another context, where its token is worth nothing.
+    Restores the previous context instead of detaching a token, which is invalid when the garbage
+    collector closes the generator in another context.
     """
     before = context.get_current()
     span = trace.get_tracer(__name__).start_span(

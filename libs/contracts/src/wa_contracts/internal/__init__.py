@@ -1,1 +1,1 @@
-"""Messages between the services. Event consumers never see them."""
+"""Messages between the services, not for event consumers."""

@@ -1,7 +1,6 @@
 """Bundles: several events in one message, for the projector and for rebuilds.
 
-Their bodies are lines of JSON, two for each event: `[predecessor, traceparent]`, then the event as it
-was framed to be published.
+The body has two lines of JSON per event: `[predecessor, traceparent]`, then the published event.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +14,14 @@ BUNDLE = "events.bundle"
 """AMQP type of a bundle."""
 BUNDLE_EVENTS = 200
 BUNDLE_BYTES = 128 * 1024
-"""Whoever makes bundles ends one at so many events, or with the event that makes it so large."""
+"""A bundle ends at this number of events, or with the event that reaches this size."""
 
 
 class BundledEvent(NamedTuple):
-    """An event of a bundle: its JSON, unread.
+    """An undecoded event of a bundle.
 
-    `predecessor` is the sequence of the session's public event before it in the store, 0 for none.
-    Retention removes events, so that in a replay it may be less than the event's sequence - 1; what
-    is between them will never come again. `traceparent` is the trace that the event belongs to, if
-    there is one.
+    `predecessor` is the sequence of the session's previous public event in the store, 0 for none.
+    In a replay it may be lower than `sequence - 1`: retention deleted the events in between.
     """
 
     predecessor: int
@@ -39,7 +36,7 @@ _PLACES: TypeAdapter[list[tuple[_Sequence, str | None]]] = TypeAdapter(
 
 
 def frame_bundle(events: Iterable[tuple[int, bytes, str | None]]) -> bytes:
-    """A bundle of events: each framed already, with its predecessor's sequence and its trace."""
+    """Build a bundle from framed events, each with its predecessor's sequence and its trace."""
     return b"\n".join(
         b"[%d,null]\n%b" % (predecessor, event)
         if trace is None
@@ -49,10 +46,10 @@ def frame_bundle(events: Iterable[tuple[int, bytes, str | None]]) -> bytes:
 
 
 def split_bundle(body: bytes) -> Sequence[BundledEvent]:
-    """The events of a bundle, each unread, so that one bad event spoils no other.
+    """Split a bundle into undecoded events, so that one bad event does not affect the others.
 
     Raises:
-        ValueError: it is not a bundle.
+        ValueError: The body is not a bundle.
     """
     if not body:
         raise ValueError("empty: nobody makes a bundle of nothing")
@@ -65,5 +62,5 @@ def split_bundle(body: bytes) -> Sequence[BundledEvent]:
 
 
 def joined(values: Iterable[str]) -> str:
-    """A JSON array of values that are JSON already."""
+    """Join JSON values to a JSON array."""
     return f"[{','.join(values)}]"

@@ -1,4 +1,4 @@
-"""Commands: what the api asks an owner to do. Imperative, to one session's owner or a partition's."""
+"""Commands from the api to the owner of a session or partition. Imperative."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -21,10 +21,10 @@ class MessageType(StrEnum):
 
 
 class Command(Wire):
-    """What every command carries.
+    """Fields of every command.
 
-    `reply_to` is the routing key on which the sender waits for the outcome, or None.
-    `correlation_id` travels into every event that the command causes.
+    `reply_to` is the routing key for replies and outcomes to the sender, or None. Every event
+    caused by the command has its `correlation_id`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,31 +51,31 @@ class CreateSession(SessionCommand):
 
 
 class RestartSession(SessionCommand):
-    """Start a session's engine anew, whatever its state: also after stop, expiry or log-out."""
+    """Restart a session's engine in any state, also after stop, expiry or logout."""
 
     type: Literal["RestartSession"] = "RestartSession"
 
 
 class StopSession(SessionCommand):
-    """End a session's engine and keep its link."""
+    """Stop a session's engine and keep its link."""
 
     type: Literal["StopSession"] = "StopSession"
 
 
 class LogOutSession(SessionCommand):
-    """Unlink the session at WhatsApp; its backlog fails."""
+    """Unlink the session at WhatsApp. Queued messages fail."""
 
     type: Literal["LogOutSession"] = "LogOutSession"
 
 
 class DeleteSession(SessionCommand):
-    """Log out and forget the session; its backlog fails."""
+    """Log out and delete the session. Queued messages fail."""
 
     type: Literal["DeleteSession"] = "DeleteSession"
 
 
 class RequestPairingCode(SessionCommand):
-    """Ask WhatsApp for a code that links the phone with this number. Answered by a `Reply`."""
+    """Request a code from WhatsApp that links the phone with this number. Answered by a `Reply`."""
 
     type: Literal["RequestPairingCode"] = "RequestPairingCode"
     phone_number: Annotated[str, Field(pattern=r"^[1-9][0-9]{6,14}$")]
@@ -84,9 +84,9 @@ class RequestPairingCode(SessionCommand):
 class SendMessage(SessionCommand):
     """Send one message.
 
-    `message_id` is minted by the api (derived from the idempotency key where there is one) and
-    names the message's stream. `fingerprint` is a hash of the request's body: the same id with
-    another fingerprint is a conflict. `reply_on` says which event ends the sender's wait.
+    The api chooses `message_id`, derived from the idempotency key if there is one; it names the
+    message's stream. `fingerprint` is a hash of the request body: the same id with another
+    fingerprint is a conflict. `reply_on` is the event that ends the sender's wait.
     """
 
     type: Literal["SendMessage"] = "SendMessage"
@@ -117,7 +117,7 @@ class ResendMessage(SessionCommand):
 
 
 class FailMessage(SessionCommand):
-    """End a send that was dead-lettered and that its owner knows nothing of. Else nothing."""
+    """Fail a dead-lettered send. Ignored if the owner knows the message."""
 
     type: Literal["FailMessage"] = "FailMessage"
     message_id: MessageId
@@ -127,7 +127,7 @@ class FailMessage(SessionCommand):
 
 
 class ReplaySession(SessionCommand):
-    """Publish a session's stored events again from a sequence on, in bundles, to one queue."""
+    """Publish a session's stored events again, from a sequence on, in bundles to one queue."""
 
     type: Literal["ReplaySession"] = "ReplaySession"
     from_sequence: Annotated[int, Field(ge=1), AfterValidator(storable)]
@@ -135,10 +135,11 @@ class ReplaySession(SessionCommand):
 
 
 class ReplayPartition(Command):
-    """Publish all stored events of a partition again, in bundles, to one queue.
+    """Publish all stored events of a partition again, in bundles to one queue.
 
-    `PartitionReplayed` follows them. Acknowledged after it: a host that dies in the middle leaves
-    the command to the next owner, and events may come twice. Ends when there is no such queue.
+    `PartitionReplayed` follows the events, then the command is acknowledged. If the host dies
+    before, the next owner repeats the command, and events may be duplicated. The replay stops if
+    the queue does not exist.
     """
 
     type: Literal["ReplayPartition"] = "ReplayPartition"
@@ -147,9 +148,9 @@ class ReplayPartition(Command):
 
 
 class FetchMedia(SessionCommand):
-    """Download the media of an incoming message and put it, in pieces, into `queue`.
+    """Download the media of an incoming message and publish it in pieces to `queue`.
 
-    Answered by a `Reply` with what is to come, or why nothing will; see `media_transfer`.
+    Answered by a `Reply` with an offer or an error; see `media_transfer`.
     """
 
     type: Literal["FetchMedia"] = "FetchMedia"

@@ -1,4 +1,4 @@
-"""The sign of life of a session-host: published, never stored."""
+"""Heartbeats of session-hosts: published, never stored."""
 
 from datetime import timedelta
 
@@ -6,15 +6,15 @@ from wa_contracts.ids import SessionId
 from wa_contracts.wire import UtcDatetime, Wire
 
 SILENT_AFTER = timedelta(seconds=6)
-"""The longest time for which one heartbeat says that its host lives."""
+"""Longest time for which a heartbeat is good."""
 BEATS = 3
-"""How many heartbeats a host sends in the time for which one is good."""
+"""Heartbeats sent in the time for which one is good."""
 
 
 class SessionPace(Wire):
-    """How fast a session may send, where that is limited. Days are those of UTC.
+    """Limits of a session's sends. Days are UTC.
 
-    `next_send_at` is None if it may send now.
+    `next_send_at` is None if a send may start now.
     """
 
     session_id: SessionId
@@ -25,11 +25,11 @@ class SessionPace(Wire):
 
 
 class Heartbeat(Wire):
-    """A host lives and owns these partitions, whose state it has published up to now.
+    """A host is alive, owns these partitions, and has published their state up to now.
 
-    `sessions` counts the sessions of those partitions, `paces` has those that are paced, `leaving` is
-    set by the last one. Without another one within `good_for_seconds` none of the host's sessions
-    counts as working.
+    `sessions` is the number of sessions of those partitions, `paces` lists the paced ones.
+    `leaving` marks the last heartbeat. Without another heartbeat within `good_for_seconds`, the
+    host's sessions no longer count as working.
     """
 
     host: str

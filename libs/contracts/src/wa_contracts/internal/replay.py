@@ -1,4 +1,4 @@
-"""Replays: stored events once more, in bundles, on the way to one queue."""
+"""Replays: stored events published again, in bundles, to one queue."""
 
 from wa_contracts.ids import CommandId
 from wa_contracts.wire import Wire
@@ -8,7 +8,7 @@ PARTITION_REPLAYED = "partition.replayed"
 
 
 class PartitionReplayed(Wire):
-    """Behind the last bundle: all that was stored when the replay came to it is in the queue."""
+    """Published after the last bundle: every event stored before that point is in the queue."""
 
     command_id: CommandId
     partition: int

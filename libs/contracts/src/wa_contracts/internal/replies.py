@@ -1,4 +1,4 @@
-"""Replies: what the owner of a session answers where no new event says it."""
+"""Replies of a session's owner, for results without a new event."""
 
 from enum import StrEnum
 
@@ -7,7 +7,7 @@ from wa_contracts.wire import UtcDatetime, Wire
 
 
 class MessageStatus(StrEnum):
-    """Where a message stands."""
+    """The status of a message."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -26,7 +26,7 @@ class ErrorDetail(Wire):
 
 
 class MessageSnapshot(Wire):
-    """A message as its owner knows it now."""
+    """A message's current state as known by its owner."""
 
     id: MessageId
     message_id: str | None
@@ -35,14 +35,14 @@ class MessageSnapshot(Wire):
 
 
 class PairingCode(Wire):
-    """A code to be entered on the phone."""
+    """A code to enter on the phone."""
 
     pairing_code: str
     expires_at: UtcDatetime
 
 
 class MediaOffer(Wire):
-    """Media that is about to come in pieces. `size` is in bytes, the names are its sender's word."""
+    """Media that follows in pieces. `size` is in bytes; type and name are the sender's claims."""
 
     mime_type: str
     file_name: str | None
@@ -52,9 +52,8 @@ class MediaOffer(Wire):
 class Reply(Wire):
     """The answer to one command.
 
-    Exactly one of these holds: `error` is set (refused; its code says why, `idempotency_conflict`
-    among others), `message` is set (the command was a repeat, this is the first one's message),
-    `pairing_code` is set, `media` is set, or none (done).
+    At most one field is set: `error` (refused, for example `idempotency_conflict`), `message` (a
+    duplicate: the first command's message), `pairing_code` or `media`. No field means done.
     """
 
     command_id: CommandId

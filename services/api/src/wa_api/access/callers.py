@@ -30,7 +30,6 @@ class Reader:
 
 
 def bearer(request: Request) -> str | None:
-    """The token of the Authorization header, or None without such a header."""
     return token_of(request.headers)
 
 

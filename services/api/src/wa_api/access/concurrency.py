@@ -27,7 +27,6 @@ class Concurrency:
         self._open[key] += 1
 
     def release(self, key: Hashable) -> None:
-        """Close one."""
         self._open[key] -= 1
         if not self._open[key]:
             del self._open[key]

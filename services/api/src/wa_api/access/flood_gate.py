@@ -18,15 +18,12 @@ _ROUTE = SimpleNamespace(path=PATH)
 
 
 class FloodGate:
-    """ASGI middleware around the application."""
-
     def __init__(self, app: ASGIApp, rate: RateLimit) -> None:
         """`rate` is the route's limit, which the route acquires after it has checked the token."""
         self._app = app
         self._rate = rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         if scope["type"] == "http" and scope["path"] == PATH:
             token = token_of(Headers(scope=scope))
             if token is not None and (seconds := self._rate.wait_for(token)):

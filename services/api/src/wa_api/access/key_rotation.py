@@ -29,8 +29,7 @@ class CannotRotate(Refusal):
 class SealedColumn:
     """A column of sealed secrets, with the statements that walk it.
 
-    `rows` takes the last id and a limit, and returns `id` and `sealed` in id order. `put` takes an
-    id, the old sealed value and the new one. `put` changes nothing if the value changed meanwhile.
+    `rows`: last id, limit → `id` and `sealed` in id order. `put`: id, old sealed value, new one; no effect if the value changed meanwhile.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Rotated:
 class KeyRotation:
     """Reseals columns in batches, one transaction each.
 
-    The rotation can be interrupted and repeated: values under the current key are skipped.
+    Can be interrupted and repeated: values under the current key are skipped.
     """
 
     def __init__(self, database: Database, *, batch: int = BATCH) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 _FORGET_ABOVE = 10_000
 REFUSALS_PER_SECOND = 50
 REFUSAL_DELAY_SECONDS = 0.5
-"""Delay of a refusal. The refused client has to wait anyway; others are served meanwhile."""
+"""Delay of a refusal: the client has to wait anyway, and others are served meanwhile."""
 
 
 @dataclass

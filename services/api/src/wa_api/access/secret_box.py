@@ -19,7 +19,7 @@ _NONCE_BYTES = 12
 class SecretBox:
     """AES-256-GCM with the owner's id as associated data.
 
-    During a key rotation the box has two keys: it seals with the current one and opens with either.
+    During a key rotation, seals with the current key and opens with either.
     """
 
     def __init__(self, key: bytes, former: bytes | None = None) -> None:
@@ -28,7 +28,6 @@ class SecretBox:
         self._former = None if former is None else AESGCM(former)
 
     def seal(self, owner: UUID, secret: str) -> bytes:
-        """Encrypt a secret for storage."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, secret.encode(), owner.bytes)
 

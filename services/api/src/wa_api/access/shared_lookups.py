@@ -14,9 +14,8 @@ LONGEST_PAUSE_SECONDS = 0.005
 class SharedLookups(Generic[Key, Found]):
     """Runs one look-up at a time, for all keys requested during the previous one.
 
-    A look-up always starts after its request, so results are never stale. A lone request runs at
-    once. Under load, a look-up waits as long as the previous one took, at most
-    LONGEST_PAUSE_SECONDS, so that more requests join.
+    A look-up starts after its request, so results are never stale. A lone request runs at once.
+    Under load, a look-up waits as long as the previous one took, at most LONGEST_PAUSE_SECONDS.
     """
 
     def __init__(
@@ -24,16 +23,16 @@ class SharedLookups(Generic[Key, Found]):
     ) -> None:
         """`look_up` returns the found values by key."""
         self._look_up = look_up
-        self._asked: list[Key] = []
+        self._requested: list[Key] = []
         self._next: asyncio.Task[Mapping[Key, Found]] | None = None
         self._end: asyncio.Future[None] | None = None
-        self._took = 0.0
+        self._last_duration = 0.0
 
     async def find(self, key: Key) -> Found | None:
         """The value for the key, or None. Raises what the look-up raises."""
         if self._end is None and self._next is None:
             return (await self._run({key})).get(key)
-        self._asked.append(key)
+        self._requested.append(key)
         if self._next is None:
             self._next = asyncio.create_task(self._run_next())
             self._next.add_done_callback(_retrieve_exception)
@@ -43,10 +42,10 @@ class SharedLookups(Generic[Key, Found]):
     async def _run_next(self) -> Mapping[Key, Found]:
         if self._end is not None:
             await asyncio.wait([self._end])
-        if len(self._asked) > 1:
-            await asyncio.sleep(min(self._took, LONGEST_PAUSE_SECONDS))
-        asked, self._asked, self._next = self._asked, [], None
-        return await self._run(set(asked))
+        if len(self._requested) > 1:
+            await asyncio.sleep(min(self._last_duration, LONGEST_PAUSE_SECONDS))
+        requested, self._requested, self._next = self._requested, [], None
+        return await self._run(set(requested))
 
     async def _run(self, keys: Collection[Key]) -> Mapping[Key, Found]:
         loop = asyncio.get_running_loop()
@@ -56,7 +55,7 @@ class SharedLookups(Generic[Key, Found]):
             return await self._look_up(keys)
         finally:
             self._end = None
-            self._took = loop.time() - began
+            self._last_duration = loop.time() - began
             end.set_result(None)
 
 

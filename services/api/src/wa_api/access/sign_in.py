@@ -19,8 +19,8 @@ FAILURES_PER_MINUTE = 10
 class SignIn:
     """Checks the admin key; creates and checks cookies and CSRF tokens.
 
-    `now` is the wall clock for the cookie's expiry; `monotonic` limits failed attempts. Both keys
-    are part of the signature, so changing either key signs everybody out.
+    `now` is the wall clock, `monotonic` limits failed attempts. The signature covers both keys, so
+    changing either signs everybody out.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class SignIn:
         return f"{plain}.{self._sign('cookie', plain)}"
 
     def is_signed_in(self, cookie: str | None) -> bool:
-        """True if the cookie's signature is valid and the cookie has not expired."""
         plain, _, signature = (cookie or "").rpartition(".")
         genuine = hmac.compare_digest(signature.encode(), self._sign("cookie", plain).encode())
         return genuine and int(plain.partition(".")[0]) > self._now().timestamp()
@@ -64,7 +63,6 @@ class SignIn:
         return self._sign("csrf", cookie)
 
     def is_csrf_token(self, given: str, cookie: str) -> bool:
-        """True if the token belongs to the cookie."""
         return hmac.compare_digest(given.encode(), self.csrf_token(cookie).encode())
 
     def _sign(self, purpose: str, text: str) -> str:

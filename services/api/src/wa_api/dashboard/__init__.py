@@ -1,1 +1,1 @@
-"""The page: its HTML, what it shows and in which words."""
+"""The dashboard: HTML pages and their wording."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document in the shape in which a page shows it."""
+"""The OpenAPI document as data for the reference page."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Answer:
-    """One status that an operation may answer with."""
+    """One possible status of an operation."""
 
     status: str
     description: str
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one address. `access` names the keys that open it; empty means everyone."""
+    """One method of one path. `access` names the accepted keys; empty means public."""
 
     id: str
     method: str
@@ -47,23 +47,19 @@ class Operation:
 
 @dataclass(frozen=True)
 class Group:
-    """The operations under one heading."""
-
     title: str
     operations: Sequence[Operation]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The whole document."""
-
     title: str
     version: str
     groups: Sequence[Group]
 
 
 def reference_of(document: Mapping[str, Any]) -> Reference:
-    """What a page shows of an OpenAPI document, in the document's order."""
+    """Convert an OpenAPI document, in the document's order."""
     grouped: dict[str, list[Operation]] = {}
     for path, method, operation in _operations(document):
         title = (operation.get("tags") or ["other"])[0]
@@ -108,7 +104,7 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: S
 
 
 def fields_of(document: Mapping[str, Any], schema: Schema) -> Sequence[Field]:
-    """The fields of an object, in the document's order."""
+    """The fields of an object schema, in the document's order."""
     schema = _resolved(document, schema)
     required = set(schema.get("required", ()))
     return [
@@ -149,7 +145,7 @@ def _kind(document: Mapping[str, Any], schema: Schema) -> str:
 
 
 def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:
-    """The schema that a reference means, in the document's components or its own definitions."""
+    """Resolve a `$ref` into the document's components or the schema's own definitions."""
     reference = schema.get("$ref")
     if not isinstance(reference, str):
         return schema

@@ -1,4 +1,4 @@
-"""Server-Sent Events that tell the page when to ask for its fragments again."""
+"""Server-Sent Events that make the page reload its fragments."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,14 +8,14 @@ from wa_api.owners.command_bus import CommandBus
 from wa_api.owners.liveness import HostLiveness
 
 LOOK_EVERY_SECONDS = 0.5
-"""Interval of the check for silent hosts and a lost broker: no event tells of them."""
+"""Interval of the check for silent hosts and a lost broker, which cause no event."""
 HEARTBEAT_SECONDS = 10.0
 LEAST_SECONDS_BETWEEN_CHANGES = 0.2
 RETRY_MILLISECONDS = 1000
 
 
 class Changes:
-    """Follows everything that the dashboard shows."""
+    """Watches everything that the dashboard shows."""
 
     def __init__(
         self, notifications: Notifications, bus: CommandBus, liveness: HostLiveness
@@ -25,7 +25,7 @@ class Changes:
         self._liveness = liveness
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """`changed` at once and at each possible change; `alive` every 10 s without one."""
+        """Yield `changed` at the start and per possible change, `alive` after 10 s without one."""
         yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
         clock = asyncio.get_running_loop().time
         with self._notifications.watch() as watch:

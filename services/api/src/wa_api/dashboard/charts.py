@@ -1,4 +1,4 @@
-"""Small charts of a session's last day as numbers that a template draws: no script, no library."""
+"""Small bar charts of a session's last day, computed here and drawn by a template."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ WIDTH, HEIGHT, GAP = 240, 56, 2
 
 @dataclass(frozen=True)
 class Bar:
-    """One hour's bar, in the picture's units, with what it says when asked."""
+    """One hour's bar in chart units, with its tooltip."""
 
     x: float
     y: float
@@ -21,7 +21,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """A row of bars. `summary` is the number beside it."""
+    """A row of bars with a summary figure."""
 
     title: str
     tone: str
@@ -32,12 +32,11 @@ class Chart:
 
     @property
     def description(self) -> str:
-        """What the picture says, in words."""
+        """The chart in words, for screen readers."""
         return f"{self.title} in the last 24 hours: {self.summary}"
 
 
 def charts_of(hours: Sequence[Hour]) -> Sequence[Chart]:
-    """Sent, failed, and the median time until WhatsApp's ack."""
     sent, failed = sum(hour.sent for hour in hours), sum(hour.failed for hour in hours)
     waits = [hour.seconds_to_ack for hour in hours if hour.seconds_to_ack is not None]
     middle = _seconds(sorted(waits)[len(waits) // 2]) if waits else "—"
@@ -59,9 +58,9 @@ def charts_of(hours: Sequence[Hour]) -> Sequence[Chart]:
 
 
 def _bars(
-    hours: Sequence[Hour], values: Sequence[float], said: Callable[[float], str]
+    hours: Sequence[Hour], values: Sequence[float], label_of: Callable[[float], str]
 ) -> Sequence[Bar]:
-    """One bar for each hour; the highest fills the picture, none but an empty hour is invisible."""
+    """One bar per hour, scaled to the highest. A nonzero bar is at least 2 units high."""
     highest = max([*values, 0.0]) or 1.0
     step = WIDTH / max(1, len(values))
     heights = [max(HEIGHT * value / highest, 2.0) if value else 0.0 for value in values]
@@ -71,7 +70,7 @@ def _bars(
             y=round(HEIGHT - height, 2),
             width=round(step - GAP, 2),
             height=round(height, 2),
-            label=f"{hour.starts_at:%H:%M} UTC: {said(value)}",
+            label=f"{hour.starts_at:%H:%M} UTC: {label_of(value)}",
         )
         for place, (hour, value, height) in enumerate(zip(hours, values, heights, strict=True))
     ]

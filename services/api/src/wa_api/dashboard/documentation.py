@@ -1,4 +1,4 @@
-"""The references as pages, from the OpenAPI and AsyncAPI documents that are served here."""
+"""Reference pages, rendered from the OpenAPI and AsyncAPI documents."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -14,13 +14,13 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 async def docs(request: Request, sign_in: Part[SignIn]) -> Response:
-    """Every operation with its parameters, body and answers."""
+    """All operations with parameters, body and responses."""
     return page("reference.html", request, sign_in, reference=reference_of(request.app.openapi()))
 
 
 @router.get("/docs/events")
 async def events(request: Request, sign_in: Part[SignIn]) -> Response:
-    """Every event with its fields and an example."""
+    """All events with fields and an example."""
     reference = event_reference_of(asyncapi_document())
     return page("events_reference.html", request, sign_in, reference=reference)
 

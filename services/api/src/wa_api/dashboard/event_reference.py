@@ -1,4 +1,4 @@
-"""The AsyncAPI document in the shape in which a page shows it."""
+"""The AsyncAPI document as data for the reference page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _ENVELOPE_ONLY = frozenset({"type", "version", "data"})
 
 @dataclass(frozen=True)
 class EventEntry:
-    """One event: when it happens, where it is published, what it carries, and an example."""
+    """One event: meaning, address, fields and an example."""
 
     name: str
     title: str
@@ -25,22 +25,18 @@ class EventEntry:
 
     @property
     def id(self) -> str:
-        """The name of its place in the page."""
+        """The event's anchor in the page."""
         return f"event-{self.name.replace('.', '-').replace('_', '-')}"
 
 
 @dataclass(frozen=True)
 class EventGroup:
-    """The events under one heading."""
-
     title: str
     events: Sequence[EventEntry]
 
 
 @dataclass(frozen=True)
 class EventReference:
-    """The whole document."""
-
     title: str
     description: str
     envelope: Sequence[Field]
@@ -48,7 +44,7 @@ class EventReference:
 
 
 def event_reference_of(document: Mapping[str, Any]) -> EventReference:
-    """What a page shows of the AsyncAPI document, in the document's order."""
+    """Convert the AsyncAPI document, in the document's order."""
     entries = [
         _entry(document, channel)
         for channel in document["channels"].values()

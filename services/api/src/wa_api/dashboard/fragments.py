@@ -1,4 +1,4 @@
-"""Fragments of the dashboard's pages in their present state. The page's script puts them in place."""
+"""Fragments of the dashboard's pages, which the page's script reloads."""
 
 from uuid import UUID
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/dashboard", include_in_schema=False, dependencies=[A
 
 @router.get("/sessions")
 async def sessions_fragment(request: Request, table: Part[SessionTable]) -> Response:
-    """The table with the overview above it, for the search, filter and page of the address."""
+    """The overview and the table, for the search, filter and page in the URL."""
     return fragment("sessions_live.html", **await table.values(request))
 
 

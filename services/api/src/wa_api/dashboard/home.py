@@ -1,4 +1,4 @@
-"""The dashboard's pages, for people with a browser."""
+"""The dashboard's pages."""
 
 from typing import Annotated
 from uuid import UUID
@@ -27,7 +27,7 @@ async def home(
     table: Part[SessionTable],
     refusal: Annotated[str, Query(alias="sign-in")] = "",
 ) -> Response:
-    """The sign-in, or the sessions; the API documentation in both cases."""
+    """The sign-in page or the list of sessions, both with the API documentation."""
     if not is_signed_in(request, sign_in):
         return page("welcome.html", request, sign_in, refusal=refusal)
     return page("sessions.html", request, sign_in, **await table.values(request))
@@ -41,7 +41,7 @@ async def session_page(
     sessions: Part[SessionViews],
     details: Part[SessionDetails],
 ) -> Response:
-    """One session: its state and history, its messages, its live events."""
+    """One session: state, history, messages and live events."""
     if not is_signed_in(request, sign_in):
         return RedirectResponse(HOME, 303)
     try:

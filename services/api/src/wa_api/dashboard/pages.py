@@ -1,4 +1,4 @@
-"""Renders the dashboard's templates. Everything is escaped; nothing is fetched from elsewhere."""
+"""Renders the dashboard's templates. All values are escaped; all assets are local."""
 
 import re
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ _HOST = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
 def _number(digits: str | None) -> str:
-    """A phone number as people write it: with a plus."""
+    """A phone number with a leading plus."""
     return f"+{digits}" if digits else ""
 
 
@@ -34,12 +34,12 @@ def _iso(moment: datetime) -> str:
 
 
 def _plain_time(moment: datetime) -> str:
-    """For browsers without scripts; with them the page shows the reader's own time."""
+    """UTC time for browsers without scripts. The page's script shows local time."""
     return f"{moment.astimezone(UTC):%d %b %Y, %H:%M:%S} UTC"
 
 
 def _prose(text: str) -> Markup:
-    """A docstring's sentence: what stands in backticks is code."""
+    """A docstring as HTML: text in backticks becomes code."""
     return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
@@ -73,7 +73,7 @@ def _environment() -> Environment:
 
 
 def _snippet(name: str, origin: str) -> str:
-    """An example program, with the address of this installation."""
+    """An example program with this installation's address."""
     return _SNIPPETS[name].replace(EXAMPLE_ORIGIN, origin)
 
 
@@ -85,7 +85,7 @@ _templates = _environment()
 
 
 def origin_of(request: Request) -> str:
-    """The address that the page was opened on, for the examples; never what is no host name."""
+    """The address of this page, for the examples. An invalid Host header is ignored."""
     host = request.headers.get("host", "")
     if not _HOST.fullmatch(host):
         return EXAMPLE_ORIGIN
@@ -95,7 +95,7 @@ def origin_of(request: Request) -> str:
 def page(
     template: str, request: Request, sign_in: SignIn, status: int = 200, **values: Any
 ) -> HTMLResponse:
-    """A whole page, for whoever asks."""
+    """Render a whole page for this request's caller."""
     cookie = request.cookies.get(COOKIE, "")
     signed_in = is_signed_in(request, sign_in)
     text = _templates.get_template(template).render(
@@ -109,6 +109,5 @@ def page(
 
 
 def fragment(template: str, **values: Any) -> HTMLResponse:
-    """A part of a page, which the page's script puts in place."""
     text = _templates.get_template(template).render(**values)
     return HTMLResponse(text, headers={"Cache-Control": "no-store"})

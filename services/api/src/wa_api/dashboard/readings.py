@@ -1,4 +1,4 @@
-"""Reads that only the dashboard needs: a searched page of sessions, counts, a session's history."""
+"""Queries of the dashboard: a searched page of sessions, counts, a session's history."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ HISTORY_LENGTH = 30
 
 @dataclass(frozen=True)
 class SessionsWanted:
-    """What the table shows. `search` is looked for in name, number and id; `page` counts from 1."""
+    """Search and page of the table. `search` matches name, number and id; `page` starts at 1."""
 
     search: str = ""
     status: SessionStatus | None = None
@@ -30,7 +30,7 @@ class SessionsWanted:
 
 @dataclass(frozen=True)
 class Span:
-    """How long a state has lasted or will: since when it is tried again, when a restriction ends."""
+    """When a lost connection was lost, or when a restriction ends."""
 
     lost_at: datetime | None = None
     restricted_until: datetime | None = None
@@ -38,9 +38,9 @@ class Span:
 
 @dataclass(frozen=True)
 class SessionsPage:
-    """A page of the table, the number of all rows that fit, and all sessions by status.
+    """A page of the table, the number of matching rows, and all sessions by status.
 
-    `spans` are known of those that are disconnected or restricted.
+    `spans` covers disconnected and restricted sessions.
     """
 
     sessions: Sequence[Session]
@@ -51,29 +51,26 @@ class SessionsPage:
 
     @property
     def total(self) -> int:
-        """How many sessions there are, whatever is searched for."""
         return sum(self.counts.values())
 
     @property
     def pages(self) -> int:
-        """How many pages the fitting ones fill; at least one."""
+        """Number of pages; at least 1."""
         return max(1, -(-self.fitting // PAGE_SIZE))
 
     @property
     def first(self) -> int:
-        """The number of the page's first row, from 1."""
+        """Number of the page's first row, from 1."""
         return (self.wanted.page - 1) * PAGE_SIZE + 1
 
     @property
     def last(self) -> int:
-        """The number of the page's last row."""
+        """Number of the page's last row."""
         return self.first + len(self.sessions) - 1
 
 
 @dataclass(frozen=True)
 class PastEvent:
-    """One event of a session's history."""
-
     type: str
     occurred_at: datetime
     data: Mapping[str, Any]
@@ -81,7 +78,7 @@ class PastEvent:
 
 @dataclass(frozen=True)
 class Hour:
-    """What became of the messages of one hour, and how long WhatsApp's answer took at the median."""
+    """Messages of one hour by result, and the median time to WhatsApp's ack."""
 
     starts_at: datetime
     sent: int
@@ -90,23 +87,23 @@ class Hour:
 
 
 class DashboardReadings:
-    """Every method raises DatabaseUnavailable while the projections cannot be read."""
+    """Queries of the dashboard. Methods raise DatabaseUnavailable."""
 
     def __init__(self, database: Database, liveness: HostLiveness) -> None:
         self._database = database
         self._liveness = liveness
 
     async def sessions(self, wanted: SessionsWanted) -> SessionsPage:
-        """The page that is wanted, or the last one if there are fewer; newest first."""
-        notifications = self._liveness.live_partitions()
+        """The requested page, or the last one if there are fewer. Newest first."""
+        live = self._liveness.live_partitions()
         search = wanted.search.strip().lower()
         async with self._database.connection() as connection:
-            counted = await connection.fetch(_COUNTS, notifications)
-            fitting = await connection.fetchval(_FITTING, notifications, wanted.status, search)
+            counted = await connection.fetch(_COUNTS, live)
+            fitting = await connection.fetchval(_FITTING, live, wanted.status, search)
             last = max(1, -(-fitting // PAGE_SIZE))
             page = min(max(1, wanted.page), last)
             rows = await connection.fetch(
-                _PAGE, notifications, wanted.status, search, PAGE_SIZE, (page - 1) * PAGE_SIZE
+                _PAGE, live, wanted.status, search, PAGE_SIZE, (page - 1) * PAGE_SIZE
             )
             sessions = [Session.model_validate(dict(row)) for row in rows]
             spans = await _spans(connection, sessions)
@@ -119,17 +116,17 @@ class DashboardReadings:
         )
 
     async def span(self, session: Session) -> Span | None:
-        """Of a session that is disconnected or restricted, if known."""
+        """The span of a disconnected or restricted session, if known."""
         async with self._database.connection() as connection:
             return (await _spans(connection, [session])).get(session.session_id)
 
     async def messages_a_minute(self) -> int:
-        """How many messages WhatsApp acknowledged during the last minute."""
+        """Number of messages acknowledged by WhatsApp during the last minute."""
         async with self._database.connection() as connection:
             return await connection.fetchval(_LAST_MINUTE) or 0
 
     async def sessions_by_host(self) -> Mapping[str, int]:
-        """The hosts that live, and how many sessions each of them owns."""
+        """Number of sessions per live host."""
         hosts = self._liveness.hosts()
         async with self._database.connection() as connection:
             rows = await connection.fetch(_BY_PARTITION)
@@ -140,19 +137,19 @@ class DashboardReadings:
         }
 
     async def history(self, session_id: UUID) -> Sequence[PastEvent]:
-        """What happened to the session itself, newest first."""
+        """A session's own events, newest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_HISTORY, session_id, HISTORY_LENGTH)
         return [_past(row) for row in rows]
 
     async def message_counts(self, session_id: UUID) -> Mapping[MessageStatus, int]:
-        """How many outgoing messages of a session stand where."""
+        """Number of a session's outgoing messages by status."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_MESSAGE_COUNTS, session_id)
         return {MessageStatus(row["status"]): row["count"] for row in rows}
 
     async def last_day(self, session_id: UUID) -> Sequence[Hour]:
-        """The last 24 hours of a session, oldest first, hours without messages included."""
+        """The last 24 hours of a session, oldest first, including empty hours."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_LAST_DAY, session_id)
         return [
@@ -162,7 +159,7 @@ class DashboardReadings:
 
 
 async def _spans(connection: Connection, sessions: Sequence[Session]) -> Mapping[UUID, Span]:
-    """Nobody tells when a host fell silent."""
+    """A session with a silent host has no span: no event says when it fell silent."""
     lost = [
         session.session_id
         for session in sessions
@@ -201,7 +198,7 @@ _LAST_MINUTE = """
     SELECT count(*) FROM messages
     WHERE created_at > now() - interval '1 day' AND sent_at > now() - interval '1 minute'
 """
-# By the first of their losses in a row.
+# The first loss of an uninterrupted series counts.
 _LOST_AT = """
     SELECT session_id, min(event ->> 'occurredAt') AS lost_at FROM feed
     WHERE session_id = ANY($1::uuid[]) AND type = 'session.disconnected'

@@ -19,8 +19,6 @@ DELIVERIES_SHOWN = 10
 
 
 class SessionDetails:
-    """Reads the details of one session."""
-
     def __init__(
         self,
         *,
@@ -35,13 +33,13 @@ class SessionDetails:
         self._deliveries = deliveries
 
     async def values(self, session: Session, request: Request) -> dict[str, Any]:
-        """The template's values for the message filter and page of the request's address.
+        """The template's values, for the message filter and page in the URL.
 
         Raises:
-            DatabaseUnavailable: they cannot be read now.
+            DatabaseUnavailable: The details cannot be read.
         """
-        asked, id_ = request.query_params, session.session_id
-        wanted, after = _wanted(session, request), place_of(asked.get("cursor") or None)
+        query, id_ = request.query_params, session.session_id
+        wanted, after = _wanted(session, request), place_of(query.get("cursor") or None)
         endpoints = await self._endpoints.page(None, ENDPOINTS_SHOWN, for_session=id_)
         return {
             "messages": await self._messages.messages(wanted, after, MESSAGES_SHOWN),
@@ -57,11 +55,11 @@ class SessionDetails:
 
 
 def _wanted(session: Session, request: Request) -> MessageFilter:
-    """The message filter of an address. An invalid value counts as absent."""
-    asked = request.query_params
-    status = asked.get("status", "")
+    """The message filter in the URL. An invalid value counts as absent."""
+    query = request.query_params
+    status = query.get("status", "")
     return MessageFilter(
         session_id=session.session_id,
         status=MessageStatus(status) if status in set(MessageStatus) else None,
-        to=asked.get("to", "").replace("\x00", "").lstrip("+") or None,
+        to=query.get("to", "").replace("\x00", "").lstrip("+") or None,
     )

@@ -1,4 +1,4 @@
-"""The table of sessions with the overview above it."""
+"""The table of sessions with its overview."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +24,6 @@ class Overview:
 
 
 class SessionTable:
-    """Reads the table and the overview."""
-
     def __init__(
         self, readings: DashboardReadings, bus: CommandBus, notifications: Notifications
     ) -> None:
@@ -34,9 +32,9 @@ class SessionTable:
         self._notifications = notifications
 
     async def values(self, request: Request) -> dict[str, Any]:
-        """The template's values for the search, filter and page of the request's address.
+        """The template's values, for the search, filter and page in the URL.
 
-        Without the database the values say so: the table never shows an earlier state.
+        Without the database, the page says so instead of showing an earlier state.
         """
         wanted = _wanted(request)
         broker = self._bus.is_available
@@ -58,11 +56,11 @@ class SessionTable:
 
 
 def _wanted(request: Request) -> SessionsWanted:
-    """Search, filter and page of an address. An invalid value counts as absent."""
-    asked = request.query_params
-    page, status = asked.get("page", "1"), asked.get("status", "")
+    """Search, filter and page in the URL. An invalid value counts as absent."""
+    query = request.query_params
+    page, status = query.get("page", "1"), query.get("status", "")
     return SessionsWanted(
-        search=asked.get("search", "")[:128].replace("\x00", ""),
+        search=query.get("search", "")[:128].replace("\x00", ""),
         status=SessionStatus(status) if status in set(SessionStatus) else None,
         page=int(page) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
     )

@@ -1,4 +1,4 @@
-"""What people read about endpoints and deliveries."""
+"""The dashboard's wording for endpoints and deliveries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _GIVEN_UP: Mapping[GivenUpReason, str] = {
 
 @dataclass(frozen=True)
 class Words:
-    """A state as it is shown: its colour, its word, and a sentence if it needs one."""
+    """A state as shown: its colour, its word, and an optional sentence."""
 
     tone: str
     word: str
@@ -35,7 +35,6 @@ class Words:
 
 
 def endpoint_words(endpoint: Endpoint) -> Words:
-    """How an endpoint fares."""
     error = endpoint.last_error or ""
     match endpoint.status:
         case EndpointStatus.PAUSED:
@@ -51,7 +50,6 @@ def endpoint_words(endpoint: Endpoint) -> Words:
 
 
 def delivery_words(delivery: DeliveryShown) -> Words:
-    """What became of a delivery so far."""
     match delivery.status:
         case DeliveryStatus.DELIVERED:
             return Words("good", "Delivered")
@@ -65,6 +63,6 @@ def delivery_words(delivery: DeliveryShown) -> Words:
 
 
 def host_and_path(url: str) -> str:
-    """An address without its scheme and query, which may be long or secret."""
+    """A URL without scheme and query, which may be long or secret."""
     parts = urlsplit(url)
     return f"{parts.netloc}{parts.path.rstrip('/')}"

@@ -71,10 +71,10 @@ class Notifications:
     async def unless_lost(self, reading: Coroutine[Any, Any, Found]) -> Found:
         """Return the result of `reading`, unless the database stops answering.
 
-        Without this check, a hung database would block readers for seconds.
+        A hung database would otherwise block readers for seconds.
 
         Raises:
-            DatabaseUnavailable: The database does not answer. The reading is cancelled.
+            DatabaseUnavailable: No answer. The reading is cancelled.
         """
         task, lost = asyncio.create_task(reading), asyncio.create_task(self._lost.wait())
         task.add_done_callback(_retrieve_exception)
@@ -106,7 +106,6 @@ class Notifications:
             watch.notify()
 
     async def run(self) -> NoReturn:
-        """Listen until cancelled."""
         announced = False
         while True:
             try:
@@ -153,7 +152,6 @@ def _retrieve_exception(task: asyncio.Task[Any]) -> None:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for the event, at most `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -27,8 +27,6 @@ FAIL_WITHIN = timedelta(hours=24)
 
 
 class DeadLetterCollector:
-    """Collects dead letters one by one."""
-
     def __init__(
         self, dead_letters: DeadLetters, bus: CommandBus, metrics: ProjectorMetrics
     ) -> None:
@@ -44,7 +42,6 @@ class DeadLetterCollector:
         await queue.consume(self._arrived.put)
 
     async def run(self) -> NoReturn:
-        """Collect until cancelled."""
         while True:
             message = await self._arrived.get()
             await self._until_collected(message)

@@ -150,7 +150,7 @@ class DeadLetters:
 
         Raises:
             BrokerUnavailable: The dead letter stays.
-            DatabaseUnavailable: The message may have been published and is still listed.
+            DatabaseUnavailable: Possibly published, and still listed.
         """
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SELECT, letter_id)

@@ -36,7 +36,6 @@ class FeedFilter:
     types: frozenset[str] | None = None
 
     def wants(self, entry: FeedEntry) -> bool:
-        """True if the event matches."""
         return (self.session_id is None or entry.session_id == self.session_id) and (
             self.types is None or entry.type in self.types
         )
@@ -60,7 +59,6 @@ class Feed:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.reads = 0
-        """Number of reads of the table."""
 
     async def end(self) -> int:
         """Position of the newest event; 0 if there is none."""

@@ -10,10 +10,8 @@ class FeedMetrics(Collector):
     """Counts feed reads. Reads grow with notifications, not with readers."""
 
     def __init__(self, feed: Feed) -> None:
-        """`feed` counts its reads."""
         self._feed = feed
 
     def collect(self) -> list[Metric]:
-        """The current count."""
         text = "Reads of the feed for event streams"
         return [CounterMetricFamily("wa_api_feed_reads", text, value=self._feed.reads)]

@@ -94,7 +94,6 @@ class _EventStream(StreamingResponse):
             ) from error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See `Response`."""
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -1,6 +1,6 @@
 """The newest events in memory, read once per notification for all followers.
 
-A follower's only state is its position. A follower behind the kept events reads its own pages.
+Followers keep only a position. Those behind the kept events read their own pages.
 """
 
 import asyncio

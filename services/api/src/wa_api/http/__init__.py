@@ -1,1 +1,1 @@
-"""What the routes of all packages share: problems, bodies, paging."""
+"""Shared by the routes of all packages: problems, bodies and paging."""

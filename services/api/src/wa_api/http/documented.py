@@ -1,4 +1,4 @@
-"""What the OpenAPI document says the same way for all routes."""
+"""Shared parts of the OpenAPI document."""
 
 from typing import Annotated, Any
 
@@ -29,11 +29,11 @@ Cursor = Annotated[
     str | None,
     Query(description="`nextCursor` of the page before.", json_schema_extra={"format": "cursor"}),
 ]
-"""A list's parameter."""
+"""The `cursor` parameter of a list."""
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these errors."""
+    """The `responses` of a route that may return these errors."""
     return {
         status: {"model": ErrorBody, "description": _DESCRIPTIONS[status]} for status in statuses
     }
@@ -42,7 +42,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads its JSON body itself.
 
-    What the model refers to is beside it, under `$defs`, until the document is put together.
+    Referenced schemas stay under `$defs` until the document is assembled (serving/openapi.py).
     """
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     content = {"application/json": {"schema": schema}}
@@ -50,7 +50,7 @@ def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any
 
 
 def header(name: str, description: str, **schema: Any) -> dict[str, Any]:
-    """A header among the `parameters` of a route that reads it itself; a string, if nothing is said."""
+    """A header for `parameters` of a route that reads it itself. The default type is string."""
     described = {"type": "string", "description": description, **schema, "title": name.title()}
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""Base classes of request and answer bodies: camelCase names in JSON."""
+"""Base classes of request and response bodies, with camelCase names in JSON."""
 
 from typing import Annotated
 
@@ -17,11 +17,11 @@ Text = Annotated[
     AfterValidator(_without_nul),
     WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"}),
 ]
-"""A string that Postgres can store."""
+"""A string without U+0000, which Postgres cannot store."""
 
 
 class View(BaseModel):
-    """A value in an answer."""
+    """A value in a response."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True
@@ -29,7 +29,7 @@ class View(BaseModel):
 
 
 class Body(BaseModel):
-    """A request's body. Unknown fields are ignored."""
+    """A request body. Unknown fields are ignored."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=to_camel, validate_by_alias=True

@@ -1,4 +1,4 @@
-"""Cursors: opaque to clients, a place in a list to us."""
+"""Cursors: opaque to clients, a position in a list for the api."""
 
 import base64
 import binascii
@@ -17,27 +17,26 @@ Item = TypeVar("Item", bound=BaseModel)
 
 
 class BadCursor(ValueError):
-    """The cursor is none that this program gave."""
+    """The cursor was not issued by this program."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """After the item of this time and id, newest first."""
+    """A position in a list, newest first: after the item with this time and id."""
 
     created_at: datetime
     id: UUID
 
     def cursor(self) -> str:
-        """The opaque text that clients hand back."""
         plain = f"{self.created_at.isoformat()} {self.id}"
         return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
 
 
 def place_of(cursor: str | None) -> Place | None:
-    """The place that a cursor stands for.
+    """The position of a cursor.
 
     Raises:
-        BadCursor: it stands for none.
+        BadCursor: The cursor is invalid.
     """
     if cursor is None:
         return None
@@ -65,7 +64,7 @@ def page_of(
     item_of: Callable[[Row], Item],
     place_of_item: Callable[[Item], Place],
 ) -> Page[Item]:
-    """The page of these rows, of which one more than `limit` was asked for."""
+    """Build a page from up to `limit + 1` rows."""
     items = [item_of(row) for row in rows[:limit]]
     more = len(rows) > limit
     return Page(items=items, next_cursor=place_of_item(items[-1]).cursor() if more else None)

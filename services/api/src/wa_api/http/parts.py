@@ -48,7 +48,7 @@ def parts_of(request: Request) -> Parts:
 
 
 def _provider(kind: type[Any]) -> Callable[[Request], Awaitable[Any]]:
-    async def provide(request: Request) -> Any:  # async: FastAPI runs others in a thread
+    async def provide(request: Request) -> Any:  # a sync one would run in a thread
         return parts_of(request)[kind]
 
     return provide

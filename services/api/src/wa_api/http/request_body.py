@@ -1,4 +1,4 @@
-"""Reads request bodies: no further than allowed, only JSON, with sentences for what is wrong."""
+"""Reads request bodies: limited in size and time, JSON only, with an error per field."""
 
 import asyncio
 from typing import TypeVar
@@ -15,10 +15,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body.
+    """Read the whole body.
 
     Raises:
-        Problem: 413 as soon as it is known to be too large; 408 if it does not come.
+        Problem: 413 once the body exceeds the limit; 408 after 30 s.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > BODY_LIMIT:
@@ -38,10 +38,10 @@ async def read_body(request: Request) -> bytes:
 
 
 async def read_json(request: Request, model: type[Model]) -> Model:
-    """The body as a value of this model.
+    """Read the body as JSON and validate it.
 
     Raises:
-        Problem: 408, 413, 415, or 400 with every wrong field.
+        Problem: 408, 413 or 415; 400 with all invalid fields.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":

@@ -1,4 +1,4 @@
-"""A first look at a `mediaUrl`, without any network: what is plainly refused is refused at once.
+"""Early check of a `mediaUrl`, without network access.
 
 The authoritative check is session-host's, on the connection itself.
 """
@@ -16,21 +16,21 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 class MediaRefused(ValueError):
-    """The address or path is refused; the text is a sentence for the client."""
+    """The URL or path is refused. The text is a sentence for the client."""
 
 
 @dataclass(frozen=True)
 class MediaAddressRule:
-    """What a media address may be. `allowed_hosts` may be private all the same."""
+    """Allowed media addresses. Hosts in `allowed_hosts` may be private."""
 
     root: Path
     allowed_hosts: frozenset[str]
 
     def check(self, media_url: str) -> None:
-        """Pass an http(s) URL of a public host or a path under the media root.
+        """Accept an http(s) URL of a public host, or a path under the media root.
 
         Raises:
-            MediaRefused: it is neither.
+            MediaRefused: The address is not allowed.
         """
         if _SCHEME.match(media_url):
             self._check_url(media_url)
@@ -71,7 +71,7 @@ def _is_plainly_private(host: str) -> bool:
 
 
 def _literal(host: str) -> str | None:
-    """The address that a host spells out, also as resolvers read `127.1` or `0x7f000001`."""
+    """The IP address in a host, also in resolver notations such as `127.1` or `0x7f000001`."""
     try:
         return str(ip_address(host.partition("%")[0]))
     except ValueError:

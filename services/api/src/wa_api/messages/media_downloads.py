@@ -1,6 +1,6 @@
-"""Media that arrived, from the owner of its session to a client: piece by piece, never whole.
+"""Streams incoming media from the session's owner to a client, piece by piece.
 
-Who takes too long holds the pieces back in the broker, a few at most: see `media_transfer`.
+A slow client leaves the pieces in the broker, a few at most: see `media_transfer`.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ log = structlog.get_logger()
 
 BROKER_SECONDS = 5.0
 ANSWER_SECONDS = 130.0
-"""Until the owner has all of it; a little more than its engine may take."""
+"""Time for the owner to fetch the media; slightly more than the engine's own limit."""
 PIECE_SECONDS = 30.0
 
 
 class DownloadBroken(Exception):
-    """The rest of the media will not come. The client's connection is closed, which tells it."""
+    """The rest of the media is lost. Closing the client's connection signals this."""
 
 
 def _broken(reason: str) -> DownloadBroken:
@@ -42,7 +42,7 @@ def _broken(reason: str) -> DownloadBroken:
 
 @dataclass(frozen=True)
 class Download:
-    """Media that the owner has and sends. `close` it, whatever became of it."""
+    """Media that the owner is sending. Always `close` it."""
 
     offer: MediaOffer
     pieces: "asyncio.Queue[AbstractIncomingMessage]"
@@ -51,10 +51,10 @@ class Download:
     resources: AsyncExitStack
 
     async def content(self) -> AsyncIterator[bytes]:
-        """All of it, in order; the next piece is fetched when the last one was taken.
+        """The pieces in order. Fetches the next one when the client has taken the last one.
 
         Raises:
-            DownloadBroken: the owner or the broker went away.
+            DownloadBroken: The owner or the broker went away.
         """
         offset = 0
         while offset < self.offer.size:
@@ -70,7 +70,7 @@ class Download:
                 raise _broken(str(error)) from error
 
     async def _next(self) -> AbstractIncomingMessage:
-        """The next piece, unless the connection ends before it."""
+        """The next piece, unless the connection is lost first."""
         coming = asyncio.ensure_future(self.pieces.get())
         lost = asyncio.ensure_future(self.link.wait_lost(self.writer))
         try:
@@ -85,28 +85,26 @@ class Download:
             lost.cancel()
 
     async def close(self) -> None:
-        """Give the queue up; an owner that still sends stops."""
+        """Release the queue. An owner that is still sending stops."""
         await self.resources.aclose()
 
 
 class MediaDownloads:
-    """Asks owners for media."""
-
     def __init__(self, requests: OwnerRequests, link: BrokerLink) -> None:
-        """`link` is a connection for media alone, so that no reply waits behind them."""
+        """`link` is a connection for media only, so that replies are not delayed."""
         self._requests = requests
         self._link = link
 
     async def open(self, message: Message) -> Download:
-        """The media of an incoming message, ready to come.
+        """Request the media of an incoming message.
 
         Raises:
-            BrokerUnavailable, ConfirmLost: as for every command.
-            OwnerRefused: with a code, for example `media_gone`.
-            OwnerSilent: no answer in time.
+            BrokerUnavailable, ConfirmLost: See `CommandBus.publish`.
+            OwnerRefused: With a code, for example `media_gone`.
+            OwnerSilent: No answer in time.
         """
         async with AsyncExitStack() as resources:
-            writer = await self._opened()
+            writer = await self._open_channel()
             queue, pieces = await self._queue(writer.channel, resources)
             command = self._requests.command(
                 FetchMedia,
@@ -120,7 +118,7 @@ class MediaDownloads:
             kept = resources.pop_all()
         return Download(answer.media, pieces, self._link, writer, kept)
 
-    async def _opened(self) -> ChannelWriter:
+    async def _open_channel(self) -> ChannelWriter:
         try:
             async with asyncio.timeout(BROKER_SECONDS):
                 return await self._link.wait_open()
@@ -136,19 +134,21 @@ class MediaDownloads:
                 queue = await channel.declare_queue(
                     exclusive=True, auto_delete=True, arguments=dict(QUEUE_ARGUMENTS)
                 )
-                resources.push_async_callback(_give_up, queue, await queue.consume(pieces.put))
+                resources.push_async_callback(
+                    _cancel_consumer, queue, await queue.consume(pieces.put)
+                )
         except BrokerConnectionLost as error:
             raise BrokerUnavailable from error
         return queue, pieces
 
 
 async def limit_pieces(writer: ChannelWriter) -> None:
-    """Let each download of a new channel have so many pieces in hand, and no more."""
+    """Set the prefetch of a new channel to the pieces in flight per download."""
     await writer.channel.set_qos(prefetch_count=CHUNKS_UNACKED)
 
 
-async def _give_up(queue: AbstractQueue, tag: str) -> None:
-    """Stop consuming; the queue goes then. Deleted under its consumer, the link would seem lost."""
+async def _cancel_consumer(queue: AbstractQueue, tag: str) -> None:
+    """Cancel the consumer; the queue is auto-deleted. Deleting it first would drop the link."""
     try:
         async with translate_connection_errors():
             await queue.cancel(tag)

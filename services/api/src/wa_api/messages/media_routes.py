@@ -1,4 +1,4 @@
-"""`GET /api/messages/{id}/media`: what a message brought along, as its sender sent it."""
+"""`GET /api/messages/{id}/media`: the media of an incoming message."""
 
 import re
 from urllib.parse import quote
@@ -26,7 +26,7 @@ _WITHOUT_MEDIA = frozenset({"text"})
 
 
 class MediaResponse(StreamingResponse):
-    """Streams a download and gives it up at the end, whichever end that is."""
+    """Streams a download and closes it at the end, also after an error."""
 
     def __init__(self, download: Download, message: Message) -> None:
         self._download = download
@@ -37,13 +37,12 @@ class MediaResponse(StreamingResponse):
                 "Content-Length": str(download.offer.size),
                 "Content-Disposition": _disposition(download.offer.file_name, message),
                 "Cache-Control": "private, no-store",
-                # It is a stranger's file: a browser that shows it after all runs nothing of it.
+                # The file is from a stranger: a browser that displays it must run nothing in it.
                 "Content-Security-Policy": "default-src 'none'; sandbox",
             },
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See `Response`."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -69,7 +68,7 @@ async def get_media(
     sessions: Part[SessionViews],
     reader: ReaderOf,
 ) -> MediaResponse:
-    """Downloaded from WhatsApp by the message's session, which must work, and streamed."""
+    """Downloads the media from WhatsApp through the message's session, which must be working."""
     message = await requests.look_up(key, reader.session_id)
     if message is None:
         raise not_found("message")
@@ -80,7 +79,7 @@ async def get_media(
 
 
 async def _check_session(sessions: SessionViews, message: Message) -> None:
-    """Refuse at once what the owner would refuse, and what no owner is there to answer."""
+    """Refuse at once what the owner would refuse, and sessions without an owner."""
     session = await sessions.session(message.session_id)
     if session is None:
         raise not_found("session")
@@ -93,13 +92,13 @@ async def _check_session(sessions: SessionViews, message: Message) -> None:
 
 
 def _mime_type(claimed: str) -> str:
-    """The sender's word without its parameters; nothing that would break the header."""
+    """The sender's MIME type without parameters, if it is safe in a header."""
     kind = claimed.partition(";")[0].strip()
     return kind if _MIME_TYPE.fullmatch(kind) else _UNKNOWN_TYPE
 
 
 def _disposition(file_name: str | None, message: Message) -> str:
-    """A download, under the sender's name for it or the message's id."""
+    """An attachment with the sender's file name, or one made from the message's id."""
     name = file_name or f"{message.type}-{message.id}"
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,4 +1,4 @@
-"""What can be asked about a message that exists: look it up, cancel it, send it again."""
+"""Requests about existing messages: look up, cancel, resend."""
 
 import asyncio
 import re
@@ -19,9 +19,10 @@ _WHATSAPP_ID = re.compile(r"3EB0[0-9A-F]{8,36}")
 
 
 class MessageRequests:
-    """Look-ups that wait a little, and commands about messages.
+    """Look-ups that wait for the projection, and commands about messages.
 
-    Every method raises DatabaseUnavailable; cancel and resend also BrokerUnavailable and OwnerRefused.
+    Methods raise DatabaseUnavailable; `cancel` and `resend` also BrokerUnavailable and
+    OwnerRefused.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class MessageRequests:
         self._notifications = notifications
 
     async def look_up(self, key: str, session_id: UUID | None) -> Message | None:
-        """A message by either id; one that was answered just now is waited for, 2 s at most."""
+        """Find a message by either id. Waits up to 2 s for a message that was just accepted."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + (LOOK_UP_SECONDS if _may_be_new(key) else 0.0)
         with self._notifications.watch() as watch:
@@ -43,7 +44,7 @@ class MessageRequests:
         return message
 
     async def cancel(self, message: Message) -> Message:
-        """Cancel a queued message; the message as it is after that."""
+        """Cancel a queued message; return the message afterwards."""
         command = self._requests.command(
             CancelMessage, SessionId(message.session_id), message_id=MessageId(message.id)
         )
@@ -51,7 +52,7 @@ class MessageRequests:
         return await self._views.message(str(message.id), None) or message
 
     async def resend(self, message: Message) -> MessageId:
-        """Send a failed or unknown message again; the id of the new message."""
+        """Send a failed or unknown message again; return the new message's id."""
         message_id = MessageId(new_id())
         command = self._requests.command(
             ResendMessage,
@@ -72,7 +73,7 @@ class MessageRequests:
 
 
 def _may_be_new(key: str) -> bool:
-    """Whether it has the form of an id that sends are answered with: ours or WhatsApp's."""
+    """True if the key has the form of an id returned by a send."""
     if _WHATSAPP_ID.fullmatch(key):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Looking messages up, cancelling and resending them."""
+"""Routes to look up, cancel and resend messages."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -34,7 +34,7 @@ async def list_messages(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Message]:
-    """All messages for the operator; its own for a session's token."""
+    """All messages for the operator; a session's own messages for its token."""
     after = place_of(cursor)
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         return Page(items=[])
@@ -44,8 +44,8 @@ async def list_messages(
 
 @router.get("/{key}", summary="One message", responses=errors(400, 401, 404, 503))
 async def get_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
-    """By our id or WhatsApp's. An id that was just accepted is waited for, 2 s at most."""
-    return await _found(key, requests, reader)
+    """By the gateway's id or WhatsApp's. Waits up to 2 s for an id that was just accepted."""
+    return await _message_or_not_found(key, requests, reader)
 
 
 @router.post(
@@ -54,8 +54,8 @@ async def get_message(key: Text, requests: Part[MessageRequests], reader: Reader
     responses=errors(400, 401, 403, 404, 409, 503),
 )
 async def cancel_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
-    """Answers with the message as it is then."""
-    return await requests.cancel(await _found(key, requests, reader))
+    """Returns the message after the cancellation."""
+    return await requests.cancel(await _message_or_not_found(key, requests, reader))
 
 
 @router.post(
@@ -66,15 +66,17 @@ async def cancel_message(key: Text, requests: Part[MessageRequests], reader: Rea
     responses=errors(400, 401, 403, 404, 409, 503),
 )
 async def resend_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Response:
-    """As a new message that names the old one."""
-    message = await _found(key, requests, reader)
+    """Creates a new message whose `resendOf` is the old one."""
+    message = await _message_or_not_found(key, requests, reader)
     new_id = await requests.resend(message)
     body: dict[str, Any] = {"success": True, "messageId": None, "id": new_id, "status": "queued"}
     headers = {"Location": f"/api/messages/{new_id}"}
     return Response(to_json(body), 202, headers, "application/json")
 
 
-async def _found(key: Text, requests: Part[MessageRequests], reader: Reader) -> Message:
+async def _message_or_not_found(
+    key: Text, requests: Part[MessageRequests], reader: Reader
+) -> Message:
     message = await requests.look_up(key, reader.session_id)
     if message is None:
         raise not_found("message")

@@ -1,4 +1,4 @@
-"""The body of a send, as clients write it."""
+"""The request body of a send."""
 
 import hashlib
 from typing import Annotated, Any, Self
@@ -19,7 +19,7 @@ REFERENCE_LIMIT = 128
 
 
 def _by_type(schema: dict[str, Any]) -> None:
-    """Say in the schema what `_complete` checks."""
+    """Describe in the schema what `_complete` checks."""
     needed = {"text": ["message"], "media": ["mediaUrl"]}
     kinds = {"text": ["text"], "media": ["image", "video", "document"]}
     schema["anyOf"] = [
@@ -71,5 +71,5 @@ class SendRequest(Body):
         return self
 
     def fingerprint(self) -> str:
-        """SHA-256 of what was asked for, in hexadecimal: the same for the same request."""
+        """SHA-256 of the request in hexadecimal. Equal requests have equal fingerprints."""
         return hashlib.sha256(b"send 1\n" + self.model_dump_json().encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""`POST /api/messages/send`: the one call that programs make most."""
+"""`POST /api/messages/send`, the most frequent call."""
 
 import re
 from datetime import timedelta
@@ -50,7 +50,7 @@ _LINKS = {
         ("resend", "resend", "_resend", "post"),
     )
 }
-"""What can be done with the id of an answer."""
+"""OpenAPI links from the id in a response."""
 
 
 class SendWaits(Concurrency):
@@ -58,7 +58,7 @@ class SendWaits(Concurrency):
 
 
 class SendAnswer(BaseModel):
-    """Sent (200) or queued (202). `messageId` is WhatsApp's own id, `id` ours."""
+    """Sent (200) or queued (202). `messageId` is WhatsApp's id, `id` the gateway's."""
 
     success: Literal[True] = True
     messageId: str | None  # noqa: N815
@@ -67,7 +67,7 @@ class SendAnswer(BaseModel):
 
 
 async def send_message(request: Request) -> Response:
-    """One message through the session that the token belongs to."""
+    """Sends one message through the session of the token."""
     parts = parts_of(request)
     holder = await holder_of_token(parts[Credentials], bearer(request))
     if seconds := parts[RateLimit].acquire(bearer(request)):
@@ -125,7 +125,6 @@ route = DirectRoute(
 
 
 def answer(result: SendResult) -> Response:
-    """The HTTP answer to a send."""
     headers = {REPLAYED: "true"} if result.replayed else {}
     match result.outcome:
         case Sent(whatsapp_id):
@@ -157,8 +156,10 @@ def _idempotency_key(given: str | None) -> str | None:
 
 
 def _wants_async(prefer: str | None) -> bool:
-    wishes = (wish.partition(";")[0].strip().lower() for wish in (prefer or "").split(","))
-    return "respond-async" in wishes
+    preferences = (
+        preference.partition(";")[0].strip().lower() for preference in (prefer or "").split(",")
+    )
+    return "respond-async" in preferences
 
 
 def _expires_in(given: str | None, settings: Settings) -> timedelta:
@@ -182,7 +183,7 @@ def _check_media(rule: MediaAddressRule, body: SendRequest) -> None:
 
 
 async def _check_session(parts: Parts, holder: TokenHolder, options: SendOptions) -> None:
-    """Refuse what the owner would refuse anyway, unless it may be the repeat of a known message."""
+    """Refuse early what the owner would refuse, unless the key belongs to a known message."""
     key = options.idempotency_key
     is_full = holder.queued >= parts[Settings].session_queue_limit
     refusal = problems.session_refuses(holder.status or "")

@@ -1,4 +1,4 @@
-"""Sending a message: publish the command, then wait for what becomes of it."""
+"""Sends a message: publishes the command and waits for its outcome."""
 
 import asyncio
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ from wa_contracts.message_events import (
 from wa_runtime.traces import span
 
 CONFLICT_WAIT_SECONDS = 2.0
-"""How long an asynchronous send with a key waits to hear of a conflict or an earlier answer."""
+"""How long an asynchronous send with a key waits for a conflict or an earlier response."""
 
 
 @dataclass(frozen=True)
 class SendOptions:
-    """What the request's headers ask for."""
+    """Options from the request's headers."""
 
     idempotency_key: str | None
     respond_async: bool
@@ -39,26 +39,26 @@ class SendOptions:
 
 @dataclass(frozen=True)
 class Sent:
-    """WhatsApp acknowledged it under `whatsapp_id`."""
+    """WhatsApp acknowledged the message under `whatsapp_id`."""
 
     whatsapp_id: str
 
 
 @dataclass(frozen=True)
 class Queued:
-    """Durable; the outcome is not known yet."""
+    """The message is durable; its outcome is not known yet."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """It was not sent and will not be."""
+    """The message was not sent and will not be."""
 
     error: ErrorDetail
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody knows whether it was sent, or even accepted."""
+    """The outcome is unknown: the message may have been sent or accepted."""
 
 
 Outcome = Sent | Queued | Refused | Unknown
@@ -66,7 +66,7 @@ Outcome = Sent | Queued | Refused | Unknown
 
 @dataclass(frozen=True)
 class SendResult:
-    """`replayed`: this is the answer to an earlier request with the same key."""
+    """`replayed`: the result is that of an earlier request with the same key."""
 
     message_id: MessageId
     outcome: Outcome
@@ -74,7 +74,7 @@ class SendResult:
 
 
 class Sending:
-    """Sends for any session. `reply_to` is this process's reply key, `wait_seconds` the longest wait."""
+    """Sends for all sessions. `reply_to` is this process's reply key."""
 
     def __init__(
         self,
@@ -94,16 +94,16 @@ class Sending:
     async def send(
         self, session_id: SessionId, request: SendRequest, options: SendOptions
     ) -> SendResult:
-        """Send one message and wait for its outcome as long as the options say.
+        """Send one message and wait for its outcome, at most `wait_seconds`.
 
         Raises:
-            BrokerUnavailable: nothing was written.
+            BrokerUnavailable: Nothing was written.
         """
         command = self._command(session_id, request, options)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
         ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
-        bind_contextvars(**ids)  # the request's own context
+        bind_contextvars(**ids)  # the context of this request
         with (
             span("send", ids),
             self._pending.expect(command.message_id, command.id) as wait,
@@ -146,7 +146,7 @@ class Sending:
 
 
 class _Listener:
-    """Turns what is heard about one command into its result."""
+    """Derives the result of one command from its events and replies."""
 
     def __init__(
         self, command: SendMessage, views: MessageViews, wait: PendingReply, may_replay: bool
@@ -158,14 +158,14 @@ class _Listener:
         self._replayed = False
 
     async def result(self, deadline: float) -> SendResult:
-        """The outcome, or that it is queued when `deadline` (the loop's time) has come."""
+        """The outcome, or Queued at the `deadline` (loop time)."""
         while True:
-            heard = await self._wait.next(deadline)
-            match heard:
+            item = await self._wait.next(deadline)
+            match item:
                 case Envelope():
-                    outcome = self._of_event(heard)
+                    outcome = self._of_event(item)
                 case Reply():
-                    outcome = self._of_reply(heard)
+                    outcome = self._of_reply(item)
                 case Interruption.DRAIN:
                     outcome = Queued()
                 case Interruption.REREAD:
@@ -176,7 +176,7 @@ class _Listener:
                 return SendResult(self._command.message_id, outcome, self._replayed)
 
     def _of_event(self, event: Envelope) -> Outcome | None:
-        # What an earlier request with this key led to carries that request's correlation id.
+        # Events of an earlier request with this key have that request's correlation id.
         is_of_earlier = event.correlation_id != self._command.correlation_id
         self._replayed = self._replayed or (self._may_replay and is_of_earlier)
         match event.data:
@@ -205,7 +205,7 @@ class _Listener:
         return outcome
 
     async def _projected(self) -> Outcome | None:
-        """What the projection knows, unless that is an earlier refusal that this send may reopen."""
+        """The projected outcome, except an earlier refusal that this send may supersede."""
         try:
             row = await self._views.message(str(self._command.message_id), self._command.session_id)
         except DatabaseUnavailable:

@@ -1,4 +1,4 @@
-"""Look-ups of messages: reads of the projections, the same for clients and for the page."""
+"""Message look-ups from the projections, shared by the HTTP API and the dashboard."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ from wa_contracts.wire import UtcDatetime
 
 
 class Message(View):
-    """A message. `id` is ours, `message_id` WhatsApp's; `sender` only of incoming ones."""
+    """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`."""
 
     id: UUID
     message_id: str | None
@@ -36,7 +36,7 @@ class Message(View):
 
 @dataclass(frozen=True)
 class MessageFilter:
-    """Which messages to list; None means any."""
+    """Messages to list. None matches any."""
 
     session_id: UUID | None = None
     status: MessageStatus | None = None
@@ -45,13 +45,13 @@ class MessageFilter:
 
 
 class MessageViews:
-    """Reads of messages. Every method raises DatabaseUnavailable."""
+    """Message look-ups. Methods raise DatabaseUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def message(self, key: str, session_id: UUID | None) -> Message | None:
-        """One message by our id or WhatsApp's, of any session or of this one."""
+        """One message by either id, optionally of one session only; None if there is none."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_MESSAGE, _uuid(key), key, session_id)
         return _message(row) if row else None
@@ -74,7 +74,7 @@ class MessageViews:
         return page_of(rows, limit, _message, lambda one: Place(one.created_at, one.id))
 
     async def has_message(self, message_id: MessageId) -> bool:
-        """Whether the projection knows the message."""
+        """True if the message is projected."""
         async with self._database.connection() as connection:
             return await connection.fetchval(_HAS_MESSAGE, message_id) is not None
 

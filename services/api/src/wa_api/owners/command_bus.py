@@ -45,11 +45,11 @@ class CommandBus:
     async def publish(self, command: Command, *, deadline: float) -> int:
         """Publish until confirmed or until `deadline` (loop time). Each try has the same id.
 
-        Returns the number of writes. More than one means that the owner may see a duplicate.
+        Returns the number of writes. With more than one, the owner may see a duplicate.
 
         Raises:
             BrokerUnavailable: Nothing was written, or the broker refused the command.
-            ConfirmLost: Written, and still unconfirmed at the deadline.
+            ConfirmLost: Written, but unconfirmed at the deadline.
         """
         written, refused = 0, 0
         body, properties = encode(command), _properties(command)

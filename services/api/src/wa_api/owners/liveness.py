@@ -46,7 +46,6 @@ class HostLiveness:
         return next((pace for pace in found if pace is not None), None)
 
     def live_hosts(self) -> int:
-        """Number of live hosts."""
         return len(self.hosts())
 
     def hosts(self) -> Mapping[str, Sequence[int]]:

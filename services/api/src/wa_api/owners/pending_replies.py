@@ -29,7 +29,6 @@ class PendingReply:
         self._waiting: asyncio.Future[None] | None = None
 
     def deliver(self, item: Item) -> None:
-        """Deliver to the waiting request."""
         self._items.append(item)
         self._wake()
 
@@ -80,7 +79,6 @@ class PendingReplies:
                     del self._waits[key]
 
     def deliver_event(self, event: Envelope) -> None:
-        """Deliver an event to the waits for its message or for the command that caused it."""
         message_id = getattr(event.data, "id", None)
         for wait in self._waits.get(event.causation_id, set()) | self._waits.get(
             message_id or event.causation_id, set()

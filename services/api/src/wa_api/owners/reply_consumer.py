@@ -15,8 +15,8 @@ log = structlog.get_logger()
 class ReplyConsumer:
     """Feeds `PendingReplies` and `HostLiveness` from two exclusive queues.
 
-    Each connection declares new queues, since the broker may keep old ones for a while. Messages
-    between two connections are lost, so every wait reads the projection after a reconnect.
+    Each connection declares new queues: the broker may keep old ones for a while. Messages between
+    two connections are lost, so every wait reads the projection after a reconnect.
     """
 
     def __init__(self, instance: str, pending: PendingReplies, liveness: HostLiveness) -> None:

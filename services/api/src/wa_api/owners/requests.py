@@ -113,15 +113,15 @@ class Answers:
         """The event or reply that answers.
 
         Raises:
-            OwnerRefused: The owner refused; the error has the reason.
+            OwnerRefused: With the owner's reason.
             OwnerSilent: No answer within `seconds`. The command may still be handled.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            heard = await self._wait.next(deadline)
-            if heard is None or heard is Interruption.DRAIN:
+            item = await self._wait.next(deadline)
+            if item is None or item is Interruption.DRAIN:
                 raise OwnerSilent
-            if isinstance(heard, Reply) and heard.error is not None:
-                raise OwnerRefused(heard.error)
-            if not isinstance(heard, Interruption):
-                return heard
+            if isinstance(item, Reply) and item.error is not None:
+                raise OwnerRefused(item.error)
+            if not isinstance(item, Interruption):
+                return item

@@ -1,4 +1,4 @@
-"""The processes of the api: each builds what it needs from the settings and runs until it is told to stop.
+"""Composition roots, one module per process.
 
-A process imports its own module alone, and so nothing that only the others need.
+A process imports only its own module, and therefore only its own dependencies.
 """

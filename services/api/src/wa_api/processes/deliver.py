@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asyncio.Event) -> None:
-    """Deliver webhooks until `stop` is set; attempts under way are made again by the next one."""
+    """Deliver webhooks until `stop` is set. The next leader repeats interrupted attempts."""
     async with AsyncExitStack() as stack:
         database = Database(settings.api_database_url.get_secret_value())
         await stack.enter_async_context(database)
@@ -42,7 +42,7 @@ async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asy
 def build_dispatcher(
     settings: Settings, database: Database, secrets: SecretBox, metrics: WebhookMetrics
 ) -> Dispatcher:
-    """The dispatcher with its parts, wired. Nothing runs yet."""
+    """Build the dispatcher and its parts. Starts nothing."""
     sender = HttpSender(
         allowed_hosts=settings.webhook_allowed_hosts,
         connect_seconds=settings.webhook_connect_seconds,

@@ -1,4 +1,4 @@
-"""The process that makes the read tables anew."""
+"""The process that rebuilds the read tables."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -18,10 +18,10 @@ DATABASE_LOST = "The rebuild lost the database. Nothing is changed: start it aga
 
 
 async def run_rebuild(settings: Settings, stop: asyncio.Event) -> None:
-    """Make the read tables anew from the hosts' event stores, while the present ones serve.
+    """Rebuild the read tables from the hosts' event stores while the old tables serve.
 
     Raises:
-        CannotRebuild: nothing is changed; also when `stop` is set before it is done.
+        CannotRebuild: Nothing is changed. Also raised when `stop` is set before the swap.
     """
     url = settings.api_database_url.get_secret_value()
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The process that seals secrets with a new key."""
+"""The process that reseals secrets with a new key."""
 
 from pydantic import SecretStr
 
@@ -10,10 +10,10 @@ from wa_api.settings import Settings
 
 
 async def run_key_rotation(settings: Settings, encryption_key: SecretStr) -> None:
-    """Seal everything with this key that the settings' former one sealed.
+    """Reseal with this key every secret that the former key sealed.
 
     Raises:
-        CannotRotate: not all of it could be done; the text says why.
+        CannotRotate: Some secrets were not resealed; the text says why.
     """
     unreadable = 0
     async with Database(settings.api_database_url.get_secret_value(), size=1) as database:

@@ -1,4 +1,4 @@
-"""What the processes have in common."""
+"""Helpers shared by the processes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -15,7 +15,7 @@ from wa_api.settings import Settings
 
 @asynccontextmanager
 async def running(*parts: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
-    """Run these beside the block and end them after it."""
+    """Run coroutines during the block and cancel them at its end."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part) for part in parts]
         yield
@@ -24,23 +24,23 @@ async def running(*parts: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
 
 
 def first_address(host: str) -> str:
-    """The first of the addresses that HOST names."""
+    """The first address in HOST."""
     first = host.partition(",")[0].strip()
     return "127.0.0.1" if first == "localhost" else first
 
 
 def retention_of(settings: Settings, database: Database, *, shadow: bool = False) -> Retention:
-    """What forgets what is finished for so long as RETENTION_DAYS says."""
+    """The retention task for RETENTION_DAYS."""
     keep = timedelta(days=settings.retention_days)
     return Retention(database, keep=keep, clock=lambda: datetime.now(UTC), shadow=shadow)
 
 
 @contextmanager
 def metrics_served(registry: CollectorRegistry, host: str, port: int) -> Iterator[None]:
-    """Answer `/metrics` from a thread during the block.
+    """Serve `/metrics` from a thread during the block.
 
     Raises:
-        OSError: the port is taken.
+        OSError: The port is in use.
     """
     server, thread = start_http_server(port, addr=host, registry=registry)
     try:

@@ -61,13 +61,13 @@ FIRST_ATTEMPT_SECONDS = 15.0
 async def run_api(
     settings: Settings, keys: Keys, *, stop: asyncio.Event, on_ready: Callable[[int], None]
 ) -> None:
-    """Serve HTTP until `stop` is set, then answer what waits and end.
+    """Serve HTTP until `stop` is set, then answer open requests and end.
 
-    `on_ready` is called with the port once requests are taken: after the first attempts to reach the
-    broker and the database, whatever came of them, so that the first request of a healthy start finds it.
+    `on_ready` is called with the port after the first attempts to reach the broker and the
+    database, successful or not, so that the first request of a healthy start finds both.
 
     Raises:
-        CannotListen: the address cannot be had.
+        CannotListen: The address is not available.
     """
     sockets = listen(settings.host, settings.port)
     port = sockets[0].getsockname()[1]
@@ -108,7 +108,7 @@ async def _drain_when(stop: asyncio.Event, parts: Parts, server: Server) -> None
 def build_parts(
     settings: Settings, keys: Keys, database: Database
 ) -> tuple[Parts, Sequence[BrokerLink]]:
-    """Everything that routes use, wired, and the connections to run. Nothing runs yet."""
+    """Build all parts that routes use, and the connections to run. Starts nothing."""
     amqp_url = settings.amqp_url.get_secret_value()
     publish_link = BrokerLink(amqp_url, "wa_api, publishing")
     media_link = BrokerLink(amqp_url, "wa_api, media", limit_pieces)

@@ -1,4 +1,4 @@
-"""Makes the broker's users and topology by its management interface, as its administrator."""
+"""Creates the broker's users and topology through its management API."""
 
 import asyncio
 from urllib.parse import unquote, urlsplit
@@ -24,19 +24,19 @@ _UNAVAILABLE = (aiohttp.ClientConnectionError, TimeoutError, _NotReady)
 
 
 class CannotSetUpBroker(Refusal):
-    """The broker refused, or stayed away; the text says what to do."""
+    """The broker refused or stayed away. The text says what to do."""
 
 
 async def set_up_broker(
     management_url: str, *, api_password: str, session_host_password: str
 ) -> None:
-    """Make or renew the users of both services, with their permissions, and all that they need.
+    """Create or update both services' users, their permissions and the topology.
 
-    `management_url` is `http://user:password@host:15672`, the user's an administrator's. It may be
-    repeated at any time: it sets passwords and permissions anew and leaves queues as they are.
+    `management_url` is `http://user:password@host:15672` of an administrator. Repeatable: passwords
+    and permissions are set again, queues stay.
 
     Raises:
-        CannotSetUpBroker: with a sentence.
+        CannotSetUpBroker: The text says what to do.
     """
     parts = urlsplit(management_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or not parts.username:

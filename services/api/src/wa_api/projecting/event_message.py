@@ -18,11 +18,7 @@ _MARKERS = {FENCE, PARTITION_REPLAYED}
 
 
 class EventMessage(NamedTuple):
-    """A decoded message.
-
-    `fault` describes an error in the message or in one of its events. `traces` are the
-    `traceparent` values of its events.
-    """
+    """A decoded message. `fault` is an error in it or in one of its events."""
 
     message: Delivery
     arrivals: Sequence[Arrival] = ()

@@ -31,7 +31,7 @@ class GapRequests:
         self._bus = bus
         self._metrics = metrics
         self._queue = queue
-        self._asked_at: dict[UUID, float] = {}
+        self._requested_at: dict[UUID, float] = {}
         self._found = asyncio.Event()
 
     def found(self) -> None:
@@ -62,13 +62,13 @@ class GapRequests:
         gaps = await self._writer.gaps()
         self._metrics.gaps.set(len(gaps))
         for session_id, sequence in gaps.items():
-            if time.monotonic() - self._asked_at.get(session_id, -1e9) >= ASK_EVERY_SECONDS:
-                self._asked_at[session_id] = time.monotonic()
-                await self._ask(SessionId(session_id), sequence)
-        self._asked_at = {s: at for s, at in self._asked_at.items() if s in gaps}
+            if time.monotonic() - self._requested_at.get(session_id, -1e9) >= ASK_EVERY_SECONDS:
+                self._requested_at[session_id] = time.monotonic()
+                await self._request_replay(SessionId(session_id), sequence)
+        self._requested_at = {s: at for s, at in self._requested_at.items() if s in gaps}
         return len(gaps)
 
-    async def _ask(self, session_id: SessionId, sequence: int) -> None:
+    async def _request_replay(self, session_id: SessionId, sequence: int) -> None:
         now, command_id = datetime.now(UTC), CommandId(new_id())
         command = ReplaySession(
             id=command_id,

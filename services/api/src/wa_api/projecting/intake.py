@@ -30,8 +30,8 @@ size."""
 AHEAD = BATCH
 """Events decoded while a batch is being written, about 3 KB each."""
 GATHER_SECONDS = 0.1
-"""Pause between two batches, skipped when the next batch is full or the prefetch is used up. The
-cost of writing depends on the number of batches, not of events."""
+"""Pause between batches, skipped when the next batch is full or the prefetch is used up. Writing
+costs per batch, not per event."""
 
 
 def _nothing(_: object) -> None:
@@ -42,7 +42,7 @@ class EventIntake:
     """Consumer of one event queue. Single events and bundles are written in queue order.
 
     An event that cannot be decoded or stored is skipped in its session's order. Its message is
-    rejected, which dead-letters it if the queue has a dead-letter exchange.
+    rejected, and dead-lettered if the queue has a dead-letter exchange.
     """
 
     def __init__(
@@ -54,10 +54,9 @@ class EventIntake:
         on_ahead: Callable[[], None] = lambda: None,
         on_marker: Callable[[Delivery], None] = _nothing,
     ) -> None:
-        """Create an intake.
+        """`prefetch` is the channel's prefetch count.
 
-        `prefetch` is the prefetch count of the channel. `on_ahead` is called when there is a gap,
-        `on_marker` when everything before the marker is written.
+        `on_ahead` is called when there is a gap, `on_marker` when all before a marker is written.
         """
         self._writer = writer
         self._metrics = metrics
@@ -106,7 +105,6 @@ class EventIntake:
         self._waiting = 0
 
     async def run(self) -> NoReturn:
-        """Write batches until cancelled."""
         while True:
             self._decode_more()
             batch = await self._next_batch()
@@ -119,7 +117,6 @@ class EventIntake:
         self._running.clear()
 
     def resume(self) -> None:
-        """Continue after `pause`."""
         self._running.set()
 
     async def _next_batch(self) -> list[EventMessage]:

@@ -4,8 +4,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class ProjectorMetrics:
-    """Prometheus metrics of the projector."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self.events = Counter(
             "wa_projector_events_total",

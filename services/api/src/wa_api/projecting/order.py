@@ -12,10 +12,9 @@ from wa_contracts.envelope import Envelope
 class Arrival(NamedTuple):
     """An event that arrived, and its place in its session's order.
 
-    `predecessor` is the sequence of the event before it: `sequence - 1` for live events, lower in a
+    `predecessor` is the previous event's sequence: `sequence - 1` for live events, lower in a
     replay if retention deleted the events in between. `event` is None if it cannot be decoded or
-    stored; its place is skipped. `json` is the published text, if the event was published in its
-    newest version.
+    stored; its place is skipped. `json` is the published text of an event in its newest version.
     """
 
     session_id: UUID
@@ -41,8 +40,8 @@ class EarlyArrivals:
     """Arrivals behind a gap, by session and sequence. The oldest are dropped above the byte limit.
 
     A busy session publishes new events while a replay closes its gap. Without this buffer, each
-    replay would leave another gap. A dropped arrival arrives again with the next replay. An arrival
-    without JSON has no known size and is dropped at once.
+    replay would leave another gap. The next replay repeats dropped arrivals. An arrival without
+    JSON has no known size and is dropped.
     """
 
     def __init__(self, limit: int = EARLY_BYTES) -> None:
@@ -52,11 +51,9 @@ class EarlyArrivals:
         self._oldest_first: deque[Arrival] = deque()
 
     def of(self, session_id: UUID) -> Mapping[int, Arrival]:
-        """The session's early arrivals by sequence."""
         return self._sessions.get(session_id, {})
 
     def keep(self, session_id: UUID, early: Mapping[int, Arrival]) -> None:
-        """Replace the session's early arrivals."""
         before = self._sessions.pop(session_id, {})
         kept = {sequence: one for sequence, one in early.items() if one.json is not None}
         if kept:
@@ -96,8 +93,8 @@ class Order:
     ) -> None:
         """Start with the checkpoints of all sessions in the batch.
 
-        `early` holds the early arrivals of earlier batches. It stays unchanged until `keep_early`,
-        which the caller runs after the commit.
+        `early` has earlier batches' early arrivals. It is unchanged until `keep_early`, after the
+        commit.
         """
         self._early = early or EarlyArrivals()
         self.checkpoints = start
@@ -135,7 +132,6 @@ class Order:
         )
 
     def keep_early(self) -> None:
-        """Keep the early arrivals for later batches."""
         for session_id, session in self._sessions.items():
             if session.early or self._early.of(session_id):
                 self._early.keep(session_id, session.early)

@@ -34,7 +34,6 @@ class Projector:
         await consume(writer, PROJECTOR, self._intake.accept)
 
     async def run(self) -> NoReturn:
-        """Project events until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._gaps.run())
             await self._intake.run()

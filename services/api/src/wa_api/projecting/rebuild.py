@@ -1,9 +1,8 @@
 """Rebuilds the read tables from the hosts' event stores while the old tables serve.
 
-The hosts replay their partitions into the rebuild's own queue, which also receives the live
-bundles. A shadow writer fills the shadow tables from that queue. When all partitions are replayed
-and the queue is drained, the projector is blocked for a moment, the shadow catches up, and the
-tables are swapped.
+The hosts replay their partitions into the rebuild's own queue, which also receives live bundles. A
+shadow writer fills the shadow tables. When the queue is drained, the projector is blocked for a
+moment, the shadow catches up, and the tables are swapped.
 """
 
 import asyncio
@@ -81,10 +80,7 @@ class Rebuild:
         metrics: ProjectorMetrics,
         retention: Retention,
     ) -> None:
-        """Create a rebuild.
-
-        `serving` and `shadow` are pools on the two schemas. `retention` is the shadow's.
-        """
+        """`serving` and `shadow` are pools on the two schemas. `retention` is the shadow's."""
         self.queue = f"wa.rebuild.{new_id()}"
         self._serving = serving
         self._link = publish_link
@@ -132,8 +128,7 @@ class Rebuild:
         """Rebuild and swap, unless an event in `ends` is set first.
 
         Raises:
-            CannotRebuild: The rebuild was stopped, with the key in `ends` as the reason. Nothing is
-                changed.
+            CannotRebuild: Stopped, with the key in `ends` as the reason. Nothing is changed.
         """
         reasons = {QUEUE_LOST: self._queue_lost, **ends}
         waits = {asyncio.create_task(end.wait()) for end in reasons.values()}
@@ -271,8 +266,7 @@ class Rebuild:
     async def _catch_up(self) -> None:
         """Wait until the queue's present content is written, then pause the shadow writer.
 
-        The queue was drained just before, so little is left. Only an unresponsive broker or
-        database exceeds the limit.
+        The queue is almost empty. Only an unresponsive broker or database exceeds the limit.
         """
         self._holding = fence = new_id()
         try:

@@ -35,7 +35,7 @@ class Retention:
     ) -> None:
         """`keep` is how long an ended message stays after its last event.
 
-        With `shadow`, only messages are deleted: a rebuild does not rebuild the feed.
+        A `shadow` has no feed.
         """
         self._database = database
         self._keep = keep

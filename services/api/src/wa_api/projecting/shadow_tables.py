@@ -1,7 +1,7 @@
-"""A second set of read tables in a schema of its own, swapped in at the end of a rebuild.
+"""A second set of read tables in its own schema, swapped in at the end of a rebuild.
 
-The shadow schema has the same migrations as the serving schema, hence the same tables and indexes.
-The same SQL works on either, depending on the connection's `search_path`.
+Both schemas have the same migrations, hence the same tables and indexes. The same SQL works on
+either, depending on `search_path`.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Checked:
 
 
 def shadow_url(url: str) -> str:
-    """Return the database URL with the shadow schema as `search_path`.
+    """The database URL with the shadow schema as `search_path`.
 
     Its commits are asynchronous: the swap's synchronous commit flushes them too.
     """
@@ -79,7 +79,6 @@ async def prepare(url: str) -> None:
 
 
 async def clear(url: str) -> None:
-    """Drop the shadow tables."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(_CLEAR)
@@ -108,8 +107,7 @@ async def behind(connection: Connection) -> Mapping[UUID, Checked]:
 async def swap(connection: Connection) -> None:
     """Replace the serving tables by the shadow tables, inside the open transaction.
 
-    Sessions whose newest events are not in the feed are marked; the projector adds those events to
-    the feed.
+    Marks sessions whose newest events are missing in the feed; the projector adds those events.
 
     Raises:
         CannotRebuild: The serving schema was migrated during the rebuild.

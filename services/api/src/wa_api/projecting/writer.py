@@ -113,7 +113,6 @@ class _Rows:
 
     @classmethod
     async def load(cls, connection: Connection, events: Events) -> "_Rows":
-        """Load the rows of these events."""
         ids = {id_ for of_one in events.values() for event in of_one if (id_ := _message_id(event))}
         return cls(
             await sessions.load(connection, events.keys()) if events else {},
@@ -127,7 +126,6 @@ class _Rows:
             await asyncio.sleep(0)
 
     async def save(self, connection: Connection) -> None:
-        """Store the changes."""
         if self._removed:
             await sessions.remove(connection, self._removed)
         changed = [row for id_, row in self._sessions.items() if row != self._before.get(id_)]

@@ -1,1 +1,1 @@
-"""The web server: everything that knows uvicorn or FastAPI from inside."""
+"""The web server: code that depends on internals of uvicorn and FastAPI."""

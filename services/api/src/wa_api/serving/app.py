@@ -1,4 +1,4 @@
-"""The FastAPI application: its routes, and how errors become answers."""
+"""The FastAPI application: routes and error handlers."""
 
 import time
 from collections.abc import Callable
@@ -61,7 +61,7 @@ _ROUTERS = (
 
 
 def build_app(parts: Parts, metrics: ApiMetrics) -> FastAPI:
-    """The application. FastAPI's own documentation pages load from other hosts, so they are off."""
+    """Build the application. FastAPI's documentation pages are off: they load from other hosts."""
     app = FastAPI(
         routes=[send.route],
         docs_url=None,
@@ -87,7 +87,7 @@ def build_app(parts: Parts, metrics: ApiMetrics) -> FastAPI:
 
 
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-"""FastAPI's own, which asks at each request whether it is on. See request_traces.py for ours."""
+"""FastAPI's telemetry costs a check per request. For tracing see request_traces.py."""
 
 _TRANSLATED: dict[type[Exception], Callable[[Exception], Problem]] = {
     BrokerUnavailable: lambda _: problems.broker_unavailable(),
@@ -130,15 +130,15 @@ def _answer_http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """The methods of all routes of this address: Starlette names those of the first only."""
-    asked = {key: request.scope[key] for key in ("type", "method", "path", "root_path")}
+    """The methods of all routes of this address. Starlette names those of the first route only."""
+    scope = {key: request.scope[key] for key in ("type", "method", "path", "root_path")}
     included = (route for router in _ROUTERS for route in router.routes)
     matching = [
         route
         for route in (send.route, *included)
-        if isinstance(route, APIRoute) and route.matches(dict(asked))[0] is not Match.NONE
+        if isinstance(route, APIRoute) and route.matches(dict(scope))[0] is not Match.NONE
     ]
-    # `/api/messages/send` is an address of its own, though it looks like a message's.
+    # `/api/messages/send` also matches `/api/messages/{key}`: the route without parameters wins.
     fewest = min((len(route.param_convertors) for route in matching), default=0)
     methods = {
         method
@@ -155,7 +155,7 @@ def _answer_internal(request: Request, error: Exception) -> Response:
 
 
 class _Measured:
-    """Times every request under its route's pattern, never its address."""
+    """Times every request, labelled with its route's pattern."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app = app
@@ -167,14 +167,14 @@ class _Measured:
             return
         started, status = time.perf_counter(), 500
 
-        async def noting_status(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noting_status)
+            await self._app(scope, receive, record_status)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             labels = (scope["method"] if route != "other" else "other", route, str(status))

@@ -1,18 +1,18 @@
-"""A connection's transport that writes what comes in one turn of the event loop in one piece.
+"""A transport that joins all writes of one loop iteration.
 
-uvicorn writes an answer's head and its body apart, and uvloop sends each at once: two system calls
-here and two wakings of the client.
+uvicorn writes a response's head and body separately, and uvloop sends each write at once. That
+costs two system calls here and two wake-ups of the client.
 """
 
 import asyncio
 from typing import Any
 
 AT_ONCE = 64 * 1024
-"""Bytes; so much does not wait for the turn's end: writers must hear that the client is slow."""
+"""Bytes. Larger writes go out at once, so that writers notice a slow client."""
 
 
 class GatheringTransport:
-    """Stands before a transport; all but writing and ending is the transport's own."""
+    """Wraps a transport. Only `write` and `close` differ."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -24,7 +24,6 @@ class GatheringTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """See `asyncio.WriteTransport`."""
         if not self._pieces:
             self._loop.call_soon(self._flush)
         self._pieces.append(data)
@@ -33,7 +32,7 @@ class GatheringTransport:
             self._flush()
 
     def close(self) -> None:
-        """See `asyncio.BaseTransport`: what was written goes out before."""
+        """See `asyncio.BaseTransport`. Flushes first."""
         self._flush()
         self._transport.close()
 

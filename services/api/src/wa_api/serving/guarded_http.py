@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with limits on what comes before the application sees a request.
+"""uvicorn's HTTP protocol with limits that apply before the application sees a request.
 
-The head of a request has a limit in size and in time, and so has the rest of a body that nobody reads:
-a client that sends slowly, endlessly or nothing at all holds a connection for seconds, not for ever.
+Limits the size and time of a request's head, and the time for the rest of an unread body. A slow,
+endless or silent client holds a connection for seconds only.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from wa_api.serving.gathering_transport import GatheringTransport
 
 HEAD_LIMIT = 32 * 1024
 HEAD_SECONDS = 10.0
-"""Until a new connection has sent a whole head, and until a body that is not read has ended."""
+"""Time for a request's whole head, and for the rest of an unread body."""
 
 
 class _HeadTooLarge(Exception):
@@ -23,39 +23,35 @@ class _HeadTooLarge(Exception):
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """One connection. The answers to what is no request have the shape of all errors."""
+    """One connection. Errors before the application have the same shape as all errors."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._in_head = True
-        self._got_on = False
+        self._progressed = False
         self._is_too_large = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See `asyncio.Protocol`."""
         super().connection_made(GatheringTransport(transport))  # type: ignore[arg-type]
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
         self._disarm()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        self._got_on = False
+        self._progressed = False
         super().data_received(data)
-        if self._in_head and not self._got_on and not self.transport.is_closing():
+        if self._in_head and not self._progressed and not self.transport.is_closing():
             self._arm()
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT:
                 self._refuse(_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """Called by the parser."""
-        self._got_on, self._in_head, self._head_bytes = True, False, 0
+        self._progressed, self._in_head, self._head_bytes = True, False, 0
         self._disarm()
         if len(self.url) + sum(len(n) + len(v) for n, v in self.headers) > HEAD_LIMIT:
             self._is_too_large = True
@@ -63,19 +59,17 @@ class GuardedHttp(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Called by the parser."""
-        self._got_on, self._in_head = True, True
+        self._progressed, self._in_head = True, True
         self._disarm()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Called when an answer has been written."""
         super().on_response_complete()
         if not self._in_head:
             self._arm()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
-        """Answer what is no request."""
+        """Answer an invalid request."""
         self._refuse(_TOO_LARGE if self._is_too_large else _MALFORMED)
 
     def _arm(self) -> None:

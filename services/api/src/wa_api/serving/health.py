@@ -1,4 +1,4 @@
-"""Whether the process lives and what it depends on."""
+"""Liveness and readiness."""
 
 from typing import Literal
 
@@ -20,13 +20,13 @@ router = APIRouter(tags=["health"])
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["alive"] = "alive"
 
 
 class Readiness(View):
-    """Ready once started. `projector_backlog` counts bundles of events not projected yet, None if unknown."""
+    """The process is ready. `projector_backlog` counts unprojected bundles, None if unknown."""
 
     status: Literal["ready"] = "ready"
     broker: Literal["available", "unavailable"]
@@ -36,13 +36,13 @@ class Readiness(View):
 
 
 class ProjectorBacklog:
-    """How many bundles of events wait in the projector's queue."""
+    """Length of the projector's queue."""
 
     def __init__(self, link: BrokerLink) -> None:
         self._link = link
 
     async def count(self) -> int | None:
-        """Bundles; None if the broker does not answer within 2 s."""
+        """Number of bundles; None if the broker does not answer within 2 s."""
         writer = self._link.writer
         if writer is None:
             return None
@@ -58,7 +58,7 @@ class ProjectorBacklog:
 
 @router.get("/livez", summary="Does the process live?")
 async def livez() -> Alive:
-    """Always, if it answers."""
+    """Always 200 while the process answers."""
     return Alive()
 
 
@@ -69,7 +69,7 @@ async def readyz(
     liveness: Part[HostLiveness],
     backlog: Part[ProjectorBacklog],
 ) -> Readiness:
-    """Its own start decides: with a dependency away, page and errors must still reach people."""
+    """Ready once started, even with a dependency away: page and errors must still reach users."""
     return Readiness(
         broker="available" if bus.is_available else "unavailable",
         database="available" if await database.is_ready() else "unavailable",

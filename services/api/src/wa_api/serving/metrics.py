@@ -7,8 +7,6 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 
 
 class ApiMetrics:
-    """What the api counts."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Histogram(
             "wa_api_request_seconds",

@@ -1,4 +1,4 @@
-"""The OpenAPI document, corrected to what is really answered."""
+"""The OpenAPI document, corrected to the actual responses."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 
 
 def install_openapi(app: FastAPI, version: str) -> None:
-    """Serve a document without FastAPI's own 422 answers: invalid requests are 400 here."""
+    """Serve a document without FastAPI's 422 responses: invalid requests are 400 here."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -47,7 +47,7 @@ def _document(app: FastAPI, version: str) -> dict[str, Any]:
 
 
 def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter is there or not, but never null."""
+    """Remove null: a parameter may be absent, but never null."""
     options = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
     if len(options) != 1:
         return schema
@@ -56,7 +56,6 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_webhooks(schema: dict[str, Any]) -> None:
-    """What is sent to endpoints, with the schemas of the events as the AsyncAPI document has them."""
     events = asyncapi_document()
     schema["webhooks"] = webhooks_of(events)
     schemas = schema["components"]["schemas"]

@@ -1,4 +1,4 @@
-"""A span for each HTTP request, under its route's pattern and without what its query says."""
+"""A span per HTTP request, named by its route's pattern and without the query."""
 
 from typing import Any
 
@@ -7,12 +7,11 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.trace import Span
 
 LEFT_OUT = "/livez,/readyz,/static/.*"
-"""Asked all the time, and nobody's request."""
+"""Polled routes, without spans."""
 _WITH_QUERY = ("http.url", "http.target", "url.full", "url.query")
 
 
 def trace_requests(app: FastAPI) -> None:
-    """Begin a trace with each request, or go on with the one that its `traceparent` names."""
     FastAPIInstrumentor.instrument_app(
         app,
         excluded_urls=LEFT_OUT,
@@ -22,7 +21,7 @@ def trace_requests(app: FastAPI) -> None:
 
 
 def _without_query(span: Span, scope: dict[str, Any]) -> None:
-    """A query may hold the key of the login link, or somebody's number."""
+    """Remove the query, which may contain the login link's key or a phone number."""
     if not span.is_recording() or not scope.get("query_string"):
         return
     attributes: dict[str, Any] = dict(getattr(span, "attributes", None) or {})

@@ -1,4 +1,4 @@
-"""What every answer tells browsers: load nothing from elsewhere, guess no types, be framed by nobody."""
+"""Security headers of every response: same-origin content, no sniffing, no framing."""
 
 from collections.abc import Mapping
 
@@ -19,11 +19,11 @@ HEADERS: Mapping[str, str] = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-"""As they stand in an ASGI message."""
+"""As raw ASGI headers."""
 
 
 class SecurityHeaders:
-    """Adds the headers to every HTTP answer that does not say otherwise itself."""
+    """Adds the headers to every HTTP response, unless the response sets them itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,11 +33,11 @@ class SecurityHeaders:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = message["headers"]
-                said = {name for name, _ in given}
-                message["headers"] = [*given, *(raw for raw in _RAW if raw[0] not in said)]
+                headers = message["headers"]
+                names = {name for name, _ in headers}
+                message["headers"] = [*headers, *(raw for raw in _RAW if raw[0] not in names)]
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""Listening and serving: several addresses, one application, an orderly end."""
+"""Listens on several addresses and serves one application."""
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -16,26 +16,24 @@ log = structlog.get_logger()
 BACKLOG = 2048
 DRAIN_SECONDS = 8
 STALLED_SECONDS = 60.0
-"""A client that takes nothing of its answer for so long is cut off; the kernel sees to it."""
+"""A client that reads nothing of its response for this long is disconnected by the kernel."""
 KEEP_ALIVE_SECONDS = 100
-"""How long a connection stays open between two requests: longer than clients and proxies keep theirs
-(nginx 60, Go 90). Who closes first decides: a request that meets the server's close is lost, and its
-sender can't know whether it was taken.
-"""
+"""Keep-alive time, longer than that of clients and proxies (nginx 60, Go 90), so that they close
+first. A request that meets the server's close is lost, and its sender cannot know."""
 _LOCALHOST = ("127.0.0.1", "::1")
 
 
 class CannotListen(Refusal):
-    """None of the addresses can be listened on; the text says why."""
+    """No address can be listened on. The text says why."""
 
 
 def listen(host: str, port: int) -> Sequence[socket.socket]:
     """Sockets for a comma-separated list of addresses; `localhost` is IPv4 and IPv6.
 
-    Port 0 takes a free one, the same for all addresses.
+    Port 0 selects a free port, the same for all addresses.
 
     Raises:
-        CannotListen: a port is taken, or no address can be had.
+        CannotListen: A port is in use, or an address is not available.
     """
     addresses = [
         address
@@ -45,9 +43,9 @@ def listen(host: str, port: int) -> Sequence[socket.socket]:
     sockets: list[socket.socket] = []
     for address in addresses:
         try:
-            sockets.append(_bound(address, port))
+            sockets.append(_bind(address, port))
         except OSError as error:
-            if address != "::1" or not sockets:  # a machine may have no IPv6
+            if address != "::1" or not sockets:  # the machine may lack IPv6
                 raise CannotListen(
                     f"Cannot listen on {address}:{port}: {error.strerror}."
                 ) from error
@@ -56,11 +54,11 @@ def listen(host: str, port: int) -> Sequence[socket.socket]:
     return sockets
 
 
-def _bound(address: str, port: int) -> socket.socket:
+def _bind(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit the option
         milliseconds = round(STALLED_SECONDS * 1000)
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     if family == socket.AF_INET6:
@@ -76,12 +74,12 @@ def _bound(address: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with signals left to main.py, which has waits to end before the connections."""
+    """uvicorn without its signal handlers: main.py ends open waits before the connections."""
 
     def __init__(
         self, app: ASGIApp, on_started: Callable[[], None], *, trusted_proxies: str
     ) -> None:
-        """`trusted_proxies` may say who the client is and whether it speaks TLS."""
+        """Headers of `trusted_proxies` set the client's address and scheme."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -102,10 +100,10 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
+        """Install no signal handlers."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, then say so."""
+        """Start serving, then call `on_started`."""
         await super().startup(sockets=sockets)
         self._on_started()

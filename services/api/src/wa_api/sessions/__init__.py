@@ -1,1 +1,1 @@
-"""Sessions: their life cycle, their look-ups, their QR codes."""
+"""Sessions: life cycle, look-ups and QR codes."""

@@ -1,4 +1,4 @@
-"""What operators do with sessions: create, restart, stop, log out, delete, link by a code."""
+"""The operator's commands on sessions: create, restart, stop, log out, delete, pair."""
 
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -27,16 +27,16 @@ PAIRING_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Created:
-    """A new session. Not `confirmed`: accepted, but no host has taken it up yet."""
+    """A new session. `confirmed` is False if no host has handled the command yet."""
 
     session: SessionWithToken
     confirmed: bool
 
 
 class SessionLifecycle:
-    """Turns the operator's wishes into commands and waits for what they lead to.
+    """Publishes the operator's commands and waits for their results.
 
-    Every method raises DatabaseUnavailable or BrokerUnavailable with nothing written, and OwnerRefused.
+    Methods raise DatabaseUnavailable or BrokerUnavailable with nothing written, and OwnerRefused.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class SessionLifecycle:
         self._views = views
 
     async def create(self, name: str | None) -> Created:
-        """Make a session with a token. The token is kept only if the command was written."""
+        """Create a session with a token. The token is stored only if the command was written."""
         session_id = SessionId(new_id())
         command = self._requests.command(CreateSession, session_id, name=name)
         with self._requests.answers(command) as answers:
             async with self._database.transaction() as connection:
                 token = await self._credentials.issue(connection, session_id)
-                with suppress(ConfirmLost):  # it may have been taken: then the token is needed
+                with suppress(ConfirmLost):  # in doubt: the token may be needed
                     await self._requests.publish(command)
             event = await _event(answers.first(ANSWER_SECONDS))
         if event is not None:
@@ -71,7 +71,7 @@ class SessionLifecycle:
         return Created(shown, confirmed=event is not None)
 
     async def perform(self, kind: type[SessionCommand], session_id: SessionId) -> Session | None:
-        """Restart, stop or log out; the session as it is after that, or None if there is none."""
+        """Restart, stop or log out; return the session afterwards, or None if there is none."""
         if await self._views.session(session_id) is None:
             return None
         command = self._requests.command(kind, session_id)
@@ -81,19 +81,19 @@ class SessionLifecycle:
         return await self._views.session(session_id)
 
     async def delete(self, session_id: SessionId) -> bool:
-        """Log out and forget. The token is refused from now on. False: there is none."""
+        """Log out and delete; the token is revoked at once. False if there is no such session."""
         async with self._database.transaction() as connection:
             if not await self._credentials.revoke(connection, session_id):
                 return False
-            with suppress(ConfirmLost):  # the token stays revoked; deleting again is harmless
+            with suppress(ConfirmLost):  # the token stays revoked, and delete can be repeated
                 await self._requests.publish(self._requests.command(DeleteSession, session_id))
         return True
 
     async def pairing_code(self, session_id: SessionId, phone_number: str) -> PairingCode | None:
-        """A code to enter on the phone with this number, or None if there is no such session.
+        """Request a code to enter on the phone with this number; None if there is no such session.
 
         Raises:
-            OwnerSilent: no host answered in time.
+            OwnerSilent: No host answered in time.
         """
         if await self._views.session(session_id) is None:
             return None
@@ -104,7 +104,6 @@ class SessionLifecycle:
         return answer.pairing_code
 
     async def show_token(self, session_id: SessionId) -> SessionWithToken | None:
-        """The session with its present token."""
         token = await self._credentials.show(session_id)
         session = await self._views.session(session_id)
         if token is None or session is None:
@@ -114,23 +113,22 @@ class SessionLifecycle:
         )
 
     async def rotate_token(self, session_id: SessionId) -> SessionWithToken | None:
-        """The session with a new token; the old one is refused from now on."""
+        """Replace the token; the old one is refused at once. None if there is no such session."""
         if await self._credentials.rotate(session_id) is None:
             return None
         return await self.show_token(session_id)
 
 
 async def _event(answer: Awaitable[Envelope | Reply]) -> Envelope | None:
-    """The event that answers, or None if there is none to be had in time."""
     try:
-        heard = await answer
+        found = await answer
     except (OwnerSilent, ConfirmLost):
         return None
-    return heard if isinstance(heard, Envelope) else None
+    return found if isinstance(found, Envelope) else None
 
 
 def _awaiting(session_id: SessionId, name: str | None, event: Envelope | None) -> Session:
-    """A session that is not in the projection yet."""
+    """A session that is not projected yet."""
     return Session(
         session_id=session_id,
         name=name,

@@ -1,4 +1,4 @@
-"""Managing sessions, for the operator; and a session's own look at itself."""
+"""Routes for sessions: the operator's, and a session's view of itself."""
 
 from typing import Annotated, TypeVar
 from uuid import UUID
@@ -35,13 +35,13 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 class NewSession(Body):
-    """What a new session is called."""
+    """Options of a new session."""
 
     name: Annotated[Text | None, Field(max_length=128)] = None
 
 
 class PairingRequest(Body):
-    """The number of the phone that will enter the code."""
+    """The number of the phone on which the code will be entered."""
 
     phone_number: Annotated[
         str,
@@ -54,7 +54,7 @@ class PairingRequest(Body):
 
 
 class Deletion(View):
-    """The session is being logged out and forgotten."""
+    """The session is logged out and deleted."""
 
     success: bool = True
     session_id: UUID
@@ -73,7 +73,7 @@ class Deletion(View):
 async def create_session(
     request: Request, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> SessionWithToken:
-    """Makes its id and token and starts it; next, scan its QR code."""
+    """Creates the session's id and token and starts its engine. Next, scan its QR code."""
     has_body = request.headers.get("content-length", "0") != "0" or (
         "transfer-encoding" in request.headers
     )
@@ -92,14 +92,14 @@ async def list_sessions(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Session]:
-    """Only those with this status, if one is given."""
+    """All sessions, or those with the given status."""
     return await sessions.sessions(status, place_of(cursor), limit)
 
 
 @admin.get("/{session_id}", summary="One session", responses=errors(400, 401, 404, 503))
 async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session:
-    """As it is now."""
-    return _there(await sessions.session(session_id))
+    """The current state of the session."""
+    return _or_not_found(await sessions.session(session_id))
 
 
 @admin.post(
@@ -111,7 +111,7 @@ async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session
 async def restart_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> Session:
-    """Whatever its state: also after stop, an expired QR code or a log-out."""
+    """Works in every state, also after a stop, an expired QR code or a logout."""
     return await _perform(RestartSession, session_id, response, lifecycle)
 
 
@@ -124,7 +124,7 @@ async def restart_session(
 async def stop_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> Session:
-    """Messages queue up until it is restarted."""
+    """Messages stay queued until the session is restarted."""
     return await _perform(StopSession, session_id, response, lifecycle)
 
 
@@ -137,7 +137,7 @@ async def stop_session(
 async def log_out_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> Session:
-    """Its queued messages fail."""
+    """Queued messages of the session fail."""
     return await _perform(LogOutSession, session_id, response, lifecycle)
 
 
@@ -150,7 +150,7 @@ async def log_out_session(
 async def delete_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> Deletion:
-    """Its token is refused from now on."""
+    """The session's token is refused from now on."""
     if not await lifecycle.delete(SessionId(session_id)):
         raise not_found("session")
     response.headers["Location"] = _address(session_id)
@@ -166,7 +166,7 @@ async def delete_session(
 async def request_pairing_code(
     session_id: UUID, request: Request, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> PairingCode:
-    """A code to enter on the phone with the given number."""
+    """Returns a code to enter on the phone with the given number."""
     wanted = await read_json(request, PairingRequest)
     code = await lifecycle.pairing_code(SessionId(session_id), wanted.phone_number)
     if code is None:
@@ -181,10 +181,10 @@ async def request_pairing_code(
 async def show_token(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> SessionWithToken:
-    """The session with its present token."""
+    """The session with its current token."""
     response.headers.update(NO_STORE)
     try:
-        return _there(await lifecycle.show_token(SessionId(session_id)))
+        return _or_not_found(await lifecycle.show_token(SessionId(session_id)))
     except InvalidTag as error:
         raise token_unreadable() from error
 
@@ -195,26 +195,26 @@ async def show_token(
 async def rotate_token(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
 ) -> SessionWithToken:
-    """A new token; the old one is refused from now on."""
+    """Creates a new token. The old one is refused from now on."""
     response.headers.update(NO_STORE)
-    return _there(await lifecycle.rotate_token(SessionId(session_id)))
+    return _or_not_found(await lifecycle.rotate_token(SessionId(session_id)))
 
 
 @router.get("/api/session", summary="The token's own session", responses=errors(401, 404, 503))
 async def own_session(sessions: Part[SessionViews], holder: TokenOf) -> Session:
     """For programs that hold a session's token."""
-    return _there(await sessions.session(holder.session_id))
+    return _or_not_found(await sessions.session(holder.session_id))
 
 
 async def _perform(
     kind: type[SessionCommand], session_id: UUID, response: Response, lifecycle: SessionLifecycle
 ) -> Session:
-    session = _there(await lifecycle.perform(kind, SessionId(session_id)))
+    session = _or_not_found(await lifecycle.perform(kind, SessionId(session_id)))
     response.headers["Location"] = _address(session_id)
     return session
 
 
-def _there(session: AnySession | None) -> AnySession:
+def _or_not_found(session: AnySession | None) -> AnySession:
     if session is None:
         raise not_found("session")
     return session

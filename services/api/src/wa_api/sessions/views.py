@@ -1,4 +1,4 @@
-"""Look-ups of sessions: reads of the projections, the same for clients and for the page."""
+"""Session look-ups from the projections, shared by the HTTP API and the dashboard."""
 
 from typing import Annotated
 from uuid import UUID
@@ -21,7 +21,7 @@ def _is_none(value: object) -> bool:
 
 
 class Pacing(View):
-    """How fast a session may send. Days are those of UTC; `next_send_at` is None if it may now."""
+    """Limits of a session's sends. Days are UTC; `next_send_at` is None if a send may start now."""
 
     per_minute: float | None
     per_day: int | None
@@ -30,9 +30,9 @@ class Pacing(View):
 
 
 class Session(View):
-    """A session. `connected_at` is the start of the present working period, or None.
+    """A session. `connected_at` is when it last connected; None if it is not connected.
 
-    `pacing` is left out where its sends are not limited.
+    `pacing` is absent if the session's sends are not limited.
     """
 
     session_id: UUID
@@ -48,22 +48,22 @@ class Session(View):
 
 
 class SessionWithToken(Session):
-    """A session with its token: only from create, rotate and show."""
+    """A session with its token. Returned by create, rotate and show only."""
 
     token: str
 
 
 class QRCode(View):
-    """A QR code's text and the time until which it can be scanned."""
+    """The text of a QR code and when it expires."""
 
     qr: str
     expires_at: UtcDatetime
 
 
 class SessionViews:
-    """Reads of sessions. Every method raises DatabaseUnavailable.
+    """Session look-ups. Methods raise DatabaseUnavailable.
 
-    A session that the projection calls working is shown so only while its host gives signs of life.
+    A session is shown as working only while its host sends heartbeats.
     """
 
     def __init__(self, database: Database, liveness: HostLiveness) -> None:
@@ -71,7 +71,7 @@ class SessionViews:
         self._liveness = liveness
 
     async def session(self, session_id: UUID) -> Session | None:
-        """One session."""
+        """One session, or None."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SESSION, self._liveness.live_partitions(), session_id)
         return self._session(row) if row else None
@@ -99,7 +99,7 @@ class SessionViews:
         return Session.model_validate({**row, "pacing": pacing})
 
     async def qr_code(self, session_id: UUID) -> QRCode | None:
-        """The code to scan now, or None if there is none or it ran out."""
+        """The current QR code; None if there is none or it expired."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_QR, session_id)
         return QRCode(qr=row["qr"], expires_at=row["qr_expires_at"]) if row else None

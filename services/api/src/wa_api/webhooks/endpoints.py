@@ -85,7 +85,7 @@ class Endpoints:
                 raise NoSuchSession
             await notify_changed(connection, endpoint_id)
             row = await connection.fetchrow(_ONE, endpoint_id)
-        return EndpointWithSecret(**dict(_there(row)), secret=secret)
+        return EndpointWithSecret(**dict(_required(row)), secret=secret)
 
     async def page(
         self, after: Place | None, limit: int, *, for_session: UUID | None = None
@@ -100,7 +100,6 @@ class Endpoints:
         )
 
     async def one(self, endpoint_id: UUID) -> Endpoint | None:
-        """One endpoint, or None."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_ONE, endpoint_id)
         return Endpoint(**dict(row)) if row else None
@@ -152,7 +151,7 @@ class Endpoints:
         return found is not None
 
 
-def _there(row: asyncpg.Record | None) -> asyncpg.Record:
+def _required(row: asyncpg.Record | None) -> asyncpg.Record:
     assert row is not None
     return row
 

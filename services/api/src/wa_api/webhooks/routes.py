@@ -100,7 +100,7 @@ async def list_webhooks(
 @router.get("/{webhook_id}", summary="One endpoint", responses=errors(400, 401, 404, 503))
 async def get_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Endpoint:
     """The current state of the endpoint."""
-    return _there(await endpoints.one(webhook_id))
+    return _or_not_found(await endpoints.one(webhook_id))
 
 
 @router.patch(
@@ -114,7 +114,7 @@ async def change_webhook(
 ) -> Endpoint:
     """Waiting deliveries use the new URL. Resuming sends them at once."""
     change = await read_json(request, WebhookChange)
-    _there(await endpoints.one(webhook_id))
+    _or_not_found(await endpoints.one(webhook_id))
     _check_events(change.events)
     if change.url is not None:
         await _check_url(settings, change.url)
@@ -123,7 +123,7 @@ async def change_webhook(
         await endpoints.choose(webhook_id, change.events)
     if change.paused is not None:
         await (endpoints.pause if change.paused else endpoints.resume)(webhook_id)
-    return _there(await endpoints.one(webhook_id))
+    return _or_not_found(await endpoints.one(webhook_id))
 
 
 @router.delete(
@@ -149,7 +149,7 @@ async def rotate_webhook_secret(
 ) -> EndpointWithSecret:
     """The new secret is shown only once. The old one also signs until `formerSecretUntil`."""
     response.headers.update(NO_STORE)
-    return _there(await endpoints.rotate_secret(webhook_id))
+    return _or_not_found(await endpoints.rotate_secret(webhook_id))
 
 
 @router.post(
@@ -162,7 +162,7 @@ async def test_webhook(
     webhook_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
 ) -> DeliveryShown:
     """Makes one attempt with a `webhook.test` event. The result is in the endpoint's deliveries."""
-    endpoint = _there(await endpoints.one(webhook_id))
+    endpoint = _or_not_found(await endpoints.one(webhook_id))
     return await deliveries.test(endpoint.id, endpoint.session_id)
 
 
@@ -181,7 +181,7 @@ async def list_webhook_deliveries(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeliveryShown]:
     """Each with its number of attempts and the last attempt's status and duration."""
-    _there(await endpoints.one(webhook_id))
+    _or_not_found(await endpoints.one(webhook_id))
     return await deliveries.page(webhook_id, status, place_of(cursor), limit)
 
 
@@ -195,7 +195,7 @@ async def redeliver(
     webhook_id: UUID, delivery_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
 ) -> DeliveryShown:
     """Sends the same body and `webhook-id` again, outside the session's order, with new retries."""
-    _there(await endpoints.one(webhook_id))
+    _or_not_found(await endpoints.one(webhook_id))
     try:
         found = await deliveries.redeliver(webhook_id, delivery_id)
     except EventForgotten as error:
@@ -221,7 +221,7 @@ def _check_events(events: Sequence[str] | None) -> None:
         raise invalid_field("events", f"'events' {error}.") from error
 
 
-def _there(found: Found | None) -> Found:
+def _or_not_found(found: Found | None) -> Found:
     if found is None:
         raise not_found("webhook")
     return found

@@ -55,5 +55,5 @@ def pause_seconds(state: domain.State, crashes: int, now: datetime) -> float:
             return max((until - now).total_seconds(), 1)
         case domain.Opened(condition=domain.Disconnected(reason="stream_replaced")):
             return REPLACED_PAUSE_SECONDS
-    seconds = min(FIRST_PAUSE_SECONDS * 2**crashes, LONGEST_PAUSE_SECONDS)
+    seconds: float = min(FIRST_PAUSE_SECONDS * 2**crashes, LONGEST_PAUSE_SECONDS)
     return seconds * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing

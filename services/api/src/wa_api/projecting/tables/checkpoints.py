@@ -12,7 +12,7 @@ from wa_contracts.ids import SessionId
 class Checkpoint:
     """Sequences of one session: `applied` is projected, `seen` is the highest that ever arrived.
 
-    `fed` is the newest sequence in the feed if a rebuild left the feed behind; otherwise None.
+    `fed` is the newest in the feed if a rebuild left the feed behind, else None.
     """
 
     applied: int = 0
@@ -36,7 +36,6 @@ async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID,
 
 
 async def save(connection: Connection, checkpoints: Mapping[UUID, Checkpoint]) -> None:
-    """Upsert the checkpoints."""
     await connection.execute(
         _SAVE,
         list(checkpoints),

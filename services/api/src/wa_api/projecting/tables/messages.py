@@ -50,7 +50,7 @@ class MessageRow:
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
-    """Return the row after an event: `row` changed in place, or a new row.
+    """Return the row after an event, changed in place or new.
 
     A receipt for a deleted message creates no row.
     """
@@ -160,13 +160,11 @@ def _received(event: Envelope, data: MessageReceived, own_number: str | None) ->
 
 
 async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
-    """Load the existing rows of these messages."""
     rows = await connection.fetch(_LOAD, list(ids))
     return {row["id"]: MessageRow(*row) for row in rows}
 
 
 async def save(connection: Connection, rows: Collection[MessageRow]) -> None:
-    """Upsert the rows."""
     await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
 
 

@@ -115,13 +115,11 @@ def _created(event: Envelope, name: str | None) -> SessionRow:
 
 
 async def load(connection: Connection, sessions: Collection[UUID]) -> dict[UUID, SessionRow]:
-    """Load the existing rows of these sessions."""
     rows = await connection.fetch(_LOAD, list(sessions))
     return {row["session_id"]: SessionRow(*row) for row in rows}
 
 
 async def save(connection: Connection, rows: Collection[SessionRow]) -> None:
-    """Upsert the rows."""
     await connection.execute(_SAVE, *zip(*map(_AS_TUPLE, rows), strict=True))
 
 

@@ -56,7 +56,6 @@ def _checked(url: str) -> WebAddress:
 
 
 async def _addresses(address: WebAddress) -> set[str]:
-    """Resolve the host; an empty set if it does not resolve."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_SECONDS):

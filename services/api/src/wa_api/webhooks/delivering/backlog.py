@@ -97,7 +97,6 @@ class Backlog:
                 await connection.execute(_SET_TYPES, row["id"], types)
 
     async def targets(self) -> Sequence[UUID]:
-        """Ids of all endpoints."""
         async with self._database.connection() as connection:
             return [row["id"] for row in await connection.fetch(_ALL)]
 
@@ -121,7 +120,6 @@ class Backlog:
         )
 
     def _open(self, endpoint_id: UUID, sealed: bytes | None) -> str | None:
-        """The secret; None if there is none or this key cannot open it."""
         try:
             return self._secrets.open(endpoint_id, sealed) if sealed else None
         except InvalidTag:
@@ -149,7 +147,6 @@ class Backlog:
         ]
 
     async def mark_delivered(self, delivery: Delivery, attempt: Attempt, now: datetime) -> None:
-        """Record a success."""
         async with self._database.connection() as connection:
             await connection.execute(
                 _DELIVERED, delivery.id, now, attempt.status, _milliseconds(attempt)
@@ -179,12 +176,10 @@ class Backlog:
             await connection.execute(_FAILING, delivery.id, now, attempt.error)
 
     async def mark_expired(self, delivery: Delivery) -> None:
-        """Give up a delivery whose event is older than the retention."""
         async with self._database.connection() as connection:
             await connection.execute(_EXPIRED, delivery.id, GivenUpReason.EXPIRED)
 
     async def mark_recovered(self, endpoint_id: UUID) -> None:
-        """Record that the endpoint answers again."""
         async with self._database.connection() as connection:
             await connection.execute(_RECOVERED, endpoint_id)
 

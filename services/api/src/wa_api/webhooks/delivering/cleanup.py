@@ -20,8 +20,6 @@ PAUSE_SECONDS = 0.1
 
 
 class Cleanup:
-    """Cleans the tables of endpoints and deliveries."""
-
     def __init__(
         self, database: Database, *, keep: timedelta, clock: Callable[[], datetime]
     ) -> None:

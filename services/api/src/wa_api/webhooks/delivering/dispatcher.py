@@ -52,8 +52,6 @@ class Dispatcher:
 
 
 class _LeaderTerm:
-    """One term as leader."""
-
     def __init__(
         self, leadership: Leadership, fan_out: FanOut, context: DeliveryContext, cleanup: Cleanup
     ) -> None:
@@ -136,7 +134,7 @@ class _LeaderTerm:
             self._tasks[endpoint_id] = group.create_task(worker.run())
 
     async def _recount(self) -> NoReturn:
-        """Correct counts that drifted because deliveries ended while they were counted."""
+        """Correct counts that drifted while deliveries ended."""
         while True:
             await asyncio.sleep(RECOUNT_SECONDS)
             waiting = await self._load_backlogs()
@@ -151,7 +149,6 @@ class _LeaderTerm:
 
 
 def _first(error: BaseException) -> BaseException:
-    """The first error in nested exception groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

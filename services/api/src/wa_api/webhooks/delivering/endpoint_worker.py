@@ -44,8 +44,8 @@ class DeliveryContext:
     """Shared by all endpoint workers.
 
     Quick endpoints share `quick_slots`, slow ones `slow_slots`, so that slow or dead endpoints
-    never delay quick ones. `at_once` is the number of sessions of a healthy endpoint that are
-    delivered at a time.
+    never delay quick ones. `at_once` is the number of sessions delivered at a time to a healthy
+    endpoint.
     """
 
     backlog: Backlog

@@ -1,8 +1,8 @@
 """Creates deliveries from the feed: one per event and interested endpoint.
 
-A batch and the new feed position commit in one transaction, so a killed process resumes without
-loss or duplicates. Endpoints are read after the end of the batch is fixed, so that an endpoint
-receives every event that follows its creation.
+A batch and the new feed position commit together, so a killed process resumes without loss or
+duplicates. Endpoints are read after the end of the batch is fixed, so that an endpoint receives
+every event after its creation.
 """
 
 from collections.abc import Mapping, Sequence

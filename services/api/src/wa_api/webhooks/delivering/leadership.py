@@ -46,7 +46,6 @@ class Leadership:
         self.changed: asyncio.Queue[UUID] = asyncio.Queue()
 
     def on_notification(self, _connection: object, _pid: int, channel: str, payload: Any) -> None:
-        """Callback for asyncpg."""
         if channel == FEED_CHANNEL:
             self.feed.set()
         else:

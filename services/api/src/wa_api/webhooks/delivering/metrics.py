@@ -6,8 +6,6 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class WebhookMetrics:
-    """Prometheus metrics of the webhook process."""
-
     def __init__(self, registry: CollectorRegistry) -> None:
         self.deliveries = Counter(
             "wa_webhook_deliveries_total",

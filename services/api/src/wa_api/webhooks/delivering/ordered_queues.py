@@ -46,10 +46,8 @@ class OrderedQueues:
 
     @property
     def acquired(self) -> int:
-        """Number of acquired queues."""
         return len(self._acquired)
 
     @property
     def next_at(self) -> float | None:
-        """Time when the next queue is due; None if there is none."""
         return self._heap[0][0] if self._heap else None

@@ -72,8 +72,8 @@ class RetryRule:
         """Decide what follows a failure.
 
         `tried_since` is the delivery's first attempt, `failing_since` the start of its endpoint's
-        failures. A delivery that failed for the whole window is given up; if the endpoint failed
-        for as long, the endpoint is paused instead. `chance` is from 0 to 1.
+        failures. After a whole window, the delivery is given up, or its endpoint is paused if
+        failing for as long. `chance` is from 0 to 1.
         """
         if failure.status == GONE:
             return Pause(PauseReason.GONE)
@@ -87,5 +87,5 @@ class RetryRule:
             )
         delay = min(max(now - tried_since, self.first), self.longest)
         delay *= 1 + JITTER * (2 * chance - 1)
-        asked = timedelta(seconds=failure.retry_after or 0)
-        return TryAgain(min(now + max(delay, min(asked, self.longest)), end))
+        requested = timedelta(seconds=failure.retry_after or 0)
+        return TryAgain(min(now + max(delay, min(requested, self.longest)), end))
