@@ -12,6 +12,9 @@ LOCAL := $(BIN)/python -m deploy.local
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
   $(foreach member,wa-contracts wa-runtime wa-api wa-session-host,--no-emit-package $(member))
 
+# Without bytecode every process compiles all that it imports, and pytest rewrites every assert.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run demo unit test check types rules sbom soak bench lock doctor clean
 
 help: ## Show this list

@@ -1,5 +1,6 @@
 """The fixtures that every test may ask for, and the services' logs beneath a failure."""
 
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -45,6 +46,10 @@ __all__ = [
     "video",
 ]
 
+
+# jsonschema would import it for the formats iri and iri-reference, which no schema here has:
+# its grammars take 5 s of a core, in every process that collects tests.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 FOLDER = Path(__file__).parent
 

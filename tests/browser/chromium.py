@@ -7,9 +7,12 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 PROGRAM = "chromium-headless-shell"
+PATIENCE_MS = 20_000
+"""How long a test waits for what should be seen, if it names no time of its own."""
+
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -28,6 +31,7 @@ async def browser() -> AsyncIterator[Browser]:
     if path is None:
         pytest.skip(f"{PROGRAM} is not installed")
     async with async_playwright() as playwright:
+        expect.set_options(timeout=PATIENCE_MS)
         browser = await playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
         yield browser
         await browser.close()

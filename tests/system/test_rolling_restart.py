@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from deploy.local.children import Child
 from tests.deadlines import eventually
 from tests.integration.webhooks.receiver import Receiver, running_receiver
 from tests.system.cluster import TO, Cluster, fair_shares
@@ -54,6 +55,7 @@ async def test_nobody_notices_that_every_process_is_replaced(new_ring: NewRing) 
     ring = await new_ring(
         hosts=2,
         apis=2,
+        start_process=Child.start,  # the commands of the images, from their start to their end
         environment={
             "LEASE_SECONDS": "3",
             "SIMULATED_LINKS_AFTER": "0.1",

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
+from deploy.local.children import Child
 from deploy.local.servers import PostgresServer, RabbitMQServer
 from tests.deadlines import eventually
 from tests.integration.webhooks.receiver import Receiver, answers, running_receiver
@@ -114,12 +115,13 @@ async def run(
 ) -> AsyncIterator[Run]:
     """A run in which much happened, read to its end."""
     ring = await new_ring(
+        start_process=Child.start,  # a forked process would show the command line of its parent
         environment={
             "SIMULATED_LINKS_AFTER": "0.1",
             "LOG_LEVEL": "DEBUG",
             "WEBHOOK_ALLOWED_HOSTS": "127.0.0.1",
             "WEBHOOK_RETRY_FIRST_SECONDS": "0.2",
-        }
+        },
     )
     async with running_receiver() as receiver:
         made = Run(ring, receiver)
