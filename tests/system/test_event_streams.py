@@ -191,3 +191,18 @@ async def test_a_sessions_token_shows_its_own_events_alone(world: World) -> None
     params = {"sessionId": world.session["sessionId"]}
     answer = await world.ring.client(world.other["token"]).get("/api/events", params=params)
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("way", ["rotate", "delete"])
+async def test_a_stream_ends_with_the_token_that_opened_it(world: World, way: str) -> None:
+    session = await world.ring.create_session("leaked")
+    path = f"/api/sessions/{session['sessionId']}"
+    async with following(world.ring.url(), session["token"]) as stream:
+        if way == "rotate":
+            answer = await world.ring.admin.post(f"{path}/token")
+        else:
+            answer = await world.ring.admin.delete(path)
+        assert answer.is_success, answer.text
+        async with asyncio.timeout(30):  # 15 s are promised
+            with pytest.raises(EOFError):
+                await until(stream, "never sent")

@@ -4,8 +4,10 @@ import asyncio
 import re
 import shlex
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
@@ -179,6 +181,29 @@ async def test_duplicates_are_passed_over(publisher: Publisher) -> None:
     await publisher.publish(sent(1), again, again, sent(3))
     assert await reader.until(3) == [1, 2, 3]
     await reader.stop()
+
+
+async def test_an_event_whose_body_raised_comes_again(publisher: Publisher) -> None:
+    """The program keeps its subscription, on which it calls reject(), and iterates anew."""
+    subscription = subscribe(publisher.url, "message.sent", queue="raised")
+    seen: list[int] = []
+
+    async def work(*, fails: bool) -> None:
+        async with aclosing(cast("Any", aiter(subscription))) as events:
+            async for event in events:
+                seen.append(event.session_sequence)
+                if fails:
+                    raise RuntimeError("the program's own error")
+
+    first = asyncio.create_task(work(fails=True))
+    await bound(publisher, "raised")
+    await publisher.publish(sent(1))
+    with pytest.raises(RuntimeError):
+        await asyncio.wait_for(first, 15)
+    second = asyncio.create_task(work(fails=False))
+    await eventually(lambda: seen == [1, 1], within=15, what="the event again")
+    second.cancel()
+    await asyncio.wait([second])
 
 
 async def test_what_is_no_event_goes_to_the_dead_letters_and_harms_no_other(

@@ -10,6 +10,9 @@ MessageId = NewType("MessageId", UUID)
 CommandId = NewType("CommandId", UUID)
 EventId = NewType("EventId", UUID)
 
+PARTITIONS = 64
+"""Number of partitions, for ever: it is in the names of queues and in stored rows."""
+
 
 def new_id() -> UUID:
     return uuid_utils.compat.uuid7()

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from zlib import crc32
 
+from wa_contracts import ids
 from wa_contracts.ids import SessionId
 from wa_contracts.message_events import MESSAGE_EVENTS
 from wa_contracts.session_events import SESSION_EVENTS, QRIssued
 
-PARTITIONS = 64
+PARTITIONS = ids.PARTITIONS
 DELIVERY_LIMIT = 20
 LOG_MAX_AGE = "7D"
 LOG_MAX_BYTES = 2_000_000_000

@@ -74,7 +74,6 @@ class Subscription:
     async def nack(self) -> None:
         """Requeue the current event. This or another worker of the queue receives it again."""
         if self._current is not None:
-            self._forget(self._current)
             await self._current.nack(requeue=True)
             self._current = None
 
@@ -149,6 +148,7 @@ class Subscription:
                 with _traced(message, event):
                     yield event
                 if self._current is message:
+                    self._remember(event)
                     await message.ack()
                     self._current = None
 
@@ -165,6 +165,7 @@ class Subscription:
                 if event is not None and self._matches(event, since) and not self._is_known(event):
                     self._advance_since(event)
                     yield event
+                    self._remember(event)
                 if _offset(message) >= last:
                     return
 
@@ -215,24 +216,22 @@ class Subscription:
             return None
 
     def _is_known(self, event: Envelope) -> bool:
-        """True if this process has already had the event. Records the event otherwise."""
-        key = (event.session_id, event.session_sequence)
-        if key in self._seen:
-            return True
-        self._seen[key] = None
+        """Whether the program has finished this event in this process."""
+        return (event.session_id, event.session_sequence) in self._seen
+
+    def _remember(self, event: Envelope) -> None:
+        """The program asked for the next event: this one is finished.
+
+        Not at the delivery: a loop whose body raised gets the event again.
+        """
+        self._seen[event.session_id, event.session_sequence] = None
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
-        return False
 
     def _advance_since(self, event: Envelope) -> None:
         """Without a durable queue, advance `since`, from where a reconnect reads the log."""
         if self._queue_name is None and self._since is not None:
             self._since = max(self._since, event.occurred_at - EVENTS_OVERTAKE_BY)
-
-    def _forget(self, message: AbstractIncomingMessage) -> None:
-        event = self._read(message)
-        if event is not None:
-            self._seen.pop((event.session_id, event.session_sequence), None)
 
 
 async def _ignore(_: AbstractIncomingMessage) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from wa_contracts.ids import CommandId, MessageId, SessionId
+from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
 from wa_contracts.recipient import Recipient
 from wa_contracts.wire import Key, UtcDatetime, Wire, storable
 
@@ -143,7 +143,7 @@ class ReplayPartition(Command):
     """
 
     type: Literal["ReplayPartition"] = "ReplayPartition"
-    partition: Annotated[int, Field(ge=0), AfterValidator(storable)]
+    partition: Annotated[int, Field(ge=0, lt=PARTITIONS)]
     queue: Key
 
 

@@ -21,6 +21,8 @@ from wa_runtime.retries import until_available
 
 log = structlog.get_logger()
 
+PREFETCH = 10
+"""Dead letters in memory, of 1 MiB at most."""
 _UNAVAILABLE = (DatabaseUnavailable, BrokerUnavailable, ConfirmLost)
 PUBLISH_SECONDS = 10.0
 FAIL_WITHIN = timedelta(hours=24)
@@ -37,7 +39,8 @@ class DeadLetterCollector:
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
 
     async def open(self, writer: ChannelWriter) -> None:
-        """Consume on a new channel."""
+        """Consume on a new channel. A wave of dead letters waits in the broker, not in memory."""
+        await writer.channel.set_qos(prefetch_count=PREFETCH)
         queue = await writer.channel.get_queue(DEAD_LETTERS)
         await queue.consume(self._arrived.put)
 

@@ -6,13 +6,14 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
-from wa_api.access.callers import Reader, ReaderOf
+from wa_api.access.callers import Reader, ReaderOf, bearer
 from wa_api.access.concurrency import TooMany
+from wa_api.access.credentials import Credentials
 from wa_api.database.notifications import Notifications
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.events.feed import FeedFilter
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 router = APIRouter(tags=["events"])
 
 HEARTBEAT_SECONDS = 15.0
+RECHECK_SECONDS = 5.0
+"""A rotated or revoked token's streams end within this time."""
 RETRY_MILLISECONDS = 2000
 _TYPES = "Names such as `message.sent`, or `message.*`; may be given more than once."
 
@@ -44,11 +47,13 @@ _TYPES = "Names such as `message.sent`, or `message.*`; may be given more than o
     },
 )
 async def follow_events(
+    request: Request,
     tail: Part[FeedTail],
     streams: Part[EventStreams],
     notifications: Part[Notifications],
     reader: ReaderOf,
     *,
+    credentials: Part[Credentials],
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
     type_: Annotated[
         Sequence[Annotated[str, Field(json_schema_extra={"enum": list(CHOICES)})]],
@@ -66,7 +71,30 @@ async def follow_events(
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
     position = await tail.start(last_seen(last_event_id))
-    return _EventStream(streams, reader, _stream(tail, notifications, wanted, position))
+    valid = _ValidToken(credentials, bearer(request) if reader.session_id else None)
+    return _EventStream(streams, reader, _stream(tail, notifications, wanted, position, valid))
+
+
+class _ValidToken:
+    """Looks the token of an open stream up again: rotating or revoking it ends the stream."""
+
+    def __init__(self, credentials: Credentials, token: str | None) -> None:
+        """No token: the operator's stream, which always continues."""
+        self._credentials = credentials
+        self._token = token
+        self._checked_at = asyncio.get_running_loop().time()
+
+    async def check(self) -> bool:
+        """Whether the stream may continue. Looks up at most every RECHECK_SECONDS.
+
+        Raises:
+            DatabaseUnavailable: The token cannot be checked.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._token is None or now - self._checked_at < RECHECK_SECONDS:
+            return True
+        self._checked_at = now
+        return await self._credentials.holder(self._token) is not None
 
 
 class _EventStream(StreamingResponse):
@@ -118,9 +146,13 @@ def last_seen(last_event_id: str | None) -> int | None:
 
 
 async def _stream(
-    tail: FeedTail, notifications: Notifications, wanted: FeedFilter, position: int
+    tail: FeedTail,
+    notifications: Notifications,
+    wanted: FeedFilter,
+    position: int,
+    valid: _ValidToken,
 ) -> AsyncIterator[bytes]:
-    """Stream events until the process ends or the database is away.
+    """Stream events until the process ends, the token is revoked or the database is away.
 
     The first frame has the position, so that a client can resume before its first event. A stalled
     client is disconnected by its connection (serving/server.py).
@@ -131,6 +163,9 @@ async def _stream(
         silent_since = clock()
         while not watch.ended:
             try:
+                if not await valid.check():
+                    log.info("event_stream_ended", reason="token_revoked")
+                    return
                 page = await tail.after(position, wanted)
             except DatabaseUnavailable:
                 log.info("event_stream_ended", reason="database_unavailable")
@@ -143,4 +178,5 @@ async def _stream(
                 yield b": alive\n\n"
                 silent_since = clock()
             if not page.more:
-                await watch.changed(HEARTBEAT_SECONDS - (clock() - silent_since))
+                pause = HEARTBEAT_SECONDS - (clock() - silent_since)
+                await watch.changed(min(pause, RECHECK_SECONDS))
