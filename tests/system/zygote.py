@@ -28,7 +28,6 @@ import uuid_utils
 
 from deploy.local.children import PR_SET_PDEATHSIG, Child, Orders
 from deploy.local.services import python_module
-from tests.whatsapp.server import ENGINE_DIRECTORY
 
 PRELOADED = (
     "wa_session_host.main",
@@ -45,6 +44,9 @@ PRELOADED = (
 MAINS = {"wa_session_host": "wa_session_host.main", "wa_api": "wa_api.main"}
 READ_AT_IMPORT = ("OTEL_", "FAULT_POINT_FILE")
 """How settings begin that a module reads while it is imported."""
+
+ENGINE_DIRECTORY = Path(__file__).parents[1] / "whatsapp" / "engine"
+"""With the stand-in's sitecustomize. `tests.whatsapp` itself would load the engine in here."""
 
 LARGEST_MESSAGE = 1 << 17
 STARTING_SECONDS = 60
@@ -187,12 +189,15 @@ def _end_with(parent: int, number: int) -> None:
         os._exit(1)
 
 
-def _become(order: Mapping[str, Any]) -> Sequence[str]:
-    """Set up what an exec would have set up; the arguments of `python -m`."""
+def _become(order: Mapping[str, Any], by_imports: Mapping[str, str]) -> Sequence[str]:
+    """Set up what an exec would have set up; the arguments of `python -m`.
+
+    `by_imports` are variables that modules set while they were imported.
+    """
     os.setsid()
     os.chdir(order["cwd"])
     os.environ.clear()
-    os.environ.update(order["env"])
+    os.environ.update({**by_imports, **order["env"]})
     nothing = os.open(os.devnull, os.O_RDONLY)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for descriptor, number in ((nothing, 0), (log, 1), (log, 2)):
@@ -220,14 +225,17 @@ def _unbuffered(number: int) -> io.TextIOWrapper:
 
 def _run() -> int:
     _end_with(os.getppid(), signal.SIGKILL)
+    given = dict(os.environ)
     for name in PRELOADED:
         importlib.import_module(name)
+    by_imports = {name: value for name, value in os.environ.items() if given.get(name) != value}
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "only one thread survives a fork"
     gc.collect()
     gc.freeze()
     order = _serve(socket.socket(fileno=int(sys.argv[1])))
     if order is None:
         return 0
-    package, *arguments = _become(order)
+    package, *arguments = _become(order, by_imports)
     status: int = importlib.import_module(MAINS[package]).main(arguments)
     return status
 

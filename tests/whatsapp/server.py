@@ -23,7 +23,7 @@ from tests.whatsapp.reception import Reception
 from tests.whatsapp.waiting import Changes
 
 _LOOPBACK = "127.0.0.1"
-ENGINE_DIRECTORY = Path(__file__).parent / "engine"
+_ENGINE_DIRECTORY = Path(__file__).parent / "engine"
 ROOT_KEY_VARIABLE = "WHATSAPP_STAND_IN_ROOT_KEY"
 """Read by `engine/sitecustomize.py`."""
 
@@ -84,7 +84,7 @@ class StandIn:
         It must be there when that process starts: Go does not see later changes.
         """
         inherited = os.environ.get("PYTHONPATH")
-        paths = [str(ENGINE_DIRECTORY), *([inherited] if inherited else [])]
+        paths = [str(_ENGINE_DIRECTORY), *([inherited] if inherited else [])]
         return {
             "HTTPS_PROXY": self._proxy.url,
             "SSL_CERT_FILE": str(self._authority.certificate_file),
