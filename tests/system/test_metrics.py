@@ -21,6 +21,7 @@ from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.serving.metrics import ApiMetrics
 from wa_api.webhooks.delivering.metrics import WebhookMetrics
 from wa_contracts.topology import COMMANDS, PARTITIONS
+from wa_runtime.retries import RETRIES
 from wa_session_host.health import PartitionMetrics, WorkerMetrics
 from wa_session_host.metrics import HostMetrics
 
@@ -54,6 +55,7 @@ ASSERTED: dict[str, Callable[[Scrape], bool]] = {
     ),
     "wa_leases_lost": lambda s: s.value("wa_leases_lost_total") == 0,
     "wa_worker_restarts": lambda s: s.value("wa_worker_restarts_total") >= 1,
+    "wa_retries": lambda s: s.value("wa_retries_total") == 0,  # nothing was unavailable
     "wa_observations_failed": lambda s: s.value("wa_observations_failed_total") == 0,
     "wa_workers": lambda s: s.value("wa_workers") == 1,
     "wa_worker_memory_bytes": lambda s: 10e6 < s.value("wa_worker_memory_bytes") < 200e6,
@@ -160,6 +162,7 @@ def test_no_metric_exists_that_nothing_asserts() -> None:
         kind(registry)
     registry.register(PartitionMetrics(tuple))
     registry.register(WorkerMetrics(tuple))
+    registry.register(RETRIES)
     known = {metric.name for metric in registry.collect()}
     feed = {m.name for m in FeedMetrics(_NoReads()).collect()}  # type: ignore[arg-type]
     assert known | feed == set(ASSERTED)

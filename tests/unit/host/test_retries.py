@@ -5,11 +5,10 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
-from stamina.instrumentation import get_prometheus_counter
 from structlog.testing import capture_logs
 
 from wa_runtime import retries
-from wa_runtime.retries import until_available
+from wa_runtime.retries import RETRIES, until_available
 
 
 class Flaky:
@@ -33,13 +32,11 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def counted(operation: str) -> float:
-    counter = get_prometheus_counter()
-    assert counter is not None
     return sum(
         sample.value
-        for metric in counter.collect()
+        for metric in RETRIES.collect()
         for sample in metric.samples
-        if sample.name.endswith("_total") and sample.labels["callable"] == operation
+        if sample.name == "wa_retries_total" and sample.labels["operation"] == operation
     )
 
 

@@ -4,12 +4,12 @@ Hot paths and reconnecting links keep their own loops.
 """
 
 from collections.abc import Awaitable, Callable
-from importlib.util import find_spec
 from typing import TypeAlias, TypeVar
 
 import stamina
 import structlog
-from stamina.instrumentation import PrometheusOnRetryHook, set_on_retry_hooks
+from prometheus_client import Counter
+from stamina.instrumentation import set_on_retry_hooks
 
 from wa_runtime.postgres import is_unavailable
 
@@ -21,8 +21,17 @@ LONGEST_PAUSE_SECONDS = 5.0
 T = TypeVar("T")
 Unavailable: TypeAlias = tuple[type[Exception], ...] | Callable[[Exception], bool]
 
+RETRIES = Counter(
+    "wa_retries_total",
+    "Retries of calls to an unavailable database or broker",
+    ["operation"],
+    registry=None,
+)
+"""Each process registers it with its metrics. stamina's own counter has a label per attempt, which
+grows without end in a long outage."""
+
 # stamina would log each retry; an outage is logged at its begin and its end.
-set_on_retry_hooks((PrometheusOnRetryHook,) if find_spec("prometheus_client") else ())
+set_on_retry_hooks(())
 
 
 async def until_available(
@@ -37,7 +46,7 @@ async def until_available(
     Retries errors that match `on` (types, or a predicate) with exponential back-off and jitter,
     without a limit: bound the wait with `asyncio.timeout`. Cancellation and other errors pass
     through. Logs `event` at the first failure and `available_again` at the success after it.
-    Counts retries in `stamina_retries_total`, labelled with `operation`.
+    Counts retries in `RETRIES`, labelled with `operation`.
     """
     failed = False
 
@@ -47,6 +56,8 @@ async def until_available(
         if retried and not failed:
             log.warning(event, operation=operation, reason=repr(error))
             failed = True
+        if retried:
+            RETRIES.labels(operation).inc()
         return retried
 
     attempts = stamina.retry_context(

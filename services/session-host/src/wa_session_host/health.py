@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from wa_contracts.session_events import SessionStatus
+from wa_runtime.retries import RETRIES
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.worker_memory import proportional_bytes
 
@@ -95,6 +96,7 @@ class Health:
         }
         self.registry = CollectorRegistry()
         self.registry.register(PartitionMetrics(partitions))
+        self.registry.register(RETRIES)
         ProcessCollector(registry=self.registry)
 
     def watch_workers(self, pids: Callable[[], Sequence[int]]) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from wa_api.database.pool import Database
 from wa_api.projecting.retention import Retention
 from wa_api.settings import Settings
+from wa_runtime.retries import RETRIES
 
 
 @asynccontextmanager
@@ -42,6 +43,7 @@ def metrics_served(registry: CollectorRegistry, host: str, port: int) -> Iterato
     Raises:
         OSError: The port is in use.
     """
+    registry.register(RETRIES)
     server, thread = start_http_server(port, addr=host, registry=registry)
     try:
         yield
