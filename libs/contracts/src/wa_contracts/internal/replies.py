@@ -1,6 +1,7 @@
 """Replies of a session's owner, for results without a new event."""
 
 from enum import StrEnum
+from uuid import UUID
 
 from wa_contracts.ids import CommandId, MessageId
 from wa_contracts.wire import UtcDatetime, Wire
@@ -32,6 +33,8 @@ class MessageSnapshot(Wire):
     message_id: str | None
     status: MessageStatus
     error: ErrorDetail | None = None
+    correlation_id: UUID | None = None
+    """The request that the message belongs to; None from hosts that do not say."""
 
 
 class PairingCode(Wire):

@@ -117,7 +117,7 @@ class Sending:
                     return SendResult(command.message_id, Queued())
                 deadline = loop.time() + CONFLICT_WAIT_SECONDS
             is_keyed = options.idempotency_key is not None
-            listener = _Listener(command, self._views, wait, is_keyed and written == 1)
+            listener = _Listener(command, self._views, wait, is_keyed, is_alone=written == 1)
             return await listener.result(deadline)
 
     def _command(
@@ -149,12 +149,20 @@ class _Listener:
     """Derives the result of one command from its events and replies."""
 
     def __init__(
-        self, command: SendMessage, views: MessageViews, wait: PendingReply, may_replay: bool
+        self,
+        command: SendMessage,
+        views: MessageViews,
+        wait: PendingReply,
+        may_replay: bool,
+        *,
+        is_alone: bool,
     ) -> None:
+        """`may_replay`: the request has a key. `is_alone`: the command was published once."""
         self._command = command
         self._views = views
         self._wait = wait
         self._may_replay = may_replay
+        self._is_alone = is_alone
         self._replayed = False
 
     async def result(self, deadline: float) -> SendResult:
@@ -198,11 +206,20 @@ class _Listener:
             return Refused(reply.error)
         if reply.message is None:
             return None
-        self._replayed = self._may_replay
+        self._replayed = self._may_replay and self._is_of_earlier(reply.message)
         outcome = _of_snapshot(reply.message)
         if isinstance(outcome, Queued) and self._command.reply_on == "outcome":
             return None
         return outcome
+
+    def _is_of_earlier(self, message: MessageSnapshot) -> bool:
+        """Whether an earlier request with this key made the message.
+
+        A reply may also answer the second copy of this very command.
+        """
+        if message.correlation_id is None:  # from a host that does not say
+            return self._is_alone
+        return message.correlation_id != self._command.correlation_id
 
     async def _projected(self) -> Outcome | None:
         """The projected outcome, except an earlier refusal that this send may supersede."""

@@ -1,6 +1,7 @@
 """Commands about messages: send, cancel, resend, fail. Each ends in an append or a reply."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from wa_contracts.ids import message_stream
 from wa_contracts.internal.commands import (
@@ -140,19 +141,26 @@ class MessageCommands:
         The sender of a repeat also gets the outcome of a message that is still open.
         """
         known = owner.runner.open_message(command.message_id) if owner is not None else None
-        state = known.state if known is not None else await self._stored(command)
+        state: domain.State
+        correlation_id: UUID | None
+        if known is not None:
+            state, correlation_id = known.state, known.correlation_id
+        else:
+            state, correlation_id = await self._stored(command)
         facts = None if isinstance(state, domain.NotQueued | domain.Refused) else state.facts
         if facts is not None and facts.content.fingerprint != command.fingerprint:
             await self._context.outbox.reply(command, error=CONFLICT)
             return
         if known is not None and not await known.add_waiter(command.reply_to):
-            state = await self._stored(command)
+            state, correlation_id = await self._stored(command)
         snapshot = domain.snapshot(command.message_id, state)
+        snapshot = snapshot.model_copy(update={"correlation_id": correlation_id})
         await self._context.outbox.reply(command, message=snapshot)
 
-    async def _stored(self, command: SendMessage) -> domain.State:
-        stream = message_stream(command.message_id)
-        return message_state(await self._session.store.stream(stream))
+    async def _stored(self, command: SendMessage) -> tuple[domain.State, UUID | None]:
+        """The message's state, and the request that it belongs to."""
+        events = await self._session.store.stream(message_stream(command.message_id))
+        return message_state(events), events[-1].correlation_id if events else None
 
     async def handle_cancel(self, command: CancelMessage) -> None:
         """Cancel a queued message."""
