@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -182,8 +182,3 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
 def claim(partition: int, *, relayed: int = 0, opened: int = 0) -> Claim:
     """A partition with the checkpoint of its former owner."""
     return Claim(partition, FencingToken(1), relayed, opened)
-
-
-def checkpoints_of(host: Host) -> Callable[[], list[int]]:
-    """The `open` positions that were saved."""
-    return lambda: [one.open for one in host.store.saved]
