@@ -1,4 +1,4 @@
-"""`Idempotent-Replayed` tells a repeat from a command whose confirm was lost and that was sent twice."""
+"""`Idempotent-Replayed` tells a repeat from a command that was published twice, by reply and table."""
 
 from datetime import timedelta
 from typing import Any, cast
@@ -16,39 +16,47 @@ from wa_contracts.internal.replies import MessageSnapshot, MessageStatus, Reply
 SESSION = SessionId(UUID(int=1))
 
 
-class Bus:
-    """Publishes so many copies of a command, and answers as its owner would."""
+class Owner:
+    """Replies to a command, or stores its message where the api looks when replies were lost."""
 
-    def __init__(self, pending: PendingReplies, *, copies: int, earlier: UUID | None) -> None:
+    def __init__(
+        self, pending: PendingReplies, *, copies: int, earlier: UUID | None, reply_lost: bool
+    ) -> None:
         self._pending = pending
         self._copies = copies
         self._earlier = earlier
+        self._reply_lost = reply_lost
+        self._stored: MessageSnapshot | None = None
 
     async def publish(self, command: SendMessage, *, deadline: float) -> int:
-        """The reply of an owner that knows the message."""
-        snapshot = MessageSnapshot(
+        """The copies that were published."""
+        self._stored = MessageSnapshot(
             id=command.message_id,
             message_id="3EB0",
             status=MessageStatus.SENT,
             correlation_id=self._earlier or command.correlation_id,
         )
-        self._pending.deliver_reply(Reply(command_id=command.id, message=snapshot))
+        if self._reply_lost:
+            self._pending.interrupt_to_reread()
+        else:
+            self._pending.deliver_reply(Reply(command_id=command.id, message=self._stored))
         return self._copies
+
+    async def snapshot(self, message_id: object, session_id: object) -> MessageSnapshot | None:
+        """The message as the api's table has it."""
+        return self._stored
 
 
 @pytest.mark.parametrize("copies", [1, 2])
 @pytest.mark.parametrize("earlier", [None, uuid4()], ids=["its own", "an earlier request's"])
+@pytest.mark.parametrize("reply_lost", [False, True], ids=["reply", "table"])
 async def test_an_answer_is_replayed_if_an_earlier_request_made_the_message(
-    copies: int, earlier: UUID | None
+    copies: int, earlier: UUID | None, reply_lost: bool
 ) -> None:
     pending = PendingReplies()
-    bus = Bus(pending, copies=copies, earlier=earlier)
+    owner = cast("Any", Owner(pending, copies=copies, earlier=earlier, reply_lost=reply_lost))
     sending = Sending(
-        bus=cast("Any", bus),
-        pending=pending,
-        views=cast("Any", None),
-        reply_to="reply.test",
-        wait_seconds=10,
+        bus=owner, pending=pending, views=owner, reply_to="reply.test", wait_seconds=10
     )
     request = SendRequest.model_validate({"to": "919876543210", "type": "text", "message": "hi"})
     options = SendOptions(idempotency_key="k", respond_async=False, expires_in=timedelta(hours=1))

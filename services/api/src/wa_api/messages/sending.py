@@ -206,39 +206,35 @@ class _Listener:
             return Refused(reply.error)
         if reply.message is None:
             return None
-        self._replayed = self._may_replay and self._is_of_earlier(reply.message)
-        outcome = _of_snapshot(reply.message)
+        outcome = self._of_snapshot(reply.message)
         if isinstance(outcome, Queued) and self._command.reply_on == "outcome":
             return None
         return outcome
+
+    def _of_snapshot(self, message: MessageSnapshot) -> Outcome:
+        self._replayed = self._may_replay and self._is_of_earlier(message)
+        return _outcome(message)
 
     def _is_of_earlier(self, message: MessageSnapshot) -> bool:
         """Whether an earlier request with this key made the message.
 
         A reply may also answer the second copy of this very command.
         """
-        if message.correlation_id is None:  # from a host that does not say
+        if message.correlation_id is None:  # from a host, or a row, of an earlier version
             return self._is_alone
         return message.correlation_id != self._command.correlation_id
 
     async def _projected(self) -> Outcome | None:
         """The projected outcome, except an earlier refusal that this send may supersede."""
         try:
-            row = await self._views.message(str(self._command.message_id), self._command.session_id)
+            message = await self._views.snapshot(self._command.message_id, self._command.session_id)
         except DatabaseUnavailable:
             return None
-        if row is None or row.status is MessageStatus.QUEUED:
+        if message is None or message.status is MessageStatus.QUEUED:
             return None
-        if row.error is not None and row.error.code.startswith(("session_", "queue_full")):
+        if message.error is not None and message.error.code.startswith(("session_", "queue_full")):
             return None
-        return _of_snapshot(
-            MessageSnapshot(
-                id=self._command.message_id,
-                message_id=row.message_id,
-                status=row.status,
-                error=row.error,
-            )
-        )
+        return self._of_snapshot(message)
 
 
 _CANCELLED = ErrorDetail(
@@ -247,7 +243,7 @@ _CANCELLED = ErrorDetail(
 _FAILED = ErrorDetail(code="send_failed", message="The message was not sent.")
 
 
-def _of_snapshot(message: MessageSnapshot) -> Outcome:
+def _outcome(message: MessageSnapshot) -> Outcome:
     match message.status:
         case MessageStatus.SENT | MessageStatus.DELIVERED | MessageStatus.READ:
             return Sent(message.message_id or "")

@@ -1,7 +1,7 @@
 """Message look-ups from the projections, shared by the HTTP API and the dashboard."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -9,8 +9,8 @@ import asyncpg
 from wa_api.database.pool import Database
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
-from wa_contracts.ids import MessageId
-from wa_contracts.internal.replies import ErrorDetail, MessageStatus
+from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.wire import UtcDatetime
 
 
@@ -73,6 +73,14 @@ class MessageViews:
             )
         return page_of(rows, limit, _message, lambda one: Place(one.created_at, one.id))
 
+    async def snapshot(
+        self, message_id: MessageId, session_id: SessionId
+    ) -> MessageSnapshot | None:
+        """A message's outcome as its owner would reply it; None if it is not projected."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SNAPSHOT, message_id, session_id)
+        return _snapshot(row) if row else None
+
     async def has_message(self, message_id: MessageId) -> bool:
         """True if the message is projected."""
         async with self._database.connection() as connection:
@@ -80,11 +88,20 @@ class MessageViews:
 
 
 def _message(row: asyncpg.Record) -> Message:
+    values = _with_error(row)
+    values["to"] = values.pop("recipient")
+    return Message.model_validate(values)
+
+
+def _snapshot(row: asyncpg.Record) -> MessageSnapshot:
+    return MessageSnapshot.model_validate(_with_error(row))
+
+
+def _with_error(row: asyncpg.Record) -> dict[str, Any]:
     values = dict(row)
     code, text = values.pop("error_code"), values.pop("error_message")
     values["error"] = ErrorDetail(code=code, message=text) if code else None
-    values["to"] = values.pop("recipient")
-    return Message.model_validate(values)
+    return values
 
 
 def _uuid(key: str) -> UUID | None:
@@ -111,5 +128,9 @@ _MESSAGES = f"""
       AND ($4::text IS NULL OR reference = $4)
       AND ($5::timestamptz IS NULL OR (created_at, id) < ($5, $6::uuid))
     ORDER BY created_at DESC, id DESC LIMIT $7
+"""
+_SNAPSHOT = """
+    SELECT id, message_id, status, error_code, error_message, correlation_id FROM messages
+    WHERE id = $1 AND session_id = $2
 """
 _HAS_MESSAGE = "SELECT 1 FROM messages WHERE id = $1"

@@ -47,6 +47,7 @@ class MessageRow:
     error_code: str | None = None
     error_message: str | None = None
     resend_of: UUID | None = None
+    correlation_id: UUID | None = None
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
@@ -139,6 +140,7 @@ def _outgoing(
         created_at=event.occurred_at,
         changed_at=event.occurred_at,
         resend_of=resend_of,
+        correlation_id=event.correlation_id,
     )
 
 
@@ -177,12 +179,12 @@ _SAVE = f"""
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
         $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
         $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
-        $17::uuid[])
+        $17::uuid[], $18::uuid[])
     ON CONFLICT (id) DO UPDATE SET
         message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
         reference = excluded.reference, created_at = excluded.created_at,
         status = excluded.status, changed_at = excluded.changed_at, sent_at = excluded.sent_at,
         delivered_at = excluded.delivered_at, read_at = excluded.read_at,
         error_code = excluded.error_code, error_message = excluded.error_message,
-        resend_of = excluded.resend_of
+        resend_of = excluded.resend_of, correlation_id = excluded.correlation_id
 """
