@@ -79,13 +79,16 @@ class Writer:
         )
         self.commit.open_partition(1, FencingToken(1), {}, self.relayed.extend)
 
-    async def append(self, message_id: MessageId | None = None) -> StoredEvent:
+    async def append(
+        self, message_id: MessageId | None = None, reference: str | None = None
+    ) -> StoredEvent:
         """One message of the session."""
         id_ = message_id or MessageId(uuid4())
         queued = MessageQueued(
             id=id_,
             to="919876543210",
             type=MessageType.TEXT,
+            reference=reference,
             expires_at=datetime.now(UTC) + timedelta(hours=1),
         )
         append = Append(
@@ -147,6 +150,16 @@ async def test_values_that_cannot_be_encoded_end_their_append_alone(writer: Writ
     with pytest.raises(asyncpg.InterfaceError):
         await writer.append()
     assert (await writer.append()).session_sequence == 1
+
+
+async def test_text_that_utf_8_cannot_hold_ends_its_append_alone(writer: Writer) -> None:
+    """All sessions of a host share the writer: it must survive every append."""
+    bad, good = await asyncio.gather(
+        writer.append(reference="\ud83d"), writer.append(), return_exceptions=True
+    )
+    assert isinstance(bad, ValueError)
+    assert isinstance(good, StoredEvent)
+    assert good.session_sequence == 1
 
 
 @pytest.mark.parametrize(

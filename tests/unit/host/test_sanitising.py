@@ -1,4 +1,4 @@
-"""U+0000 of the engine's strings never reaches Postgres."""
+"""What Postgres or UTF-8 cannot hold in the engine's strings never reaches the store."""
 
 import json
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ class _Outer:
 
 
 def test_strings_are_replaced_at_any_depth() -> None:
-    dirty = _Outer(_Inner(("a\x00", "b")), {"k\x00": "\x00", "n": None})
-    assert sanitised(dirty) == _Outer(_Inner(("a\ufffd", "b")), {"k\ufffd": "\ufffd", "n": None})
+    dirty = _Outer(_Inner(("a\x00", "\ud83d")), {"k\x00": "\x00", "n": None})
+    assert sanitised(dirty) == _Outer(
+        _Inner(("a\ufffd", "\ufffd")), {"k\ufffd": "\ufffd", "n": None}
+    )
 
 
 def test_a_clean_value_is_returned_itself() -> None:

@@ -1,5 +1,6 @@
 """Strings of the engine, made storable. The peer is hostile: anybody on WhatsApp writes them."""
 
+import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -7,16 +8,19 @@ from pydantic import BaseModel
 
 Value = TypeVar("Value")
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
 
 def sanitised(value: Value) -> Value:
-    """The value with U+FFFD in place of each U+0000, which Postgres cannot store.
+    """The value with U+FFFD in place of each U+0000 and each lone surrogate.
 
+    Postgres cannot store the first, and UTF-8 has no form of the second.
     Looks into dataclasses, pydantic models, lists, tuples and dictionaries. Returns the value itself
     if nothing changed.
     """
     changed: Any = value
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd") if "\x00" in value else value  # type: ignore[return-value]
+        return _UNSTORABLE.sub("\ufffd", value) if _UNSTORABLE.search(value) else value  # type: ignore[return-value]
     if isinstance(value, dict):
         changed = {sanitised(key): sanitised(one) for key, one in value.items()}
     elif isinstance(value, list | tuple):

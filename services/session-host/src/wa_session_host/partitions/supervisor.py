@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -146,8 +145,8 @@ class Supervisor:
         Meanwhile this host would keep the next owner's commands.
         """
         while True:
-            await asyncio.sleep(max(self._deadline - time.monotonic(), MARGIN_SECONDS))
-            if self._held and time.monotonic() > self._deadline:
+            await asyncio.sleep(max(self._deadline - _now(), MARGIN_SECONDS))
+            if self._held and _now() > self._deadline:
                 log.warning("lease_expired", partitions=len(self._held))
                 self._session.metrics.leases_lost.inc(len(self._held))
                 await asyncio.gather(*(self._drop(number) for number in list(self._held)))
@@ -302,7 +301,7 @@ class Supervisor:
         announced = [
             held.partition
             for held in self._held.values()
-            if held.partition.announced and time.monotonic() < self._deadline
+            if held.partition.announced and _now() < self._deadline
         ]
         return Heartbeat(
             host=self._host,
@@ -326,6 +325,11 @@ class Supervisor:
             await self._context.outbox.publish_heartbeat(self._heartbeat(leaving=True))
         except NotConfirmed as error:
             log.info("left_without_goodbye", reason=str(error))
+
+
+def _now() -> float:
+    """Seconds of the monotonic clock."""
+    return asyncio.get_running_loop().time()
 
 
 async def _end_consuming(writer: ChannelWriter, tag: str, intake: Intake) -> None:

@@ -144,7 +144,7 @@ class GroupCommitWriter:
                     await asyncio.sleep(min(loop.time() - began, LONGEST_PAUSE_SECONDS))
 
     async def _write(self, batch: list[_Pending]) -> None:
-        prepared = [_Prepared(pending, self._prepare(pending)) for pending in batch]
+        prepared = [one for pending in batch if (one := self._prepared(pending)) is not None]
         try:
             with shared_span("store", (pending.context for pending in batch)):
                 positions = await self._insert_until_known(prepared)
@@ -212,12 +212,18 @@ class GroupCommitWriter:
         )
         return {row["id"]: row["position"] for row in found}
 
-    def _prepare(self, pending: _Pending) -> list[StoredEvent]:
-        append, trace = pending.append, traceparent(pending.context)
-        now = self._clock()
+    def _prepared(self, pending: _Pending) -> _Prepared | None:
+        """The rows of an append. None if it cannot be written as JSON: its future fails."""
+        append = pending.append
+        try:
+            data = [event.model_dump_json() for event in append.events]
+            content = append.content.model_dump_json() if append.content else None
+        except ValueError as error:
+            _reject(pending.future, error)
+            return None
+        trace, now = traceparent(pending.context), self._clock()
         rows = []
         for index, event in enumerate(append.events):
-            content = append.content if index == 0 else None
             rows.append(
                 StoredEvent(
                     position=0,
@@ -232,13 +238,13 @@ class GroupCommitWriter:
                     occurred_at=now,
                     correlation_id=append.correlation_id,
                     causation_id=append.causation_id,
-                    data_json=event.model_dump_json(),
-                    content_json=content.model_dump_json() if content else None,
+                    data_json=data[index],
+                    content_json=content if index == 0 else None,
                     reply_to=append.reply_to,
                     traceparent=trace,
                 )
             )
-        return rows
+        return _Prepared(pending, rows)
 
     def _next_sequence(self, session_id: SessionId, event_type: str) -> int | None:
         if event_type in INTERNAL_EVENTS:
