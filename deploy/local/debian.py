@@ -41,6 +41,22 @@ def install(*packages: str) -> None:
         _run(wanted, env)
 
 
+def mirror() -> str:
+    """The address of the first archive that this machine installs from.
+
+    Raises PackageUnavailable if there is none.
+    """
+    done = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE)"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not done.stdout.strip():
+        raise PackageUnavailable("apt knows no archive: add one to its sources")
+    return done.stdout.split()[0]
+
+
 def unpack(package: str, target: Path) -> None:
     """Download a package with its missing dependencies and unpack it into `target`.
 

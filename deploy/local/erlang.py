@@ -4,10 +4,11 @@ import fcntl
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local import debian
+from deploy.local import debian, suite
 
 
 class BrokerUnavailable(RuntimeError):
@@ -36,14 +37,22 @@ class Installation:
     @property
     def version(self) -> str:
         """The version from the folder's name, for example `3.10.8`; `?` if unknown."""
+        places = (self.server.resolve().parent.parent, *_unpacked(self.scripts.parent / "system"))
         found = re.search(
-            r"rabbitmq_server-([0-9.]+)|/([0-9]+\.[0-9.]+)/", str(self.server.resolve())
+            r"rabbitmq_server-([0-9.]+)|/([0-9]+\.[0-9.]+)(/|$)", " ".join(map(str, places))
         )
         return next((part for part in found.groups() if part), "?") if found else "?"
 
 
+def _unpacked(system: Path) -> Iterable[Path]:
+    return system.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*")
+
+
 def find() -> Installation | None:
-    """An existing installation, or None."""
+    """An existing installation, or None. RABBITMQ_SUITE names the suite of another one."""
+    if name := os.environ.get("RABBITMQ_SUITE"):
+        programs = suite.found(_cache_of(name))
+        return Installation(programs, programs) if programs else None
     return _debian(Path("/")) or _debian(_cache()) or _homebrew()
 
 
@@ -72,9 +81,12 @@ def find_or_install() -> Installation:
 
 
 def _fetch(cache: Path) -> None:
-    print("Getting RabbitMQ from Debian's packages (once) …", flush=True)
+    name = os.environ.get("RABBITMQ_SUITE")
+    print(f"Getting RabbitMQ from Debian's packages {name or ''}(once) …", flush=True)
     try:
-        if debian.is_root():
+        if name:
+            suite.make(name, _cache_of(name))
+        elif debian.is_root():
             debian.install("rabbitmq-server")
         else:
             debian.unpack("rabbitmq-server", cache)
@@ -89,6 +101,10 @@ def _fetch(cache: Path) -> None:
 def _cache() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
     return Path(home) / "whatsapp-gateway" / "rabbitmq"
+
+
+def _cache_of(name: str) -> Path:
+    return _cache().with_name(f"rabbitmq-{name}")
 
 
 def _debian(root: Path) -> Installation | None:
