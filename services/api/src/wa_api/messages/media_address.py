@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from wa_runtime.links import follow_links
 from wa_runtime.public_address import is_public
 from wa_runtime.web_address import NotAWebAddress, web_address
 
@@ -55,7 +56,7 @@ class MediaAddressRule:
     def _check_path(self, media_url: str) -> None:
         root = self.root.resolve()
         try:
-            path = (root / media_url).resolve()
+            path = follow_links(root / media_url)
         except (OSError, RuntimeError, ValueError) as error:
             raise MediaRefused("'mediaUrl' is not a valid path.") from error
         if not path.is_relative_to(root) or path == root:

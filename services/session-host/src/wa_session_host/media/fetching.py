@@ -18,6 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import aiohttp
 
 from wa_contracts.internal.commands import MessageType
+from wa_runtime.links import follow_links
 from wa_runtime.public_address import caused_by_refusal, socket_factory
 from wa_runtime.web_address import NotAWebAddress, web_address
 from wa_session_host.domain.message import Content
@@ -80,7 +81,7 @@ class MediaFetcher:
     def _local(self, text: str) -> Path:
         root = self._media_root.resolve()
         try:
-            path = (root / text).resolve()
+            path = follow_links(root / text)
             if not path.is_relative_to(root):
                 raise MediaError("media_refused", "The local path lies outside MEDIA_ROOT.")
             status = path.stat()
