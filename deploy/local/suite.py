@@ -17,6 +17,8 @@ _PROGRAMS = {
     "epmd": "/usr/lib/erlang/bin/epmd",
     "erl_call": "/usr/lib/erlang/bin/erl_call",
 }
+_SCRIPT = "/usr/share/debootstrap/scripts/sid"
+"""That of every newer suite; debootstrap has none by the name of a suite that came after it."""
 _RUN = """\
 #!/bin/sh
 # HOME is the node's directory. The mounts are this process's own.
@@ -54,7 +56,7 @@ def make(suite: str, root: Path) -> None:
     done = subprocess.run(
         [
             *("debootstrap", "--variant=minbase", "--include=rabbitmq-server"),
-            *(suite, str(system), debian.mirror()),
+            *(suite, str(system), debian.mirror(), _SCRIPT),
         ],
         capture_output=True,
         text=True,
