@@ -64,6 +64,7 @@ def make(suite: str, root: Path) -> None:
     )
     if done.returncode != 0:
         raise debian.PackageUnavailable(f"debootstrap failed: {done.stdout[-600:]}")
+    (system / "etc" / "hosts").write_text("127.0.0.1 localhost\n")
     draft = root / "programs.new"
     draft.mkdir()
     for name, program in _PROGRAMS.items():
