@@ -73,7 +73,7 @@ async def owning(database_url: str, leases: Leases) -> AsyncIterator[Owner]:
     writer = GroupCommitWriter(connection, HOST, now)
     owner = Owner(writer, claims)
     for claim in claims.values():
-        writer.open_partition(claim.partition, claim.token, {}, owner.relayed.extend)
+        writer.open_partition(claim.partition, claim.token, owner.relayed.extend)
     running = asyncio.create_task(writer.run())
     try:
         yield owner

@@ -19,7 +19,7 @@ def _quick_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_partition_that_loads_saves_no_checkpoint() -> None:
     """A checkpoint without the queued messages would hide them from every later owner."""
-    async with running_host(claim(3, relayed=100_000, opened=5)) as host:
+    async with running_host(claim(3, relayed=100_000)) as host:
         await host.store.loading.wait()
         [partition] = host.supervisor.partitions
         assert partition.relay_checkpoint() is None
@@ -30,12 +30,32 @@ async def test_a_partition_that_loads_saves_no_checkpoint() -> None:
 
 
 async def test_a_stop_while_a_partition_loads_keeps_the_former_owners_checkpoint() -> None:
-    async with running_host(claim(3, relayed=100_000, opened=5)) as host:
+    async with running_host(claim(3, relayed=100_000)) as host:
         await host.store.loading.wait()
         host.stop.set()
         await asyncio.wait_for(host.running, 10)
         assert host.store.saved == []
         assert host.leases.released == [3]
+
+
+async def test_few_partitions_load_at_a_time_and_all_are_renewed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor_module, "CLAIM_EVERY_SECONDS", 0.01)
+    numbers = frozenset(range(6))
+    async with running_host(*map(claim, numbers)) as host:
+        at_most = supervisor_module.LOADS_AT_ONCE
+        await eventually(
+            lambda: host.store.loads_at_once == at_most, within=30, what="some of them load"
+        )
+        await eventually(lambda: numbers in host.leases.renewed, within=30, what="all are renewed")
+        host.store.may_load.set()
+
+        def all_run() -> bool:
+            return all(one.phase is PartitionPhase.RUNNING for one in host.supervisor.partitions)
+
+        await eventually(all_run, within=30, what="all run")
+        assert host.store.most_loads_at_once == at_most
 
 
 async def test_a_stop_waits_for_a_partition_that_is_being_handed_over(

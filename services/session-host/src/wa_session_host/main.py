@@ -83,8 +83,9 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         if pool is None:
             return
         stack.push_async_callback(pool.close)
-        writing = _kept_connection(settings)
+        writing, leasing = _kept_connection(settings), _kept_connection(settings)
         stack.callback(writing.terminate)
+        stack.callback(leasing.terminate)
         publishing, consuming, handing_over = await stack.enter_async_context(_broker(settings))
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
@@ -96,7 +97,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         clock = DatabaseClock()
         supervisor = Supervisor(
             settings.host_id,
-            leases=Leases(pool, settings.host_id, settings.lease_seconds, clock),
+            leases=Leases(leasing, settings.host_id, settings.lease_seconds, clock),
             context=PartitionContext(
                 session=_session_context(
                     settings,

@@ -26,7 +26,7 @@ from wa_session_host.sessions.owner import SessionOwner
 from wa_session_host.store.event_store import ENDS, RelayCheckpoint
 from wa_session_host.store.leases import Claim
 from wa_session_host.store.retention import StreamRetention
-from wa_session_host.store.stored_event import StoredEvent, message_state, session_state
+from wa_session_host.store.stored_event import StoredEvent, message_state
 
 log = structlog.get_logger()
 
@@ -75,7 +75,6 @@ class Partition:
         self.sessions: dict[SessionId, SessionOwner] = {}
         self.relay = Relay(context.outbox, claim.relayed_position)
         self.phase = PartitionPhase.LOADING
-        self._open_position = claim.open_position
         self._send_histories: dict[SessionId, SendHistory] = {}
         self._interrupted_sends: list[tuple[SessionId, OpenMessage]] = []
         """Not ended yet."""
@@ -94,23 +93,30 @@ class Partition:
     async def load(self) -> None:
         """Load the partition's sessions and open messages, and open the partition for appends."""
         session = self._session
-        sequences = await session.store.sequences(self.number)
-        session.writer.open_partition(self.number, self.token, sequences, self._stored)
+        session.writer.open_partition(self.number, self.token, self._stored)
         if session.pace.is_on:
             day = session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
             sent = await session.store.sent_since(self.number, day)
             self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
-        for events in _grouped_by_stream(await session.store.session_streams(self.number)):
-            self._add(events[0].session_id, session_state(events), events[-1].stream_version)
+        await self._load_sessions()
         after = self.relay.relayed_position
         while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
             self.relay.enqueue(page)
             after = page[-1].position
-        for events in _grouped_by_stream(
-            await session.store.open_messages(self.number, self._open_position)
-        ):
+        async for events in session.store.open_messages(self.number):
             self._restore(events)
         self._enter(PartitionPhase.TAKING_OVER)
+
+    async def _load_sessions(self) -> None:
+        loaded: dict[SessionId, tuple[session_domain.State, int]] = {}
+        async for stored in self._session.store.session_streams(self.number):
+            state, _ = loaded.get(stored.session_id, (session_domain.NotCreated(), 0))
+            loaded[stored.session_id] = (
+                session_domain.evolve(state, stored.event),
+                stored.stream_version,
+            )
+        for session_id, (state, version) in loaded.items():
+            self._add(session_id, state, version)
 
     def _stored(self, events: list[StoredEvent]) -> None:
         """Relay stored events, and count outcomes."""
@@ -256,11 +262,3 @@ class Partition:
 
     async def stop_engines(self) -> None:
         await asyncio.gather(*(owner.leave() for owner in self.sessions.values()))
-
-
-def _grouped_by_stream(events: Iterable[StoredEvent]) -> Iterable[list[StoredEvent]]:
-    """Group events by stream; streams in the order of their first event."""
-    streams: dict[str, list[StoredEvent]] = {}
-    for stored in events:
-        streams.setdefault(stored.stream, []).append(stored)
-    return streams.values()

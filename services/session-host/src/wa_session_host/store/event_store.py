@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
@@ -10,6 +12,7 @@ import asyncpg
 from wa_contracts.ids import MessageId, SessionId
 from wa_session_host.store.stored_event import FencingToken, StoredEvent
 
+PAGE = 500
 COLUMNS = """position, partition, session_id, session_sequence, stream, stream_version, id, type,
     version, occurred_at, correlation_id, causation_id, data::text AS data_json,
     private::text AS content_json, reply_to, traceparent"""
@@ -18,26 +21,19 @@ STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 ORDER BY stream_versio
 
 SESSIONS_OF_PARTITION = f"""
 SELECT {COLUMNS} FROM events
-WHERE partition = $1 AND stream LIKE 'session-%' ORDER BY position
+WHERE partition = $1 AND stream LIKE 'session-%' AND position > $2 ORDER BY position LIMIT $3
 """
 
 OPEN_MESSAGES = f"""
-SELECT {COLUMNS} FROM events
-WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%' AND stream IN (
-    SELECT stream FROM events
-    WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%'
-    GROUP BY stream
-    HAVING max(stream_version) FILTER (WHERE type = 'message.queued')
-         > coalesce(max(stream_version) FILTER (WHERE type = ANY($3)), 0)
-) ORDER BY position
+WITH page AS MATERIALIZED (
+    SELECT stream, position AS queued_position FROM open_messages
+    WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3
+)
+SELECT queued_position, {COLUMNS} FROM page JOIN events USING (stream)
+ORDER BY queued_position, stream_version
 """
 
 ENDS = ("message.sent", "message.failed", "message.unknown", "message.cancelled")
-
-SEQUENCES = """
-SELECT session_id, max(session_sequence) AS sequence FROM events
-WHERE partition = $1 GROUP BY session_id
-"""
 
 UNRELAYED = f"""
 SELECT {COLUMNS} FROM events
@@ -85,7 +81,7 @@ class RelayCheckpoint:
 
 
 def _stored(row: asyncpg.Record) -> StoredEvent:
-    return StoredEvent(**dict(row))
+    return StoredEvent(*(row[name] for name in StoredEvent._fields))
 
 
 SENT_TODAY = """
@@ -109,19 +105,26 @@ class EventStore:
         """A stream's events in order; empty for an unknown stream."""
         return [_stored(row) for row in await self._pool.fetch(STREAM, name)]
 
-    async def session_streams(self, partition: int) -> list[StoredEvent]:
-        """All session streams of a partition, in the order of storing."""
-        return [_stored(row) for row in await self._pool.fetch(SESSIONS_OF_PARTITION, partition)]
+    async def session_streams(self, partition: int, page: int = PAGE) -> AsyncIterator[StoredEvent]:
+        """All session streams of a partition, in the order of storing, read in pages."""
+        after = 0
+        while rows := await self._pool.fetch(SESSIONS_OF_PARTITION, partition, after, page):
+            for row in rows:
+                yield _stored(row)
+            after = rows[-1]["position"]
 
-    async def open_messages(self, partition: int, open_position: int) -> list[StoredEvent]:
-        """Streams of unfinished messages, in the order of storing."""
-        rows = await self._pool.fetch(OPEN_MESSAGES, partition, open_position, list(ENDS))
-        return [_stored(row) for row in rows]
+    async def open_messages(
+        self, partition: int, page: int = PAGE
+    ) -> AsyncIterator[list[StoredEvent]]:
+        """Streams of unfinished messages, in the order of queueing, read in pages.
 
-    async def sequences(self, partition: int) -> dict[SessionId, int]:
-        """The last session sequence of each session of a partition."""
-        rows = await self._pool.fetch(SEQUENCES, partition)
-        return {row["session_id"]: row["sequence"] or 0 for row in rows}
+        A stream may have ended: its events tell.
+        """
+        after = 0
+        while rows := await self._pool.fetch(OPEN_MESSAGES, partition, after, page):
+            for _, stream in groupby(rows, itemgetter("stream")):
+                yield [_stored(row) for row in stream]
+            after = rows[-1]["queued_position"]
 
     async def unrelayed(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
         """Public events of a partition after a position, in order."""

@@ -9,7 +9,7 @@ from wa_contracts.codec import decode_event_json
 from wa_contracts.ids import EventId, SessionId
 from wa_contracts.message_events import MessageReceived
 from wa_contracts.session_events import Event
-from wa_session_host.domain import message, session
+from wa_session_host.domain import message
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.domain.session import SessionLinked
@@ -97,11 +97,4 @@ def message_state(events: Iterable[StoredEvent]) -> message.State:
     state: message.State = message.NotQueued()
     for stored in events:
         state = message.evolve(state, stored.event, stored.content)
-    return state
-
-
-def session_state(events: Iterable[StoredEvent]) -> session.State:
-    state: session.State = session.NotCreated()
-    for stored in events:
-        state = session.evolve(state, stored.event)
     return state
