@@ -101,6 +101,7 @@ def session_context(
         clock=clock,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),
+        contents=BoundedCache(1000),
         pace=PaceRule(),
         login_seconds=30,
         retention=retention,

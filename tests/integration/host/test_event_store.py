@@ -225,7 +225,7 @@ async def test_connections_that_are_cut_lose_and_repeat_nothing(
 
 async def open_events(store: EventStore) -> list[StoredEvent]:
     """The events of partition 1's open messages."""
-    return [stored async for stream in store.open_messages(1) for stored in stream]
+    return [stored async for stream, _ in store.open_messages(1) for stored in stream]
 
 
 async def cut_connections(pool: "asyncpg.Pool[asyncpg.Record]") -> None:

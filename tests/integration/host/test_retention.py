@@ -13,7 +13,7 @@ from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageFailed, MessageReceived
 from wa_contracts.session_events import Event, SessionCreated, SessionStopped
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Content, Facts, MessageSendStarted
+from wa_session_host.domain.message import Facts, MessageSendStarted
 from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.store.event_store import EventStore, RelayCheckpoint
@@ -39,7 +39,7 @@ class World:
         """A message stream with these events; without any: queued, started and sent."""
         id_ = message_id or MessageId(uuid4())
         first = queued(id_)
-        facts = Facts(id_, first.to, MessageType.TEXT, None, first.expires_at, Content())
+        facts = Facts(id_, first.to, MessageType.TEXT, None, first.expires_at)
         life = events or (
             first,
             MessageSendStarted(started_at=now()),

@@ -54,7 +54,7 @@ class Store:
         """Everything is relayed."""
         return ()
 
-    async def open_messages(self, partition: int) -> AsyncIterator[list[StoredEvent]]:
+    async def open_messages(self, partition: int) -> AsyncIterator[tuple[list[StoredEvent], int]]:
         """None."""
         for one in self.nothing:
             yield one
@@ -159,6 +159,7 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
         clock=now,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),
+        contents=BoundedCache(1000),
         pace=PaceRule(),
         login_seconds=30,
         retention=timedelta(days=30),
@@ -169,6 +170,7 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
         retention=cast("Any", SimpleNamespace(remove_finished=_nothing_removed)),
         media_transfer=cast("Any", None),
         queue_limit=10,
+        queue_max_bytes=1000,
     )
     supervisor = Supervisor(
         "host-a",

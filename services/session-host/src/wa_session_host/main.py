@@ -31,7 +31,11 @@ from wa_session_host.partitions.supervisor import Supervisor
 from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
 from wa_session_host.sessions.context import SessionContext
-from wa_session_host.sessions.tracked_message import CACHED_SENT_MESSAGES, BoundedCache
+from wa_session_host.sessions.tracked_message import (
+    CACHED_CONTENT_BYTES,
+    CACHED_SENT_MESSAGES,
+    BoundedCache,
+)
 from wa_session_host.settings import Settings
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
@@ -40,7 +44,8 @@ from wa_session_host.store.retention import StreamRetention
 
 log = structlog.get_logger()
 
-PREFETCH = 200
+PREFETCH = 40
+"""Unacknowledged commands of a partition, each up to 300 KB: bounds a host's memory."""
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 USAGE = "usage: python -m wa_session_host run|migrate"
@@ -115,6 +120,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
                 ),
                 queue_limit=settings.session_queue_limit,
+                queue_max_bytes=settings.session_queue_max_bytes,
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
@@ -152,6 +158,7 @@ def _session_context(
         clock=clock,
         metrics=metrics,
         sent_messages=BoundedCache(CACHED_SENT_MESSAGES),
+        contents=BoundedCache(CACHED_CONTENT_BYTES),
         pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
         login_seconds=settings.login_seconds,
         retention=timedelta(days=settings.retention_days),

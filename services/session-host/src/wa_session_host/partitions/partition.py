@@ -61,6 +61,8 @@ class PartitionContext:
     media_transfer: MediaTransfer
     queue_limit: int
     """Limit of open messages per session; further ones are refused."""
+    queue_max_bytes: int
+    """Limit of their content."""
 
 
 class Partition:
@@ -103,8 +105,8 @@ class Partition:
         while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
             self.relay.enqueue(page)
             after = page[-1].position
-        async for events in session.store.open_messages(self.number):
-            self._restore(events)
+        async for events, content_bytes in session.store.open_messages(self.number):
+            self._restore(events, content_bytes)
         self._enter(PartitionPhase.TAKING_OVER)
 
     async def _load_sessions(self) -> None:
@@ -125,13 +127,13 @@ class Partition:
                 self._session.metrics.outcomes[stored.type].inc()
         self.relay.enqueue(events)
 
-    def _restore(self, events: list[StoredEvent]) -> None:
+    def _restore(self, events: list[StoredEvent], content_bytes: int) -> None:
         """Queue an open message. A message in state Sending is ended by the takeover."""
         state = message_state(events)
         if not isinstance(state, message_domain.Queued | message_domain.Sending):
             return
         session_id = events[0].session_id
-        message = OpenMessage.restored(state, events)
+        message = OpenMessage.restored(state, events, content_bytes)
         if isinstance(state, message_domain.Sending):
             self._interrupted_sends.append((session_id, message))
         else:

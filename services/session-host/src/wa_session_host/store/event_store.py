@@ -10,12 +10,19 @@ from uuid import UUID
 import asyncpg
 
 from wa_contracts.ids import MessageId, SessionId
+from wa_session_host.domain.message import Content
 from wa_session_host.store.stored_event import FencingToken, StoredEvent
 
 PAGE = 500
 COLUMNS = """position, partition, session_id, session_sequence, stream, stream_version, id, type,
     version, occurred_at, correlation_id, causation_id, data::text AS data_json,
     private::text AS content_json, reply_to, traceparent"""
+COLUMNS_WITHOUT_CONTENT = COLUMNS.replace(
+    "private::text", "(private - '{text,media_url,file_name}'::text[])::text"
+)
+CONTENT_BYTES = """(coalesce(octet_length(private ->> 'text'), 0)
+    + coalesce(octet_length(private ->> 'media_url'), 0)
+    + coalesce(octet_length(private ->> 'file_name'), 0))"""
 
 STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 ORDER BY stream_version"
 
@@ -29,8 +36,14 @@ WITH page AS MATERIALIZED (
     SELECT stream, position AS queued_position FROM open_messages
     WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3
 )
-SELECT queued_position, {COLUMNS} FROM page JOIN events USING (stream)
+SELECT queued_position, {COLUMNS_WITHOUT_CONTENT}, {CONTENT_BYTES} AS content_bytes
+FROM page JOIN events USING (stream)
 ORDER BY queued_position, stream_version
+"""
+
+CONTENT = """
+SELECT private::text FROM events WHERE stream = $1 AND type = 'message.queued'
+ORDER BY stream_version DESC LIMIT 1
 """
 
 ENDS = ("message.sent", "message.failed", "message.unknown", "message.cancelled")
@@ -115,16 +128,22 @@ class EventStore:
 
     async def open_messages(
         self, partition: int, page: int = PAGE
-    ) -> AsyncIterator[list[StoredEvent]]:
+    ) -> AsyncIterator[tuple[list[StoredEvent], int]]:
         """Streams of unfinished messages, in the order of queueing, read in pages.
 
-        A stream may have ended: its events tell.
+        Each comes with the size of its content in bytes, and without text and addresses. A stream
+        may have ended: its events tell.
         """
         after = 0
         while rows := await self._pool.fetch(OPEN_MESSAGES, partition, after, page):
             for _, stream in groupby(rows, itemgetter("stream")):
-                yield [_stored(row) for row in stream]
+                events = list(stream)
+                yield [_stored(row) for row in events], max(row["content_bytes"] for row in events)
             after = rows[-1]["queued_position"]
+
+    async def content(self, stream: str) -> Content:
+        """The content of a queued message."""
+        return Content.model_validate_json(await self._pool.fetchval(CONTENT, stream))
 
     async def unrelayed(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
         """Public events of a partition after a position, in order."""
