@@ -167,7 +167,7 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
     context = PartitionContext(
         session=session,
         outbox=cast("Any", Outbox()),
-        retention=cast("Any", SimpleNamespace(remove_finished=_nothing_removed)),
+        retention=cast("Any", SimpleNamespace(remove=_nothing_removed)),
         media_transfer=cast("Any", None),
         queue_limit=10,
         queue_max_bytes=1000,

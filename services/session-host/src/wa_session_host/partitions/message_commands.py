@@ -22,7 +22,13 @@ from wa_session_host.partitions.partition import Partition
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
 from wa_session_host.sessions.runner import Runner
-from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict, message_state
+from wa_session_host.store.stored_event import (
+    Append,
+    StoredEvent,
+    VersionConflict,
+    message_state,
+    queued_content,
+)
 
 RESEND_LIFE = timedelta(hours=24)
 ATTEMPTS = 3
@@ -205,7 +211,7 @@ class MessageCommands:
             await self._context.outbox.reply(command, error=error)
             return
         assert isinstance(original, domain.Failed | domain.Unknown)
-        content = _without_waiter(await self._session.store.content(events[0].stream))
+        content = _without_waiter(queued_content(events))
         queued = MessageQueued(
             id=command.message_id,
             to=original.facts.to,
@@ -214,14 +220,15 @@ class MessageCommands:
             expires_at=self._session.clock() + RESEND_LIFE,
             resend_of=command.resend_of,
         )
-        try:
-            stored = await self._append(
-                command, (queued,), 0, content=content, reply_to=command.reply_to
-            )
-        except VersionConflict:
-            await self._context.outbox.reply(command)
-            return
-        owner.runner.enqueue(_open_message((queued,), content, stored), content)
+        with owner.runner.reserve(content.size):
+            try:
+                stored = await self._append(
+                    command, (queued,), 0, content=content, reply_to=command.reply_to
+                )
+            except VersionConflict:
+                await self._context.outbox.reply(command)
+                return
+            owner.runner.enqueue(_open_message((queued,), content, stored), content)
 
     async def handle_fail(self, command: FailMessage) -> None:
         """End a dead-lettered send without a stored message."""

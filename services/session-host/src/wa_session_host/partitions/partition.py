@@ -9,7 +9,7 @@ from enum import Enum
 
 import structlog
 
-from wa_contracts.ids import SessionId
+from wa_contracts.ids import SessionId, session_stream
 from wa_contracts.internal.heartbeat import SessionPace
 from wa_contracts.message_events import MessageQueued
 from wa_runtime.postgres import DATABASE_ERRORS
@@ -118,7 +118,8 @@ class Partition:
                 stored.stream_version,
             )
         for session_id, (state, version) in loaded.items():
-            self._add(session_id, state, version)
+            if not isinstance(state, session_domain.Deleted):
+                self._add(session_id, state, version)
 
     def _stored(self, events: list[StoredEvent]) -> None:
         """Relay stored events, and count outcomes."""
@@ -137,18 +138,21 @@ class Partition:
         if isinstance(state, message_domain.Sending):
             self._interrupted_sends.append((session_id, message))
         else:
-            self.sessions[session_id].runner.enqueue(message)
+            owner = self.sessions.get(session_id)
+            if owner is None:  # deleted before its queue had failed
+                owner = self._add(session_id, session_domain.Deleted(), 0)
+            owner.runner.enqueue(message)
 
     async def run(self, ready: asyncio.Event) -> None:
         """Take over and run all sessions until cancelled. Sets `ready` once they are public."""
         async with asyncio.TaskGroup() as group:
             self._tasks = group
             group.create_task(self.relay.run())
-            group.create_task(self._remove_finished())
+            group.create_task(self._run_retention())
             await self._announce_takeover()
             group.create_task(self._expire_messages())
             for owner in self.sessions.values():
-                group.create_task(owner.run())
+                group.create_task(self._run_owner(owner))
             await self.relay.wait_flushed()
             if self.phase is PartitionPhase.TAKING_OVER:
                 self._enter(PartitionPhase.RUNNING)
@@ -162,14 +166,12 @@ class Partition:
             for owner in list(self.sessions.values()):
                 await owner.runner.expire(now)
 
-    async def _remove_finished(self) -> None:
-        """Delete old ended messages periodically, after a random delay that spreads the load."""
+    async def _run_retention(self) -> None:
+        """Delete what is not needed periodically, after a random delay that spreads the load."""
         await asyncio.sleep(random.uniform(0, FIRST_REMOVAL_WITHIN_SECONDS))  # noqa: S311 - spreads load
         while True:
             try:
-                await self.context.retention.remove_finished(
-                    self.number, self.token, self._session.clock()
-                )
+                await self.context.retention.remove(self.number, self.token, self._session.clock())
             except DATABASE_ERRORS as error:
                 log.info("nothing_removed_yet", partition=self.number, error=repr(error))
             await asyncio.sleep(REMOVE_EVERY_SECONDS)
@@ -190,20 +192,30 @@ class Partition:
             await appender.append(message, unknown)
         self._interrupted_sends.remove((session_id, message))
 
+    async def _run_owner(self, owner: SessionOwner) -> None:
+        """Run a session until it is deleted: then nothing of it is kept."""
+        await owner.run()
+        del self.sessions[owner.id]
+
     def owner(self, session_id: SessionId) -> SessionOwner | None:
         """The owner of an existing session; None for an unknown or deleted one."""
         owner = self.sessions.get(session_id)
         return owner if owner is not None and owner.status is not None else None
 
-    def get_or_create_owner(self, session_id: SessionId) -> SessionOwner:
-        """The owner of a session; created for an unknown session."""
-        owner = self.sessions.get(session_id)
-        if owner is None:
+    async def get_or_create_owner(self, session_id: SessionId) -> SessionOwner | None:
+        """The owner of a session; created for an unknown session. None for a deleted one."""
+        if session_id not in self.sessions:
+            state: session_domain.State = session_domain.NotCreated()
+            for stored in await self._session.store.stream(session_stream(session_id)):
+                state = session_domain.evolve(state, stored.event)
+            if isinstance(state, session_domain.Deleted):
+                return None
+        if session_id not in self.sessions:  # no other command created it meanwhile
             owner = self._add(session_id, session_domain.NotCreated(), 0)
             assert self._tasks is not None
             # In an empty context: the session's life is no part of the command's trace.
-            self._tasks.create_task(owner.run(), context=Context())
-        return owner
+            self._tasks.create_task(self._run_owner(owner), context=Context())
+        return self.sessions[session_id]
 
     def _add(
         self, session_id: SessionId, state: session_domain.State, version: int

@@ -182,6 +182,12 @@ class Runner:
             self._changed.clear()
             await self._changed.wait()
 
+    async def wait_empty(self) -> None:
+        """Wait until no message is open and no place is reserved."""
+        while len(self):
+            self._changed.clear()
+            await self._changed.wait()
+
     @property
     def _has_begun(self) -> bool:
         """Whether a message of the queue is stored as started."""
@@ -321,6 +327,7 @@ class Runner:
                 await self._appender.append_end(message, event)
         finally:
             self._ending.remove(message)
+            self._changed.set()
 
 
 def _expired(facts: Facts) -> Event:

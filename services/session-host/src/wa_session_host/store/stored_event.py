@@ -93,6 +93,12 @@ class StoredEvent(NamedTuple):
         return ReceivedMedia.model_validate_json(self.content_json)
 
 
+def queued_content(events: Iterable[StoredEvent]) -> Content:
+    """The content of a message's stream; empty for one that was never queued."""
+    found = [content for stored in events if (content := stored.content) is not None]
+    return found[-1] if found else Content()
+
+
 def message_state(events: Iterable[StoredEvent]) -> message.State:
     state: message.State = message.NotQueued()
     for stored in events:
