@@ -9,6 +9,7 @@ import pytest
 
 from tests.deadlines import eventually, turns
 from tests.integration.host.owner import Owner, queued
+from tests.unit.host.test_partition_phases import nothing_stored
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_runtime.postgres import KeptConnection
 from wa_session_host.publishing.outbox import Publication
@@ -60,7 +61,7 @@ class _SlowOutbox:
 
 async def test_a_relay_is_full_until_events_are_confirmed(owner: Owner) -> None:
     outbox: Any = _SlowOutbox()
-    relay = Relay(outbox, 0)
+    relay = Relay(outbox, 0, nothing_stored)
     running = asyncio.create_task(relay.run())
     try:
         events: Sequence[StoredEvent] = await _stored(owner, BACKLOG_LIMIT)

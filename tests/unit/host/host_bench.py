@@ -50,7 +50,11 @@ class Store:
         for one in self.nothing:
             yield one
 
-    async def unrelayed(self, *_: object) -> Sequence[StoredEvent]:
+    async def extent_after(self, _: int, after: int) -> tuple[int, int]:
+        """Everything is relayed."""
+        return 0, after
+
+    async def events_after(self, *_: object) -> Sequence[StoredEvent]:
         """Everything is relayed."""
         return ()
 

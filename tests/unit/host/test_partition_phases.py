@@ -10,6 +10,7 @@ from tests.unit.host.host_bench import claim, running_host
 from wa_session_host.partitions import supervisor as supervisor_module
 from wa_session_host.partitions.partition import Partition, PartitionPhase
 from wa_session_host.publishing.relay import Relay
+from wa_session_host.store.stored_event import StoredEvent
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +93,7 @@ async def test_a_stop_waits_for_a_partition_that_is_being_handed_over(
 
 async def test_a_busy_relay_is_flushed_up_to_what_was_enqueued_before() -> None:
     broker: Any = _Broker()
-    relay = Relay(broker, 0)
+    relay = Relay(broker, 0, nothing_stored)
     running = asyncio.create_task(relay.run())
     try:
         relay.enqueue([_internal(1)])
@@ -105,6 +106,11 @@ async def test_a_busy_relay_is_flushed_up_to_what_was_enqueued_before() -> None:
             assert position < 100_000, "it waits for a moment without any event"
     finally:
         running.cancel()
+
+
+async def nothing_stored(*_: object) -> list[StoredEvent]:
+    """All events are in memory."""
+    return []
 
 
 class _Broker:
@@ -121,6 +127,7 @@ def _internal(position: int) -> Any:
 
 class _Stored:
     reply_to = None
+    data_json = "{}"
     session_sequence = None
     traceparent = None
     type = "message.send_started"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 import structlog
 
@@ -45,7 +46,6 @@ class PartitionPhase(Enum):
 
 
 OUTCOMES = {MessageQueued.TYPE, *ENDS}
-RELAY_PAGE = 1000
 EXPIRE_EVERY_SECONDS = 1.0
 REMOVE_EVERY_SECONDS = 3600.0
 FIRST_REMOVAL_WITHIN_SECONDS = 600.0
@@ -75,7 +75,11 @@ class Partition:
         self.context = context
         self._session = context.session
         self.sessions: dict[SessionId, SessionOwner] = {}
-        self.relay = Relay(context.outbox, claim.relayed_position)
+        self.relay = Relay(
+            context.outbox,
+            claim.relayed_position,
+            partial(context.session.store.events_after, claim.partition),
+        )
         self.phase = PartitionPhase.LOADING
         self._send_histories: dict[SessionId, SendHistory] = {}
         self._interrupted_sends: list[tuple[SessionId, OpenMessage]] = []
@@ -101,10 +105,8 @@ class Partition:
             sent = await session.store.sent_since(self.number, day)
             self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
         await self._load_sessions()
-        after = self.relay.relayed_position
-        while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
-            self.relay.enqueue(page)
-            after = page[-1].position
+        unrelayed, last = await session.store.extent_after(self.number, self.relay.relayed_position)
+        self.relay.continue_from_store(last, unrelayed)
         async for events, content_bytes in session.store.open_messages(self.number):
             self._restore(events, content_bytes)
         self._enter(PartitionPhase.TAKING_OVER)

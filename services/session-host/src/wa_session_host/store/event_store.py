@@ -20,6 +20,7 @@ COLUMNS = """position, partition, session_id, session_sequence, stream, stream_v
 COLUMNS_WITHOUT_CONTENT = COLUMNS.replace(
     "private::text", "(private - '{text,media_url,file_name}'::text[])::text"
 )
+COLUMNS_OF_PUBLIC_PART = COLUMNS.replace("private::text", "NULL::text")
 CONTENT_BYTES = """(coalesce(octet_length(private ->> 'text'), 0)
     + coalesce(octet_length(private ->> 'media_url'), 0)
     + coalesce(octet_length(private ->> 'file_name'), 0))"""
@@ -48,7 +49,17 @@ ORDER BY stream_version DESC LIMIT 1
 
 ENDS = ("message.sent", "message.failed", "message.unknown", "message.cancelled")
 
-UNRELAYED = f"""
+EVENTS_AFTER = f"""
+SELECT {COLUMNS_OF_PUBLIC_PART} FROM events
+WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3
+"""
+
+EXTENT_AFTER = """
+SELECT count(*) AS number, coalesce(max(position), $2) AS last FROM events
+WHERE partition = $1 AND position > $2
+"""
+
+PUBLIC_EVENTS = f"""
 SELECT {COLUMNS} FROM events
 WHERE partition = $1 AND position > $2 AND session_sequence IS NOT NULL
 ORDER BY position LIMIT $3
@@ -145,9 +156,22 @@ class EventStore:
         """The content of a queued message."""
         return Content.model_validate_json(await self._pool.fetchval(CONTENT, stream))
 
-    async def unrelayed(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
+    async def events_after(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
+        """All events of a partition after a position, in order, without content."""
+        return [
+            _stored(row) for row in await self._pool.fetch(EVENTS_AFTER, partition, after, limit)
+        ]
+
+    async def extent_after(self, partition: int, after: int) -> tuple[int, int]:
+        """Number of a partition's events after a position, and the last one's position."""
+        [row] = await self._pool.fetch(EXTENT_AFTER, partition, after)
+        return row["number"], row["last"]
+
+    async def public_events(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
         """Public events of a partition after a position, in order."""
-        return [_stored(row) for row in await self._pool.fetch(UNRELAYED, partition, after, limit)]
+        return [
+            _stored(row) for row in await self._pool.fetch(PUBLIC_EVENTS, partition, after, limit)
+        ]
 
     async def of_session(
         self, session_id: SessionId, from_sequence: int, page: int = 500
@@ -168,7 +192,7 @@ class EventStore:
         Each session's events are in the order of their sequence (docs/adr/0001).
         """
         after = 0
-        while events := await self.unrelayed(partition, after, page):
+        while events := await self.public_events(partition, after, page):
             for stored in events:
                 yield stored
             after = events[-1].position
