@@ -86,11 +86,17 @@ WHERE session_id = $1 AND type = 'message.sent' AND data ->> 'messageId' = $2
 """
 
 SAVE_CHECKPOINTS = """
+WITH mine AS MATERIALIZED (
+    SELECT m.* FROM partitions p
+    JOIN unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[])
+         AS m (partition, token, relayed, open) ON p.partition = m.partition
+    WHERE p.host = $1 AND p.fencing_token = m.token
+    ORDER BY p.partition FOR NO KEY UPDATE OF p
+)
 UPDATE partitions p
-SET relayed_position = greatest(p.relayed_position, m.relayed),
-    open_position = greatest(p.open_position, m.open)
-FROM unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[]) AS m (partition, token, relayed, open)
-WHERE p.partition = m.partition AND p.host = $1 AND p.fencing_token = m.token
+SET relayed_position = greatest(p.relayed_position, mine.relayed),
+    open_position = greatest(p.open_position, mine.open)
+FROM mine WHERE p.partition = mine.partition
 """
 
 

@@ -38,7 +38,7 @@ WITH held AS MATERIALIZED (
     SELECT partition FROM partitions
     WHERE host = $1 AND expires_at > clock_timestamp()
       AND (partition, fencing_token) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
-    FOR SHARE
+    ORDER BY partition FOR SHARE
 )
 INSERT INTO events (partition, session_id, session_sequence, stream, stream_version, id, type,
                     version, occurred_at, correlation_id, causation_id, data, private, reply_to,

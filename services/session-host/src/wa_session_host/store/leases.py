@@ -17,12 +17,17 @@ MARGIN_SECONDS = 0.5
 """A host's deadline precedes the lease's expiry in Postgres by this margin."""
 
 RENEW = """
+WITH mine AS MATERIALIZED (
+    SELECT partition FROM partitions
+    WHERE host = $1 AND expires_at > clock_timestamp()
+      AND (partition, fencing_token) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
+    ORDER BY partition FOR NO KEY UPDATE
+)
 UPDATE partitions p SET expires_at = clock_timestamp() + make_interval(secs => $4)
-FROM unnest($2::smallint[], $3::bigint[]) AS mine (partition, token)
-WHERE p.partition = mine.partition AND p.fencing_token = mine.token AND p.host = $1
-  AND p.expires_at > clock_timestamp()
+FROM mine WHERE p.partition = mine.partition
 RETURNING p.partition
 """
+"""Every statement about several partitions locks their rows in the order of their numbers."""
 
 REGISTER = """
 INSERT INTO hosts (host, expires_at)
