@@ -23,6 +23,7 @@ from tests.bench import (
     real_sessions,
     rebuild,
     sends,
+    takeover,
 )
 from tests.bench.figures import Figure, table, write
 from tests.bench.installation import Servers, started_servers
@@ -34,20 +35,29 @@ MEASURES: Mapping[str, Callable[[Servers], Awaitable[Sequence[Figure]]]] = {
     "backlog": backlog.measure,
     "many_sessions": many_sessions.measure,
     "growth": growth.measure,
+    "takeover": takeover.measure,
     "real_sessions": real_sessions.measure,
 }
 TRAFFIC_SECONDS, SHORT_TRAFFIC_SECONDS = 120, 2
+STORED_MESSAGES, SHORT_STORED_MESSAGES = 100_000, 2_000
 
 
 async def measure(
-    names: Sequence[str], *, short: bool, traffic_seconds: float | None = None
+    names: Sequence[str],
+    *,
+    short: bool,
+    traffic_seconds: float | None = None,
+    stored_messages: int | None = None,
 ) -> tuple[list[Figure], list[str]]:
     """Take the measures, each on an installation of its own; the figures, and which came to none."""
     figures: list[Figure] = []
     failed: list[str] = []
+    stored = stored_messages or (SHORT_STORED_MESSAGES if short else STORED_MESSAGES)
     seconds = traffic_seconds or (SHORT_TRAFFIC_SECONDS if short else TRAFFIC_SECONDS)
     with tempfile.TemporaryDirectory(prefix="wa-bench-", ignore_cleanup_errors=True) as directory:
-        made = started_servers(Path(directory), short=short, traffic_seconds=seconds)
+        made = started_servers(
+            Path(directory), short=short, traffic_seconds=seconds, stored_messages=stored
+        )
         async with made as servers:
             for name in names:
                 print(f"Measuring: {name} … ", end="", flush=True)
@@ -74,6 +84,12 @@ def main() -> int:
         help=f"of real_sessions; {TRAFFIC_SECONDS} where nothing is said, {SHORT_TRAFFIC_SECONDS} "
         "with --short. A slow leak shows only in 1800 or more",
     )
+    parser.add_argument(
+        "--stored-messages",
+        type=int,
+        help=f"of takeover; {STORED_MESSAGES:,} where nothing is said, {SHORT_STORED_MESSAGES:,} "
+        "with --short",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("test-results/bench"))
     asked = parser.parse_args()
@@ -86,6 +102,7 @@ def main() -> int:
             asked.measures or list(MEASURES),
             short=asked.short,
             traffic_seconds=asked.traffic_seconds,
+            stored_messages=asked.stored_messages,
         )
     )
     path = write(figures, asked.folder, seed=asked.seed, short=asked.short, load_before=load_before)

@@ -34,7 +34,8 @@ TEMPLATE = "bench"
 class Servers:
     """Postgres and RabbitMQ; `template` is a database with both services' tables.
 
-    `traffic_seconds` is for how long what may leak is looked at.
+    `traffic_seconds` is for how long what may leak is looked at; `stored_messages` is how many
+    are stored before a take-over.
     """
 
     directory: Path
@@ -43,6 +44,7 @@ class Servers:
     template: str
     short: bool
     traffic_seconds: float
+    stored_messages: int = 2_000
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     @property
@@ -108,10 +110,12 @@ class Servers:
 
 @asynccontextmanager
 async def started_servers(
-    directory: Path, *, short: bool, traffic_seconds: float
+    directory: Path, *, short: bool, traffic_seconds: float, stored_messages: int
 ) -> AsyncIterator[Servers]:
     """Start both, durable as in production, end both."""
     async with standing_servers(directory) as (postgres, rabbitmq):
         stored = await databases.provide(postgres.url, TEMPLATE, f"{TEMPLATE}_devices")
         await Ring(directory=directory, databases=stored, broker=rabbitmq.url).migrate()
-        yield Servers(directory, postgres, rabbitmq, TEMPLATE, short, traffic_seconds)
+        yield Servers(
+            *(directory, postgres, rabbitmq, TEMPLATE, short, traffic_seconds, stored_messages)
+        )

@@ -271,7 +271,7 @@ async def remove_finished(ring: Ring) -> int:
     async with asyncpg.create_pool(ring.databases.session_host, min_size=1) as pool:
         for row in await pool.fetch("SELECT partition, host, fencing_token FROM partitions"):
             retention = wa_session_host.store.retention.StreamRetention(pool, row["host"], KEEP)
-            removed += await retention.remove_finished(
+            removed += await retention.remove(
                 row["partition"], row["fencing_token"], datetime.now(UTC)
             )
     return removed

@@ -1,6 +1,6 @@
 """A migrated database with a connection pool, and what a host holds on it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
@@ -8,8 +8,11 @@ import pytest
 from tests.infrastructure import NewDatabase
 from tests.integration.host.owner import HOST, Owner, owning
 from wa_runtime.migrations import migrate
+from wa_runtime.postgres import KeptConnection
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.leases import DatabaseClock, Leases
+
+NewLeases = Callable[..., Leases]
 
 
 @pytest.fixture
@@ -28,9 +31,24 @@ async def pool(database_url: str) -> AsyncIterator["asyncpg.Pool[asyncpg.Record]
 
 
 @pytest.fixture
-def leases(pool: "asyncpg.Pool[asyncpg.Record]") -> Leases:
+async def new_leases(database_url: str) -> AsyncIterator[NewLeases]:
+    """Call it for the leases of a host."""
+    connections = []
+
+    def new(host: str, clock: DatabaseClock | None = None) -> Leases:
+        connection = KeptConnection(lambda: asyncpg.connect(database_url))
+        connections.append(connection)
+        return Leases(connection, host, lease_seconds=30, clock=clock or DatabaseClock())
+
+    yield new
+    for connection in connections:
+        connection.terminate()
+
+
+@pytest.fixture
+def leases(new_leases: NewLeases) -> Leases:
     """The leases of one host."""
-    return Leases(pool, HOST, lease_seconds=30, clock=DatabaseClock())
+    return new_leases(HOST)
 
 
 @pytest.fixture

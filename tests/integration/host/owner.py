@@ -73,7 +73,7 @@ async def owning(database_url: str, leases: Leases) -> AsyncIterator[Owner]:
     writer = GroupCommitWriter(connection, HOST, now)
     owner = Owner(writer, claims)
     for claim in claims.values():
-        writer.open_partition(claim.partition, claim.token, {}, owner.relayed.extend)
+        writer.open_partition(claim.partition, claim.token, owner.relayed.extend)
     running = asyncio.create_task(writer.run())
     try:
         yield owner
@@ -101,6 +101,7 @@ def session_context(
         clock=clock,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),
+        contents=BoundedCache(1000),
         pace=PaceRule(),
         login_seconds=30,
         retention=retention,

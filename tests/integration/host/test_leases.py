@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import asyncpg
 
+from tests.integration.host.conftest import NewLeases
 from wa_contracts.topology import PARTITIONS
 from wa_session_host.store.leases import DatabaseClock, Leases
 
@@ -17,10 +18,8 @@ async def test_a_single_host_claims_everything(leases: Leases) -> None:
     assert all(claim.token == 1 for claim in claims)
 
 
-async def test_two_hosts_never_own_the_same(
-    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases
-) -> None:
-    other = Leases(pool, "host-b", lease_seconds=30, clock=DatabaseClock())
+async def test_two_hosts_never_own_the_same(leases: Leases, new_leases: NewLeases) -> None:
+    other = new_leases("host-b")
     await leases.renew({})
     renewal = await other.renew({})
     assert renewal.fair_share == PARTITIONS // 2
@@ -39,24 +38,22 @@ async def test_a_renewal_keeps_and_says_until_when(leases: Leases) -> None:
 
 
 async def test_a_lease_that_ran_out_is_lost_and_its_next_owner_has_a_higher_token(
-    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases
+    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases, new_leases: NewLeases
 ) -> None:
     claims = await leases.claim(PARTITIONS)
     await pool.execute("UPDATE partitions SET expires_at = clock_timestamp()")
     renewal = await leases.renew({claim.partition: claim.token for claim in claims})
     assert renewal.held == frozenset()
-    other = Leases(pool, "host-b", lease_seconds=30, clock=DatabaseClock())
+    other = new_leases("host-b")
     taken = await other.claim(PARTITIONS)
     assert len(taken) == PARTITIONS
     assert all(claim.token == 2 for claim in taken)
 
 
-async def test_a_released_partition_is_free_at_once(
-    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases
-) -> None:
+async def test_a_released_partition_is_free_at_once(leases: Leases, new_leases: NewLeases) -> None:
     (claim, *_) = await leases.claim(PARTITIONS)
     await leases.release(claim.partition, claim.token)
-    other = Leases(pool, "host-b", lease_seconds=30, clock=DatabaseClock())
+    other = new_leases("host-b")
     (again,) = await other.claim(PARTITIONS)
     assert again.partition == claim.partition
 
@@ -71,10 +68,10 @@ async def test_an_old_token_releases_and_renews_nothing(leases: Leases) -> None:
 
 
 async def test_a_renewal_brings_the_time_that_all_hosts_agree_on(
-    pool: "asyncpg.Pool[asyncpg.Record]",
+    pool: "asyncpg.Pool[asyncpg.Record]", new_leases: NewLeases
 ) -> None:
     clock = DatabaseClock()
     wrong = await pool.fetchval("SELECT now() - interval '1 minute'")
     clock.set(wrong, asked_at=time.monotonic(), answered_at=time.monotonic())
-    await Leases(pool, "host-b", lease_seconds=30, clock=clock).renew({})
+    await new_leases("host-b", clock).renew({})
     assert abs(clock() - await pool.fetchval("SELECT clock_timestamp()")) < timedelta(seconds=5)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.deadlines import eventually, turns
 from tests.integration.host.owner import Owner, queued
+from tests.unit.host.test_partition_phases import nothing_stored
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_runtime.channel_writer import Confirm
 from wa_session_host.publishing import relay as relay_module
@@ -72,7 +73,7 @@ async def test_an_event_is_published_when_both_have_it(
 ) -> None:
     monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0)
     broker: Any = _Broker()
-    relay = Relay(broker, 0)
+    relay = Relay(broker, 0, nothing_stored)
     first, second, third = (one.position for one in events)
     async with running(relay):
         broker.is_away = True
@@ -102,7 +103,7 @@ async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
 ) -> None:
     monkeypatch.setattr(relay_module, "GATHER_SECONDS", 60)
     broker: Any = _Broker()
-    relay = Relay(broker, 0)
+    relay = Relay(broker, 0, nothing_stored)
     first, second, third = events
     relay.enqueue([first._replace(reply_to="before it runs")])
     assert broker.sent == []
@@ -128,7 +129,7 @@ async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
 ) -> None:
     monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0)
     broker: Any = _Broker()
-    relay = Relay(broker, 0)
+    relay = Relay(broker, 0, nothing_stored)
     first, second, third = events
     async with running(relay):
         relay.enqueue([first, second])

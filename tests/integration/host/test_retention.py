@@ -11,13 +11,25 @@ from wa_contracts.ids import MessageId, SessionId, message_stream, session_strea
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageFailed, MessageReceived
-from wa_contracts.session_events import Event, SessionCreated, SessionStopped
+from wa_contracts.session_events import (
+    Event,
+    SessionConnected,
+    SessionCreated,
+    SessionDeleted,
+    SessionDisconnected,
+    SessionLoggedOut,
+    SessionStopped,
+)
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Content, Facts, MessageSendStarted
+from wa_session_host.domain import session as session_domain
+from wa_session_host.domain.message import Facts, MessageSendStarted
 from wa_session_host.domain.observations import ReceiptSeen
+from wa_session_host.domain.session import SessionLinked
 from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.store.event_store import EventStore, RelayCheckpoint
+from wa_session_host.store.group_commit import LAST_SEQUENCES
 from wa_session_host.store.retention import StreamRetention
+from wa_session_host.store.stored_event import message_state
 
 SESSION = SessionId(UUID(int=7))
 PARTITION = 1
@@ -38,7 +50,7 @@ class World:
         """A message stream with these events; without any: queued, started and sent."""
         id_ = message_id or MessageId(uuid4())
         first = queued(id_)
-        facts = Facts(id_, first.to, MessageType.TEXT, None, first.expires_at, Content())
+        facts = Facts(id_, first.to, MessageType.TEXT, None, first.expires_at)
         life = events or (
             first,
             MessageSendStarted(started_at=now()),
@@ -49,7 +61,7 @@ class World:
 
     async def end_with(self, event: Event) -> None:
         """The session's newest event, so that no message has the highest sequence."""
-        version = len(await self.store.stream(session_stream(SESSION)))
+        version = (await self.store.stream(session_stream(SESSION)))[-1].stream_version
         await self.owner.append(SESSION, session_stream(SESSION), version, event)
 
     async def relay_all(self) -> None:
@@ -63,7 +75,19 @@ class World:
     async def remove(self, at: datetime, *, host: str = HOST, keep: timedelta = KEEP) -> int:
         """One pass of retention."""
         token = self.owner.claims[PARTITION].token
-        return await StreamRetention(self.pool, host, keep).remove_finished(PARTITION, token, at)
+        return await StreamRetention(self.pool, host, keep).remove(PARTITION, token, at)
+
+    async def session(self) -> session_domain.State:
+        """The session's state, folded from what is stored."""
+        state: session_domain.State = session_domain.NotCreated()
+        for stored in await self.store.stream(session_stream(SESSION)):
+            state = session_domain.evolve(state, stored.event)
+        return state
+
+    async def last_sequence(self) -> int:
+        """The session's."""
+        [row] = await self.pool.fetch(LAST_SEQUENCES, [SESSION])
+        return int(row["sequence"])
 
     async def streams(self) -> set[str]:
         """What is stored."""
@@ -108,6 +132,73 @@ async def test_finished_streams_go_as_a_whole_and_session_streams_stay(world: Wo
     await world.relay_all()
     assert await world.remove(now() + LATER) == 3
     assert await world.streams() == {session_stream(SESSION)}
+
+
+async def _aged(world: World) -> None:
+    """Make all that is stored older than the retention."""
+    await world.pool.execute("UPDATE events SET occurred_at = occurred_at - $1::interval", LATER)
+
+
+async def test_of_a_session_the_newest_event_of_each_type_stays(world: World) -> None:
+    linked = SessionLinked(jid="15550001111:1@s.whatsapp.net", phone_number="15550001111")
+    await world.end_with(linked)
+    for _ in range(300):  # its connection comes and goes
+        await world.end_with(SessionDisconnected(reason="connection_lost", message=""))
+        await world.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
+    await world.relay_all()
+    await _aged(world)
+    await world.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
+    before = await world.session()
+    assert await world.remove(now()) == 0
+    kept = await world.store.stream(session_stream(SESSION))
+    assert [one.type for one in kept] == [
+        *("session.created", "session.linked", "session.disconnected"),
+        *("session.connected", "session.connected"),
+    ], "the newest is not relayed yet: the one before it stays"
+    assert await world.session() == before
+    await world.relay_all()
+    await world.remove(now())
+    assert len(await world.store.stream(session_stream(SESSION))) == 4
+    assert await world.session() == before
+    await world.end_with(SessionStopped())
+    assert (await world.last_sequence()) == 603
+
+
+async def test_a_young_event_of_a_session_stays(world: World) -> None:
+    for _ in range(3):
+        await world.end_with(SessionStopped())
+    await world.relay_all()
+    await world.remove(now() + KEEP - timedelta(minutes=1))
+    assert len(await world.store.stream(session_stream(SESSION))) == 4
+
+
+async def test_of_a_deleted_session_no_number_and_no_message_is_left(world: World) -> None:
+    linked = SessionLinked(jid="15550001111:1@s.whatsapp.net", phone_number="15550001111")
+    await world.end_with(linked)
+    await world.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
+    for _ in range(400):
+        await world.message()
+    incoming, waiting = received(), MessageId(uuid4())
+    await world.message(incoming, message_id=incoming.id)
+    still_open = await world.message(queued(waiting), message_id=waiting)
+    await world.end_with(SessionLoggedOut(reason="operator"))
+    await world.end_with(SessionDeleted())
+    await world.remove(now())
+    assert len(await world.streams()) == 403, "nothing of it is relayed"
+    await world.relay_all()
+    await world.remove(now())
+    assert await world.streams() == {session_stream(SESSION), still_open}
+    state = message_state(await world.store.stream(still_open))
+    assert isinstance(state, domain.Queued)
+    await world.owner.append(SESSION, still_open, 1, domain.failed(state.facts, "internal", ""))
+    await world.relay_all()
+    await world.remove(now())
+    rows = await world.pool.fetch("SELECT type, data::text, private FROM events ORDER BY position")
+    assert [row["type"] for row in rows] == ["session.deleted", "message.failed"]
+    assert all("15550001111" not in str(row) for row in rows)
+    assert await world.session() == session_domain.Deleted()
+    await world.owner.append(SESSION, message_stream(waiting), 2, failed(waiting))
+    assert await world.last_sequence() == world.owner.relayed[-1].session_sequence
 
 
 async def test_what_is_younger_than_the_retention_stays(world: World) -> None:
@@ -165,10 +256,10 @@ async def test_the_highest_sequence_of_a_session_stays(world: World) -> None:
     await world.message()
     newest = await world.message()
     await world.relay_all()
-    before = await world.store.sequences(PARTITION)
+    before = await world.last_sequence()
     assert await world.remove(now() + LATER) == 1
     assert newest in await world.streams()
-    assert await world.store.sequences(PARTITION) == before
+    assert await world.last_sequence() == before
 
 
 async def test_a_host_that_lost_the_partition_removes_nothing(world: World) -> None:
@@ -187,9 +278,9 @@ async def test_more_than_a_page_is_removed_and_the_sequences_go_on(world: World)
         await world.end_with(SessionStopped())
     await world.relay_all()
     assert await world.remove(now() + LATER) == 360
-    assert list((await world.store.sequences(PARTITION)).values()) == [1 + 360 * 2 + 3]
+    assert await world.last_sequence() == 1 + 360 * 2 + 3
     kept = [stored async for stored in world.store.of_partition(PARTITION)]
-    assert [stored.session_sequence for stored in kept] == [1, 242, 483, 724]
+    assert [stored.session_sequence for stored in kept] == [1, 724]
 
 
 async def test_a_key_of_long_ago_may_be_used_anew(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
-from wa_session_host.domain.message import Content, Facts, Unknown
+from wa_session_host.domain.message import Facts, Unknown
 from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.domain.proof import proven
 
@@ -21,9 +21,7 @@ LID = "100200300@lid"
 
 def unknown(number: int = 1, to: str = NUMBER, started_at: datetime = STARTED) -> Unknown:
     """A message that nobody knows the end of."""
-    facts = Facts(
-        MessageId(UUID(int=number)), to, MessageType.TEXT, None, STARTED, Content(text="hello")
-    )
+    facts = Facts(MessageId(UUID(int=number)), to, MessageType.TEXT, None, STARTED)
     return Unknown(facts, ErrorDetail(code="outcome_unknown", message="?"), started_at)
 
 

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import given as for_any
+from hypothesis import strategies as st
 
 from wa_contracts.ids import CommandId, SessionId
 from wa_contracts.internal.commands import (
@@ -258,3 +260,28 @@ def test_log_out_forgets_the_link_and_stop_keeps_it() -> None:
 )
 def test_every_status(history: tuple[Event, ...], status: SessionStatus | None) -> None:
     assert domain.status_of(given(*history)) == status
+
+
+_EVENTS = st.sampled_from(
+    [
+        SessionStarting(reason="operator"),
+        SessionLinked(jid="1:1@s.whatsapp.net", phone_number="1"),
+        SessionLinked(jid="2:1@s.whatsapp.net", phone_number="2"),
+        SessionConnecting(phone_number="1", reason="linked"),
+        SessionConnected(phone_number="1", connected_at=NOW),
+        SessionDisconnected(reason="connection_lost", message=""),
+        SessionLoggedOut(reason="operator"),
+        SessionBanned(reason="banned", message=""),
+        SessionStopped(),
+        SessionDeleted(),
+        QRExpired(),
+    ]
+)
+
+
+@for_any(st.lists(_EVENTS))
+def test_the_newest_event_of_each_type_gives_the_same_state(events: list[Event]) -> None:
+    """Retention keeps no other event of a session."""
+    life = [SessionCreated(name="Sales"), *events]
+    newest = [one for at, one in enumerate(life) if type(one) not in map(type, life[at + 1 :])]
+    assert given(*newest) == given(*life)

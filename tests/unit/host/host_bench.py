@@ -28,31 +28,40 @@ def now() -> datetime:
 
 
 class Store:
-    """An event store that answers `sequences` when it may."""
+    """An event store whose loads begin and end when they may."""
 
     def __init__(self) -> None:
         self.may_load = asyncio.Event()
         self.loading = asyncio.Event()
-        self.open_messages_stored: Sequence[StoredEvent] = ()
+        self.nothing: Sequence[Any] = ()
+        self.loads_at_once = 0
+        self.most_loads_at_once = 0
         self.saved: list[RelayCheckpoint] = []
 
-    async def sequences(self, partition: int) -> Mapping[Any, int]:
-        """The first read of a load."""
+    async def session_streams(self, partition: int) -> AsyncIterator[StoredEvent]:
+        """The first read of a load: no session."""
         self.loading.set()
-        await self.may_load.wait()
-        return {}
+        self.loads_at_once += 1
+        self.most_loads_at_once = max(self.most_loads_at_once, self.loads_at_once)
+        try:
+            await self.may_load.wait()
+        finally:
+            self.loads_at_once -= 1
+        for one in self.nothing:
+            yield one
 
-    async def session_streams(self, partition: int) -> Sequence[StoredEvent]:
-        """No session."""
-        return ()
+    async def extent_after(self, _: int, after: int) -> tuple[int, int]:
+        """Everything is relayed."""
+        return 0, after
 
-    async def unrelayed(self, *_: object) -> Sequence[StoredEvent]:
+    async def events_after(self, *_: object) -> Sequence[StoredEvent]:
         """Everything is relayed."""
         return ()
 
-    async def open_messages(self, partition: int, position: int) -> Sequence[StoredEvent]:
-        """Those of the test."""
-        return self.open_messages_stored
+    async def open_messages(self, partition: int) -> AsyncIterator[tuple[list[StoredEvent], int]]:
+        """None."""
+        for one in self.nothing:
+            yield one
 
     async def save_checkpoints(self, checkpoints: Sequence[RelayCheckpoint]) -> None:
         """Remember them."""
@@ -88,9 +97,11 @@ class FakeLeases:
     claims: Sequence[Claim]
     fair_share: int = 64
     released: list[int] = field(default_factory=list)
+    renewed: list[frozenset[int]] = field(default_factory=list)
 
     async def renew(self, held: Mapping[int, FencingToken], *, staying: bool = True) -> Renewal:
         """All that are held, for ten seconds."""
+        self.renewed.append(frozenset(held))
         return Renewal(frozenset(held), time.monotonic() + 10, self.fair_share)
 
     async def claim(self, limit: int) -> Sequence[Claim]:
@@ -152,6 +163,7 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
         clock=now,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),
+        contents=BoundedCache(1000),
         pace=PaceRule(),
         login_seconds=30,
         retention=timedelta(days=30),
@@ -159,9 +171,10 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
     context = PartitionContext(
         session=session,
         outbox=cast("Any", Outbox()),
-        retention=cast("Any", SimpleNamespace(remove_finished=_nothing_removed)),
+        retention=cast("Any", SimpleNamespace(remove=_nothing_removed)),
         media_transfer=cast("Any", None),
         queue_limit=10,
+        queue_max_bytes=1000,
     )
     supervisor = Supervisor(
         "host-a",
@@ -179,6 +192,6 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
         await asyncio.wait([running])
 
 
-def claim(partition: int, *, relayed: int = 0, opened: int = 0) -> Claim:
+def claim(partition: int, *, relayed: int = 0) -> Claim:
     """A partition with the checkpoint of its former owner."""
-    return Claim(partition, FencingToken(1), relayed, opened)
+    return Claim(partition, FencingToken(1), relayed)

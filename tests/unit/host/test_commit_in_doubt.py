@@ -77,7 +77,7 @@ class Writer:
         self.commit = GroupCommitWriter(
             cast("Any", self.database), "host-a", lambda: datetime.now(UTC)
         )
-        self.commit.open_partition(1, FencingToken(1), {}, self.relayed.extend)
+        self.commit.open_partition(1, FencingToken(1), self.relayed.extend)
 
     async def append(
         self, message_id: MessageId | None = None, reference: str | None = None

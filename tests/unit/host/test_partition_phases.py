@@ -10,6 +10,7 @@ from tests.unit.host.host_bench import claim, running_host
 from wa_session_host.partitions import supervisor as supervisor_module
 from wa_session_host.partitions.partition import Partition, PartitionPhase
 from wa_session_host.publishing.relay import Relay
+from wa_session_host.store.stored_event import StoredEvent
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def _quick_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_partition_that_loads_saves_no_checkpoint() -> None:
     """A checkpoint without the queued messages would hide them from every later owner."""
-    async with running_host(claim(3, relayed=100_000, opened=5)) as host:
+    async with running_host(claim(3, relayed=100_000)) as host:
         await host.store.loading.wait()
         [partition] = host.supervisor.partitions
         assert partition.relay_checkpoint() is None
@@ -30,12 +31,32 @@ async def test_a_partition_that_loads_saves_no_checkpoint() -> None:
 
 
 async def test_a_stop_while_a_partition_loads_keeps_the_former_owners_checkpoint() -> None:
-    async with running_host(claim(3, relayed=100_000, opened=5)) as host:
+    async with running_host(claim(3, relayed=100_000)) as host:
         await host.store.loading.wait()
         host.stop.set()
         await asyncio.wait_for(host.running, 10)
         assert host.store.saved == []
         assert host.leases.released == [3]
+
+
+async def test_few_partitions_load_at_a_time_and_all_are_renewed_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor_module, "CLAIM_EVERY_SECONDS", 0.01)
+    numbers = frozenset(range(6))
+    async with running_host(*map(claim, numbers)) as host:
+        at_most = supervisor_module.LOADS_AT_ONCE
+        await eventually(
+            lambda: host.store.loads_at_once == at_most, within=30, what="some of them load"
+        )
+        await eventually(lambda: numbers in host.leases.renewed, within=30, what="all are renewed")
+        host.store.may_load.set()
+
+        def all_run() -> bool:
+            return all(one.phase is PartitionPhase.RUNNING for one in host.supervisor.partitions)
+
+        await eventually(all_run, within=30, what="all run")
+        assert host.store.most_loads_at_once == at_most
 
 
 async def test_a_stop_waits_for_a_partition_that_is_being_handed_over(
@@ -72,7 +93,7 @@ async def test_a_stop_waits_for_a_partition_that_is_being_handed_over(
 
 async def test_a_busy_relay_is_flushed_up_to_what_was_enqueued_before() -> None:
     broker: Any = _Broker()
-    relay = Relay(broker, 0)
+    relay = Relay(broker, 0, nothing_stored)
     running = asyncio.create_task(relay.run())
     try:
         relay.enqueue([_internal(1)])
@@ -85,6 +106,11 @@ async def test_a_busy_relay_is_flushed_up_to_what_was_enqueued_before() -> None:
             assert position < 100_000, "it waits for a moment without any event"
     finally:
         running.cancel()
+
+
+async def nothing_stored(*_: object) -> list[StoredEvent]:
+    """All events are in memory."""
+    return []
 
 
 class _Broker:
@@ -101,6 +127,7 @@ def _internal(position: int) -> Any:
 
 class _Stored:
     reply_to = None
+    data_json = "{}"
     session_sequence = None
     traceparent = None
     type = "message.send_started"

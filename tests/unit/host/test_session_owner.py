@@ -118,6 +118,7 @@ async def owned(state: domain.State) -> AsyncIterator[Bench]:
         clock=now,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),
+        contents=BoundedCache(1000),
         pace=PaceRule(),
         login_seconds=30,
         retention=timedelta(days=30),

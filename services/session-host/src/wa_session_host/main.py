@@ -31,7 +31,11 @@ from wa_session_host.partitions.supervisor import Supervisor
 from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
 from wa_session_host.sessions.context import SessionContext
-from wa_session_host.sessions.tracked_message import CACHED_SENT_MESSAGES, BoundedCache
+from wa_session_host.sessions.tracked_message import (
+    CACHED_CONTENT_BYTES,
+    CACHED_SENT_MESSAGES,
+    BoundedCache,
+)
 from wa_session_host.settings import Settings
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
@@ -40,7 +44,8 @@ from wa_session_host.store.retention import StreamRetention
 
 log = structlog.get_logger()
 
-PREFETCH = 200
+PREFETCH = 40
+"""Unacknowledged commands of a partition, each up to 300 KB: bounds a host's memory."""
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 USAGE = "usage: python -m wa_session_host run|migrate"
@@ -83,8 +88,9 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         if pool is None:
             return
         stack.push_async_callback(pool.close)
-        writing = _kept_connection(settings)
+        writing, leasing = _kept_connection(settings), _kept_connection(settings)
         stack.callback(writing.terminate)
+        stack.callback(leasing.terminate)
         publishing, consuming, handing_over = await stack.enter_async_context(_broker(settings))
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
@@ -96,7 +102,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         clock = DatabaseClock()
         supervisor = Supervisor(
             settings.host_id,
-            leases=Leases(pool, settings.host_id, settings.lease_seconds, clock),
+            leases=Leases(leasing, settings.host_id, settings.lease_seconds, clock),
             context=PartitionContext(
                 session=_session_context(
                     settings,
@@ -114,6 +120,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                     Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
                 ),
                 queue_limit=settings.session_queue_limit,
+                queue_max_bytes=settings.session_queue_max_bytes,
             ),
             commands=consuming,
             lease_seconds=settings.lease_seconds,
@@ -151,6 +158,7 @@ def _session_context(
         clock=clock,
         metrics=metrics,
         sent_messages=BoundedCache(CACHED_SENT_MESSAGES),
+        contents=BoundedCache(CACHED_CONTENT_BYTES),
         pace=PaceRule(settings.pace_per_minute, settings.pace_per_day),
         login_seconds=settings.login_seconds,
         retention=timedelta(days=settings.retention_days),

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     media_max_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
     media_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     session_queue_limit: int = Field(default=10_000, gt=0)
+    session_queue_max_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    """Content of a session's unsent messages."""
     pace_per_minute: float | None = Field(default=None, gt=0)
     pace_per_day: int | None = Field(default=None, ge=1)
     """Sends per session; None means no limit."""

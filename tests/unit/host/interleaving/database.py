@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -12,8 +12,9 @@ from uuid import UUID
 import asyncpg
 
 from wa_contracts.ids import MessageId, SessionId
+from wa_session_host.domain.message import Content
 from wa_session_host.store.event_store import ENDS, RelayCheckpoint
-from wa_session_host.store.group_commit import POSITIONS
+from wa_session_host.store.group_commit import LAST_SEQUENCES, POSITIONS
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Renewal
 from wa_session_host.store.stored_event import FencingToken, StoredEvent
 
@@ -59,8 +60,6 @@ class Database:
     """A fault of every statement."""
     hosts: dict[str, float] = field(default_factory=dict)
     epoch: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    passed_over: list[str] = field(default_factory=list)
-    """Open messages that a checkpoint hid from later owners."""
 
     def __post_init__(self) -> None:
         self._ids: dict[UUID, StoredEvent] = {}
@@ -117,11 +116,19 @@ class Database:
         """Where these events are stored."""
         return [{"id": id_, "position": self._ids[id_].position} for id_ in ids if id_ in self._ids]
 
-    def open_streams(self, partition: int, position: int) -> set[str]:
-        """Streams of messages that are queued from this position on, and have not ended."""
+    def last_sequences(self, sessions: Iterable[SessionId]) -> Any:
+        """The last sequence of each session."""
+        last = dict.fromkeys(sessions, 0)
+        for row in self.events:
+            if row.session_id in last:
+                last[row.session_id] = max(last[row.session_id], row.session_sequence or 0)
+        return [{"session_id": one, "sequence": found or None} for one, found in last.items()]
+
+    def open_streams(self, partition: int) -> set[str]:
+        """Streams of messages that are queued and have not ended."""
         last: dict[str, tuple[int, int]] = {}
         for row in self.events:
-            if row.partition != partition or row.position < position:
+            if row.partition != partition:
                 continue
             queued, ended = last.get(row.stream, (0, 0))
             if row.type == "message.queued":
@@ -132,14 +139,11 @@ class Database:
         return {stream for stream, (queued, ended) in last.items() if queued > ended}
 
     def save_checkpoint(self, host: str, one: RelayCheckpoint) -> None:
-        """As UPDATE partitions; watches that no open message is passed over."""
+        """As UPDATE partitions."""
         lease = self.partitions[one.partition]
-        if lease.host != host or lease.token != one.token:
-            return
-        before = self.open_streams(one.partition, lease.open)
-        lease.relayed = max(lease.relayed, one.relayed)
-        lease.open = max(lease.open, one.open)
-        self.passed_over += before - self.open_streams(one.partition, lease.open)
+        if (lease.host, lease.token) == (host, one.token):
+            lease.relayed = max(lease.relayed, one.relayed)
+            lease.open = max(lease.open, one.open)
 
 
 class Connection:
@@ -157,10 +161,10 @@ class Connection:
             await asyncio.Event().wait()
 
     async def fetch(self, sql: str, *values: Any) -> Any:
-        """The writer's two statements."""
-        if sql == POSITIONS:
-            ids = values[0]
-            return await self.database.statement(self, "read", lambda: self.database.positions(ids))
+        """The writer's three statements."""
+        looks = {POSITIONS: self.database.positions, LAST_SEQUENCES: self.database.last_sequences}
+        if sql in looks:
+            return await self.database.statement(self, "read", lambda: looks[sql](values[0]))
         host, numbers, tokens, *columns = values
         rows = [StoredEvent(0, *row) for row in zip(*columns, strict=True)]
         fences = list(zip(numbers, tokens, strict=True))
@@ -188,44 +192,38 @@ class Store:
         """A stream's events."""
         return await self._select("read", lambda row: row.stream == name)
 
-    async def sequences(self, partition: int) -> dict[SessionId, int]:
-        """The last sequences."""
-        rows = await self._select("load", lambda row: row.partition == partition)
-        found: dict[SessionId, int] = {}
-        for row in rows:
-            found[row.session_id] = max(found.get(row.session_id, 0), row.session_sequence or 0)
-        return found
-
-    async def session_streams(self, partition: int) -> list[StoredEvent]:
+    async def session_streams(self, partition: int) -> AsyncIterator[StoredEvent]:
         """The sessions' events."""
-        return await self._select(
+        for row in await self._select(
             "load", lambda row: row.partition == partition and row.stream.startswith("session-")
-        )
+        ):
+            yield row
 
-    async def open_messages(self, partition: int, position: int) -> list[StoredEvent]:
-        """The events of open messages from this position on."""
+    async def open_messages(self, partition: int) -> AsyncIterator[tuple[list[StoredEvent], int]]:
+        """The events of open messages."""
+        streams = self._database.open_streams(partition)
+        rows = await self._select("load", lambda row: row.stream in streams)
+        for stream in dict.fromkeys(row.stream for row in rows):
+            yield [row for row in rows if row.stream == stream], 1
 
-        def found() -> list[StoredEvent]:
-            streams = self._database.open_streams(partition, position)
-            return [
-                row
-                for row in self._database.events
-                if row.stream in streams and row.position >= position
-            ]
+    async def content(self, stream: str) -> Content:
+        """The content of a queued message."""
+        rows = await self._select("read", lambda row: row.stream == stream)
+        return next(found for row in rows if (found := row.content) is not None)
 
-        return await self._database.statement(self._connection, "load", found)
-
-    async def unrelayed(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
-        """Public events after a position."""
+    async def events_after(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
+        """All events after a position."""
         rows = await self._select(
-            "load",
-            lambda row: (
-                row.partition == partition
-                and row.position > after
-                and row.session_sequence is not None
-            ),
+            "read", lambda row: row.partition == partition and row.position > after
         )
         return rows[:limit]
+
+    async def extent_after(self, partition: int, after: int) -> tuple[int, int]:
+        """Their number, and the last one's position."""
+        rows = await self._select(
+            "load", lambda row: row.partition == partition and row.position > after
+        )
+        return len(rows), max((row.position for row in rows), default=after)
 
     async def unknown_outcomes(self, session_id: SessionId) -> list[StoredEvent]:
         """Streams that ended as unknown."""
@@ -292,7 +290,7 @@ class ScriptedLeases:
                 lease.host, lease.token = self._host, lease.token + 1
                 lease.expires_at = now + self._seconds
             return [
-                Claim(number, FencingToken(lease.token), lease.relayed, lease.open)
+                Claim(number, FencingToken(lease.token), lease.relayed)
                 for number, lease in free[:limit]
             ]
 

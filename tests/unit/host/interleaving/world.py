@@ -42,7 +42,6 @@ from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.tracked_message import BoundedCache
 from wa_session_host.store.event_store import ENDS
 from wa_session_host.store.group_commit import GroupCommitWriter
-from wa_session_host.store.stored_event import session_state
 
 LEASE_SECONDS = 10.0
 HEALING_SECONDS = 15.0
@@ -159,8 +158,11 @@ class World:
 
     def state(self, session: SessionId) -> session_domain.State:
         """A session's state as it is stored."""
-        stream = f"session-{session}"
-        return session_state(row for row in self.database.events if row.stream == stream)
+        state: session_domain.State = session_domain.NotCreated()
+        for row in self.database.events:
+            if row.stream == f"session-{session}":
+                state = session_domain.evolve(state, row.event)
+        return state
 
     def session_of(self, message_id: MessageId) -> SessionId:
         """The session that it was asked of."""
@@ -254,6 +256,7 @@ def _supervisor(
         clock=database.now,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(100),
+        contents=BoundedCache(100),
         pace=PaceRule(),
         login_seconds=30,
         retention=timedelta(days=30),
@@ -261,9 +264,10 @@ def _supervisor(
     context = PartitionContext(
         session=session,
         outbox=Outbox(cast("Any", links[0])),
-        retention=cast("Any", SimpleNamespace(remove_finished=_nothing_removed)),
+        retention=cast("Any", SimpleNamespace(remove=_nothing_removed)),
         media_transfer=cast("Any", None),
         queue_limit=1000,
+        queue_max_bytes=1_000_000,
     )
     return Supervisor(
         name,

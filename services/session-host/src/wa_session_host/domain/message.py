@@ -33,6 +33,12 @@ class Content(Wire):
     fingerprint: str = ""
     reply_to: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of what a client sent: text, media address, file name."""
+        sent = (self.text, self.media_url, self.file_name)
+        return sum(len(one.encode()) for one in sent if one is not None)
+
 
 class MessageSendStarted(Event):
     """Internal: the engine is about to be called. Without a later event the outcome is unknown."""
@@ -49,14 +55,14 @@ class MessageSendDeferred(Event):
 
 
 class Facts(NamedTuple):
-    """The immutable part of a message."""
+    """The immutable part of a message, without its content: a queue holds thousands."""
 
     id: MessageId
     to: str
     type: MessageType
     reference: str | None
     expires_at: datetime
-    content: Content
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,14 +77,14 @@ class Refused:
     error: ErrorDetail
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Queued:
     """Waiting for its turn."""
 
     facts: Facts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sending:
     """With the engine."""
 
@@ -146,7 +152,10 @@ def decide_send(
     if not room:
         return _failed(
             command,
-            ErrorDetail(code="queue_full", message="The session's queue is full: try later."),
+            ErrorDetail(
+                code="queue_full",
+                message="The session's queue is full, by number or by size: try later.",
+            ),
         )
     return (
         MessageQueued(
@@ -248,7 +257,7 @@ def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
 
 
 def evolve(state: State, event: Event, content: Content | None = None) -> State:
-    """The state after an event. `MessageQueued` needs `content`."""
+    """The state after an event. `MessageQueued` comes with its `content`."""
     match event, state:
         case MessageQueued(), _:
             return Queued(
@@ -258,7 +267,7 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
                     event.type,
                     event.reference,
                     event.expires_at,
-                    content or Content(),
+                    content.fingerprint if content is not None else "",
                 )
             )
         case MessageFailed(), NotQueued() | Refused():

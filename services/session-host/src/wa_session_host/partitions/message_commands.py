@@ -21,7 +21,14 @@ from wa_session_host.domain.message import Content, MessageSendStarted
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
-from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict, message_state
+from wa_session_host.sessions.runner import Runner
+from wa_session_host.store.stored_event import (
+    Append,
+    StoredEvent,
+    VersionConflict,
+    message_state,
+    queued_content,
+)
 
 RESEND_LIFE = timedelta(hours=24)
 ATTEMPTS = 3
@@ -73,7 +80,7 @@ class MessageCommands:
             command,
             state,
             owner.status if owner is not None else None,
-            room=owner is not None and len(owner.runner) < self._context.queue_limit,
+            room=owner is not None and self._has_room(owner.runner),
             now=self._session.clock(),
         )
         if isinstance(decided, ErrorDetail):
@@ -87,6 +94,13 @@ class MessageCommands:
             return
         await self._append(command, decided, version, reply_to=command.reply_to)
 
+    def _has_room(self, runner: Runner) -> bool:
+        """Whether the queue accepts a message. The last one may exceed the limit of bytes."""
+        return (
+            len(runner) < self._context.queue_limit
+            and runner.content_bytes < self._context.queue_max_bytes
+        )
+
     async def _queue(
         self, command: SendMessage, owner: SessionOwner, events: tuple[Event, ...], version: int
     ) -> None:
@@ -99,7 +113,7 @@ class MessageCommands:
             fingerprint=command.fingerprint,
             reply_to=command.reply_to if waits_for_outcome else None,
         )
-        with owner.runner.reserve() as is_idle:
+        with owner.runner.reserve(content.size) as is_idle:
             if is_idle and command.message_type is MessageType.TEXT:
                 events = (*events, MessageSendStarted(started_at=self._session.clock()))
             stored = await self._append(
@@ -110,7 +124,7 @@ class MessageCommands:
                 reply_to=None if waits_for_outcome else command.reply_to,
             )
             reach(FaultPoint.INTENT_STORED)
-            owner.runner.enqueue(_open_message(events, content, stored))
+            owner.runner.enqueue(_open_message(events, content, stored), content)
 
     async def _append(
         self,
@@ -148,7 +162,7 @@ class MessageCommands:
         else:
             state, correlation_id = await self._stored(command)
         facts = None if isinstance(state, domain.NotQueued | domain.Refused) else state.facts
-        if facts is not None and facts.content.fingerprint != command.fingerprint:
+        if facts is not None and facts.fingerprint != command.fingerprint:
             await self._context.outbox.reply(command, error=CONFLICT)
             return
         if known is not None and not await known.add_waiter(command.reply_to):
@@ -197,7 +211,7 @@ class MessageCommands:
             await self._context.outbox.reply(command, error=error)
             return
         assert isinstance(original, domain.Failed | domain.Unknown)
-        content = _without_waiter(original.facts.content)
+        content = _without_waiter(queued_content(events))
         queued = MessageQueued(
             id=command.message_id,
             to=original.facts.to,
@@ -206,14 +220,15 @@ class MessageCommands:
             expires_at=self._session.clock() + RESEND_LIFE,
             resend_of=command.resend_of,
         )
-        try:
-            stored = await self._append(
-                command, (queued,), 0, content=content, reply_to=command.reply_to
-            )
-        except VersionConflict:
-            await self._context.outbox.reply(command)
-            return
-        owner.runner.enqueue(_open_message((queued,), content, stored))
+        with owner.runner.reserve(content.size):
+            try:
+                stored = await self._append(
+                    command, (queued,), 0, content=content, reply_to=command.reply_to
+                )
+            except VersionConflict:
+                await self._context.outbox.reply(command)
+                return
+            owner.runner.enqueue(_open_message((queued,), content, stored), content)
 
     async def handle_fail(self, command: FailMessage) -> None:
         """End a dead-lettered send without a stored message."""
@@ -235,4 +250,4 @@ def _open_message(
     for event in events:
         state = domain.evolve(state, event, content)
     assert isinstance(state, domain.Queued | domain.Sending)
-    return OpenMessage.restored(state, stored)
+    return OpenMessage.restored(state, stored, content.size)

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 import structlog
 
-from wa_contracts.ids import SessionId
+from wa_contracts.ids import SessionId, session_stream
 from wa_contracts.internal.heartbeat import SessionPace
 from wa_contracts.message_events import MessageQueued
 from wa_runtime.postgres import DATABASE_ERRORS
@@ -26,7 +27,7 @@ from wa_session_host.sessions.owner import SessionOwner
 from wa_session_host.store.event_store import ENDS, RelayCheckpoint
 from wa_session_host.store.leases import Claim
 from wa_session_host.store.retention import StreamRetention
-from wa_session_host.store.stored_event import StoredEvent, message_state, session_state
+from wa_session_host.store.stored_event import StoredEvent, message_state
 
 log = structlog.get_logger()
 
@@ -45,7 +46,6 @@ class PartitionPhase(Enum):
 
 
 OUTCOMES = {MessageQueued.TYPE, *ENDS}
-RELAY_PAGE = 1000
 EXPIRE_EVERY_SECONDS = 1.0
 REMOVE_EVERY_SECONDS = 3600.0
 FIRST_REMOVAL_WITHIN_SECONDS = 600.0
@@ -61,6 +61,8 @@ class PartitionContext:
     media_transfer: MediaTransfer
     queue_limit: int
     """Limit of open messages per session; further ones are refused."""
+    queue_max_bytes: int
+    """Limit of their content."""
 
 
 class Partition:
@@ -73,9 +75,12 @@ class Partition:
         self.context = context
         self._session = context.session
         self.sessions: dict[SessionId, SessionOwner] = {}
-        self.relay = Relay(context.outbox, claim.relayed_position)
+        self.relay = Relay(
+            context.outbox,
+            claim.relayed_position,
+            partial(context.session.store.events_after, claim.partition),
+        )
         self.phase = PartitionPhase.LOADING
-        self._open_position = claim.open_position
         self._send_histories: dict[SessionId, SendHistory] = {}
         self._interrupted_sends: list[tuple[SessionId, OpenMessage]] = []
         """Not ended yet."""
@@ -94,23 +99,29 @@ class Partition:
     async def load(self) -> None:
         """Load the partition's sessions and open messages, and open the partition for appends."""
         session = self._session
-        sequences = await session.store.sequences(self.number)
-        session.writer.open_partition(self.number, self.token, sequences, self._stored)
+        session.writer.open_partition(self.number, self.token, self._stored)
         if session.pace.is_on:
             day = session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
             sent = await session.store.sent_since(self.number, day)
             self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
-        for events in _grouped_by_stream(await session.store.session_streams(self.number)):
-            self._add(events[0].session_id, session_state(events), events[-1].stream_version)
-        after = self.relay.relayed_position
-        while page := await session.store.unrelayed(self.number, after, RELAY_PAGE):
-            self.relay.enqueue(page)
-            after = page[-1].position
-        for events in _grouped_by_stream(
-            await session.store.open_messages(self.number, self._open_position)
-        ):
-            self._restore(events)
+        await self._load_sessions()
+        unrelayed, last = await session.store.extent_after(self.number, self.relay.relayed_position)
+        self.relay.continue_from_store(last, unrelayed)
+        async for events, content_bytes in session.store.open_messages(self.number):
+            self._restore(events, content_bytes)
         self._enter(PartitionPhase.TAKING_OVER)
+
+    async def _load_sessions(self) -> None:
+        loaded: dict[SessionId, tuple[session_domain.State, int]] = {}
+        async for stored in self._session.store.session_streams(self.number):
+            state, _ = loaded.get(stored.session_id, (session_domain.NotCreated(), 0))
+            loaded[stored.session_id] = (
+                session_domain.evolve(state, stored.event),
+                stored.stream_version,
+            )
+        for session_id, (state, version) in loaded.items():
+            if not isinstance(state, session_domain.Deleted):
+                self._add(session_id, state, version)
 
     def _stored(self, events: list[StoredEvent]) -> None:
         """Relay stored events, and count outcomes."""
@@ -119,28 +130,31 @@ class Partition:
                 self._session.metrics.outcomes[stored.type].inc()
         self.relay.enqueue(events)
 
-    def _restore(self, events: list[StoredEvent]) -> None:
+    def _restore(self, events: list[StoredEvent], content_bytes: int) -> None:
         """Queue an open message. A message in state Sending is ended by the takeover."""
         state = message_state(events)
         if not isinstance(state, message_domain.Queued | message_domain.Sending):
             return
         session_id = events[0].session_id
-        message = OpenMessage.restored(state, events)
+        message = OpenMessage.restored(state, events, content_bytes)
         if isinstance(state, message_domain.Sending):
             self._interrupted_sends.append((session_id, message))
         else:
-            self.sessions[session_id].runner.enqueue(message)
+            owner = self.sessions.get(session_id)
+            if owner is None:  # deleted before its queue had failed
+                owner = self._add(session_id, session_domain.Deleted(), 0)
+            owner.runner.enqueue(message)
 
     async def run(self, ready: asyncio.Event) -> None:
         """Take over and run all sessions until cancelled. Sets `ready` once they are public."""
         async with asyncio.TaskGroup() as group:
             self._tasks = group
             group.create_task(self.relay.run())
-            group.create_task(self._remove_finished())
+            group.create_task(self._run_retention())
             await self._announce_takeover()
             group.create_task(self._expire_messages())
             for owner in self.sessions.values():
-                group.create_task(owner.run())
+                group.create_task(self._run_owner(owner))
             await self.relay.wait_flushed()
             if self.phase is PartitionPhase.TAKING_OVER:
                 self._enter(PartitionPhase.RUNNING)
@@ -154,14 +168,12 @@ class Partition:
             for owner in list(self.sessions.values()):
                 await owner.runner.expire(now)
 
-    async def _remove_finished(self) -> None:
-        """Delete old ended messages periodically, after a random delay that spreads the load."""
+    async def _run_retention(self) -> None:
+        """Delete what is not needed periodically, after a random delay that spreads the load."""
         await asyncio.sleep(random.uniform(0, FIRST_REMOVAL_WITHIN_SECONDS))  # noqa: S311 - spreads load
         while True:
             try:
-                await self.context.retention.remove_finished(
-                    self.number, self.token, self._session.clock()
-                )
+                await self.context.retention.remove(self.number, self.token, self._session.clock())
             except DATABASE_ERRORS as error:
                 log.info("nothing_removed_yet", partition=self.number, error=repr(error))
             await asyncio.sleep(REMOVE_EVERY_SECONDS)
@@ -182,20 +194,30 @@ class Partition:
             await appender.append(message, unknown)
         self._interrupted_sends.remove((session_id, message))
 
+    async def _run_owner(self, owner: SessionOwner) -> None:
+        """Run a session until it is deleted: then nothing of it is kept."""
+        await owner.run()
+        del self.sessions[owner.id]
+
     def owner(self, session_id: SessionId) -> SessionOwner | None:
         """The owner of an existing session; None for an unknown or deleted one."""
         owner = self.sessions.get(session_id)
         return owner if owner is not None and owner.status is not None else None
 
-    def get_or_create_owner(self, session_id: SessionId) -> SessionOwner:
-        """The owner of a session; created for an unknown session."""
-        owner = self.sessions.get(session_id)
-        if owner is None:
+    async def get_or_create_owner(self, session_id: SessionId) -> SessionOwner | None:
+        """The owner of a session; created for an unknown session. None for a deleted one."""
+        if session_id not in self.sessions:
+            state: session_domain.State = session_domain.NotCreated()
+            for stored in await self._session.store.stream(session_stream(session_id)):
+                state = session_domain.evolve(state, stored.event)
+            if isinstance(state, session_domain.Deleted):
+                return None
+        if session_id not in self.sessions:  # no other command created it meanwhile
             owner = self._add(session_id, session_domain.NotCreated(), 0)
             assert self._tasks is not None
             # In an empty context: the session's life is no part of the command's trace.
-            self._tasks.create_task(owner.run(), context=Context())
-        return owner
+            self._tasks.create_task(self._run_owner(owner), context=Context())
+        return self.sessions[session_id]
 
     def _add(
         self, session_id: SessionId, state: session_domain.State, version: int
@@ -256,11 +278,3 @@ class Partition:
 
     async def stop_engines(self) -> None:
         await asyncio.gather(*(owner.leave() for owner in self.sessions.values()))
-
-
-def _grouped_by_stream(events: Iterable[StoredEvent]) -> Iterable[list[StoredEvent]]:
-    """Group events by stream; streams in the order of their first event."""
-    streams: dict[str, list[StoredEvent]] = {}
-    for stored in events:
-        streams.setdefault(stored.stream, []).append(stored)
-    return streams.values()

@@ -18,14 +18,13 @@ class SessionCommands:
     async def handle_lifecycle(self, command: Command) -> None:
         """Create, restart, stop, log out or delete. Without an effect the reply is empty."""
         if isinstance(command, CreateSession):
-            owner = self._partition.get_or_create_owner(command.session_id)
+            owner = await self._partition.get_or_create_owner(command.session_id)
         else:
-            known = self._partition.owner(command.session_id)
-            if known is None:
+            owner = self._partition.owner(command.session_id)
+            if owner is None:
                 await self._context.outbox.reply(command, error=SESSION_NOT_FOUND)
                 return
-            owner = known
-        changed = await owner.handle(command)
+        changed = owner is not None and await owner.handle(command)
         if not changed:
             await self._context.outbox.reply(command)
 

@@ -32,6 +32,9 @@ HAND_OVER_PAUSE_SECONDS = 0.1
 """Pause between two partitions that an overloaded host hands over."""
 GATHER_READY_SECONDS = 0.1
 """One heartbeat announces all partitions taken over within this time."""
+LOADS_AT_ONCE = 2
+"""Partitions that load at the same time; the others are held and wait. Loads share a pool with the
+look-ups of running partitions."""
 DRAIN_SECONDS = 80
 
 
@@ -65,6 +68,7 @@ class Supervisor:
         self._lease_seconds = lease_seconds
         self._heartbeat_lasts = min(SILENT_AFTER.total_seconds(), lease_seconds - MARGIN_SECONDS)
         self._held: dict[int, _Held] = {}
+        self._loading = asyncio.Semaphore(LOADS_AT_ONCE)
         self._rebalancing: asyncio.Task[None] | None = None
         self._deadline = 0.0
         self._announced = asyncio.Event()
@@ -162,7 +166,8 @@ class Supervisor:
         An ended partition's lease is not renewed; the next owner reloads all state.
         """
         try:
-            await partition.load()
+            async with self._loading:
+                await partition.load()
             ready = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(partition.run(ready))
@@ -177,7 +182,7 @@ class Supervisor:
         except* Exception:
             log.exception("partition_failed", partition=partition.number)
         finally:
-            self._session.writer.close_partition(partition.number, list(partition.sessions))
+            self._session.writer.close_partition(partition.number, partition.token)
             await asyncio.shield(partition.stop_engines())
             held = self._held.get(partition.number)
             if held is not None and held.partition is partition and held.hand_over is None:

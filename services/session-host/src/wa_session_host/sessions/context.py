@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from wa_session_host.domain.message import Content
 from wa_session_host.domain.pacing import PaceRule
 from wa_session_host.engine.port import Engines
 from wa_session_host.media.fetching import MediaFetcher
@@ -24,6 +25,8 @@ class SessionContext:
     clock: Callable[[], datetime]
     metrics: HostMetrics
     sent_messages: BoundedCache[TrackedMessage]
+    contents: BoundedCache[Content]
+    """Of queued messages; weighed in bytes."""
     pace: PaceRule
     login_seconds: float
     """A login that takes longer is tried anew."""

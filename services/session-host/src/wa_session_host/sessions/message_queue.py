@@ -14,6 +14,7 @@ class MessageQueue:
 
     def __init__(self) -> None:
         self._messages: OrderedDict[MessageId, OpenMessage] = OrderedDict()
+        self.content_bytes = 0
         self._none_expires_before = _NEVER
 
     def __len__(self) -> int:
@@ -25,6 +26,7 @@ class MessageQueue:
 
     def append(self, message: OpenMessage) -> None:
         self._messages[message.facts.id] = message
+        self.content_bytes += message.content_bytes
         self._none_expires_before = min(self._none_expires_before, message.facts.expires_at)
 
     def put_back(self, message: OpenMessage) -> None:
@@ -32,10 +34,13 @@ class MessageQueue:
         self._messages.move_to_end(message.facts.id, last=False)
 
     def pop_first(self) -> OpenMessage:
-        return self._messages.popitem(last=False)[1]
+        _, message = self._messages.popitem(last=False)
+        self.content_bytes -= message.content_bytes
+        return message
 
     def remove(self, message: OpenMessage) -> None:
         del self._messages[message.facts.id]
+        self.content_bytes -= message.content_bytes
 
     def get(self, message_id: MessageId) -> OpenMessage | None:
         return self._messages.get(message_id)

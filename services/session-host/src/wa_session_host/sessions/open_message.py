@@ -14,9 +14,12 @@ from wa_session_host.store.group_commit import GroupCommitWriter
 from wa_session_host.store.stored_event import Append, StoredEvent
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class OpenMessage:
-    """A message that has not ended, and the version of its stream."""
+    """A message that has not ended, and the version of its stream.
+
+    Its content is in the store: `content_bytes` is its size.
+    """
 
     state: Queued | Sending
     stream: str
@@ -24,16 +27,19 @@ class OpenMessage:
     queued_position: int
     correlation_id: UUID
     causation_id: UUID
+    content_bytes: int = 0
     traceparent: str | None = None
     queued_at: datetime | None = None
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
 
     @classmethod
-    def restored(cls, state: Queued | Sending, events: Sequence[StoredEvent]) -> Self:
+    def restored(
+        cls, state: Queued | Sending, events: Sequence[StoredEvent], content_bytes: int
+    ) -> Self:
         """The message of a stream with this state; `events` begin at or before its queueing."""
-        queued = next(one for one in events if one.content_json is not None)
-        reply_to = state.facts.content.reply_to
+        queued, content = next((one, found) for one in events if (found := one.content) is not None)
+        reply_to = content.reply_to
         return cls(
             state=state,
             stream=queued.stream,
@@ -41,6 +47,7 @@ class OpenMessage:
             queued_position=queued.position,
             correlation_id=events[-1].correlation_id,
             causation_id=events[-1].id,
+            content_bytes=content_bytes,
             traceparent=queued.traceparent,
             queued_at=queued.occurred_at,
             waiters=[reply_to] if reply_to else [],

@@ -72,6 +72,7 @@ class SessionOwner:
         self._may_start.set()
         self._deciding = asyncio.Lock()
         self._wanted = asyncio.Event()
+        self._deleted = asyncio.Event()
         self._restart_now = asyncio.Event()
         self._login_watch = LoginWatch(context.login_seconds)
         self._crashes = 0
@@ -91,11 +92,17 @@ class SessionOwner:
         return domain.status_of(self.state)
 
     async def run(self) -> None:
-        """Run the engine that the state asks for, and send, until cancelled."""
+        """Run the engine that the state asks for, and send, until the session is deleted."""
         self._apply_state()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.runner.run())
-            group.create_task(self._run_engines())
+            tasks = (
+                group.create_task(self.runner.run()),
+                group.create_task(self._run_engines()),
+            )
+            await self._deleted.wait()
+            await self.runner.wait_empty()
+            for task in tasks:
+                task.cancel()
 
     async def announce_takeover(self) -> None:
         """Record as a new owner that the session is not connected."""
@@ -228,6 +235,8 @@ class SessionOwner:
             self._wanted.set()
         else:
             self._wanted.clear()
+        if isinstance(self.state, domain.Deleted):
+            self._deleted.set()
         status = self.status
         is_linked = domain.link_of(self.state) is not None
         self._login_watch.set_under_way(under_way=status in LOGGING_IN and is_linked)

@@ -11,7 +11,7 @@ from wa_contracts.ids import MessageId, SessionId, message_stream, new_id
 from wa_contracts.message_events import MessageReceived
 from wa_contracts.session_events import Event
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Content, Sent, Unknown
+from wa_session_host.domain.message import Sent, Unknown
 from wa_session_host.domain.observations import MessageSeen, ReceiptSeen
 from wa_session_host.domain.proof import proven
 from wa_session_host.sessions.context import SessionContext
@@ -154,8 +154,7 @@ class Receipts:
             unknown[known.state.facts.id] = known
             return
         unknown.pop(known.state.facts.id, None)
-        bare = replace(known.state, facts=known.state.facts._replace(content=_NO_CONTENT))
-        self._sent.keep(self, known.state.message_id, replace(known, state=bare))
+        self._sent.keep(self, known.state.message_id, known)
 
     async def record_message(self, seen: MessageSeen) -> None:
         """Record an incoming message; ignore a redelivery by WhatsApp."""
@@ -176,10 +175,6 @@ class Receipts:
             )
         except VersionConflict:
             return
-
-
-_NO_CONTENT = Content()
-"""Receipts do not need the content, which may be long."""
 
 
 def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:

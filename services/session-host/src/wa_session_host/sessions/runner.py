@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -15,9 +16,10 @@ from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown, Me
 from wa_contracts.recipient import mask_number
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
+from wa_runtime.retries import until_available
 from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Facts, Queued, Sending
+from wa_session_host.domain.message import Content, Facts, Queued, Sending
 from wa_session_host.domain.pacing import Pace
 from wa_session_host.engine.port import Engine, OutgoingMessage
 from wa_session_host.media.fetching import MediaError
@@ -51,6 +53,8 @@ class Runner:
         self._session_id = session_id
         self._appender = MessageAppender(session_id, partition, context.writer)
         self._media = context.media
+        self._store = context.store
+        self._contents = context.contents
         self._clock = context.clock
         self._metrics = context.metrics
         self._on_outcome = on_outcome
@@ -59,6 +63,7 @@ class Runner:
         self._current: OpenMessage | None = None
         self._ending: list[OpenMessage] = []
         self._reserved = 0
+        self._reserved_bytes = 0
         self._reserved_idle = False
         self._changed = asyncio.Event()
         self._engine: Engine | None = None
@@ -70,6 +75,11 @@ class Runner:
     def __len__(self) -> int:
         """Number of open messages, reserved places included."""
         return len(self._queue) + len(self._ending) + (self._current is not None) + self._reserved
+
+    @property
+    def content_bytes(self) -> int:
+        """Size of the queued messages' content, reserved places included."""
+        return self._queue.content_bytes + self._reserved_bytes
 
     @property
     def _is_empty(self) -> bool:
@@ -111,18 +121,20 @@ class Runner:
         self._changed.set()
 
     @contextmanager
-    def reserve(self) -> Iterator[bool]:
+    def reserve(self, content_bytes: int = 0) -> Iterator[bool]:
         """Reserve a place inside the block for a message that is being stored and enqueued.
 
         Yields whether the session is idle: a text may then start in the append that queues it.
         """
         is_idle = self._can_begin and not self._draining and len(self) == 0
         self._reserved += 1
+        self._reserved_bytes += content_bytes
         self._reserved_idle = self._reserved_idle or is_idle
         try:
             yield is_idle
         finally:
             self._reserved -= 1
+            self._reserved_bytes -= content_bytes
             self._reserved_idle = self._reserved_idle and not is_idle
             self._changed.set()
 
@@ -131,7 +143,10 @@ class Runner:
         """Whether the session works and its pace allows a send."""
         return self._engine is not None and self.pace.due_at() is None
 
-    def enqueue(self, message: OpenMessage) -> None:
+    def enqueue(self, message: OpenMessage, content: Content | None = None) -> None:
+        """Queue a message. Without `content` it is read from the store before the send."""
+        if content is not None:
+            self._contents.keep(self, message.stream, content, content.size)
         self._queue.append(message)
         self._changed.set()
 
@@ -164,6 +179,12 @@ class Runner:
         self._draining = True
         self._changed.set()
         while self._reserved_idle or self._has_begun:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def wait_empty(self) -> None:
+        """Wait until no message is open and no place is reserved."""
+        while len(self):
             self._changed.clear()
             await self._changed.wait()
 
@@ -229,13 +250,20 @@ class Runner:
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
             await self._appender.append_end(message, _expired(facts))
             return
+        content = await self._content(message)
         try:
-            async with self._media.ready(facts.type, facts.content) as media:
+            async with self._media.ready(facts.type, content) as media:
                 await self._send(
-                    message, OutgoingMessage(facts.to, facts.type, facts.content.text, media)
+                    message, OutgoingMessage(facts.to, facts.type, content.text, media)
                 )
         except MediaError as error:
             await self._appender.append_end(message, domain.failed(facts, error.code, str(error)))
+
+    async def _content(self, message: OpenMessage) -> Content:
+        cached = self._contents.pop(self, message.stream)
+        if cached is not None:
+            return cached
+        return await until_available("read_content", partial(self._store.content, message.stream))
 
     async def _send(self, message: OpenMessage, outgoing: OutgoingMessage) -> None:
         if self._engine is None and isinstance(message.state, Queued):
@@ -292,12 +320,14 @@ class Runner:
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
         """End a waiting message. The message counts as open until its end is stored."""
         self._queue.remove(message)
+        self._contents.pop(self, message.stream)
         self._ending.append(message)
         try:
             with resumed_trace(message.traceparent):
                 await self._appender.append_end(message, event)
         finally:
             self._ending.remove(message)
+            self._changed.set()
 
 
 def _expired(facts: Facts) -> Event:

@@ -3,43 +3,63 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
 
 from wa_contracts.ids import MessageId, SessionId
+from wa_session_host.domain.message import Content
 from wa_session_host.store.stored_event import FencingToken, StoredEvent
 
+PAGE = 500
 COLUMNS = """position, partition, session_id, session_sequence, stream, stream_version, id, type,
     version, occurred_at, correlation_id, causation_id, data::text AS data_json,
     private::text AS content_json, reply_to, traceparent"""
+COLUMNS_WITHOUT_CONTENT = COLUMNS.replace(
+    "private::text", "(private - '{text,media_url,file_name}'::text[])::text"
+)
+COLUMNS_OF_PUBLIC_PART = COLUMNS.replace("private::text", "NULL::text")
+CONTENT_BYTES = """(coalesce(octet_length(private ->> 'text'), 0)
+    + coalesce(octet_length(private ->> 'media_url'), 0)
+    + coalesce(octet_length(private ->> 'file_name'), 0))"""
 
 STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 ORDER BY stream_version"
 
 SESSIONS_OF_PARTITION = f"""
 SELECT {COLUMNS} FROM events
-WHERE partition = $1 AND stream LIKE 'session-%' ORDER BY position
+WHERE partition = $1 AND stream LIKE 'session-%' AND position > $2 ORDER BY position LIMIT $3
 """
 
 OPEN_MESSAGES = f"""
-SELECT {COLUMNS} FROM events
-WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%' AND stream IN (
-    SELECT stream FROM events
-    WHERE partition = $1 AND position >= $2 AND stream LIKE 'message-%'
-    GROUP BY stream
-    HAVING max(stream_version) FILTER (WHERE type = 'message.queued')
-         > coalesce(max(stream_version) FILTER (WHERE type = ANY($3)), 0)
-) ORDER BY position
+WITH page AS MATERIALIZED (
+    SELECT stream, position AS queued_position FROM open_messages
+    WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3
+)
+SELECT queued_position, {COLUMNS_WITHOUT_CONTENT}, {CONTENT_BYTES} AS content_bytes
+FROM page JOIN events USING (stream)
+ORDER BY queued_position, stream_version
+"""
+
+CONTENT = """
+SELECT private::text FROM events WHERE stream = $1 AND type = 'message.queued'
+ORDER BY stream_version DESC LIMIT 1
 """
 
 ENDS = ("message.sent", "message.failed", "message.unknown", "message.cancelled")
 
-SEQUENCES = """
-SELECT session_id, max(session_sequence) AS sequence FROM events
-WHERE partition = $1 GROUP BY session_id
+EVENTS_AFTER = f"""
+SELECT {COLUMNS_OF_PUBLIC_PART} FROM events
+WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3
 """
 
-UNRELAYED = f"""
+EXTENT_AFTER = """
+SELECT count(*) AS number, coalesce(max(position), $2) AS last FROM events
+WHERE partition = $1 AND position > $2
+"""
+
+PUBLIC_EVENTS = f"""
 SELECT {COLUMNS} FROM events
 WHERE partition = $1 AND position > $2 AND session_sequence IS NOT NULL
 ORDER BY position LIMIT $3
@@ -66,11 +86,17 @@ WHERE session_id = $1 AND type = 'message.sent' AND data ->> 'messageId' = $2
 """
 
 SAVE_CHECKPOINTS = """
+WITH mine AS MATERIALIZED (
+    SELECT m.* FROM partitions p
+    JOIN unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[])
+         AS m (partition, token, relayed, open) ON p.partition = m.partition
+    WHERE p.host = $1 AND p.fencing_token = m.token
+    ORDER BY p.partition FOR NO KEY UPDATE OF p
+)
 UPDATE partitions p
-SET relayed_position = greatest(p.relayed_position, m.relayed),
-    open_position = greatest(p.open_position, m.open)
-FROM unnest($2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[]) AS m (partition, token, relayed, open)
-WHERE p.partition = m.partition AND p.host = $1 AND p.fencing_token = m.token
+SET relayed_position = greatest(p.relayed_position, mine.relayed),
+    open_position = greatest(p.open_position, mine.open)
+FROM mine WHERE p.partition = mine.partition
 """
 
 
@@ -85,7 +111,7 @@ class RelayCheckpoint:
 
 
 def _stored(row: asyncpg.Record) -> StoredEvent:
-    return StoredEvent(**dict(row))
+    return StoredEvent(*(row[name] for name in StoredEvent._fields))
 
 
 SENT_TODAY = """
@@ -109,23 +135,49 @@ class EventStore:
         """A stream's events in order; empty for an unknown stream."""
         return [_stored(row) for row in await self._pool.fetch(STREAM, name)]
 
-    async def session_streams(self, partition: int) -> list[StoredEvent]:
-        """All session streams of a partition, in the order of storing."""
-        return [_stored(row) for row in await self._pool.fetch(SESSIONS_OF_PARTITION, partition)]
+    async def session_streams(self, partition: int, page: int = PAGE) -> AsyncIterator[StoredEvent]:
+        """All session streams of a partition, in the order of storing, read in pages."""
+        after = 0
+        while rows := await self._pool.fetch(SESSIONS_OF_PARTITION, partition, after, page):
+            for row in rows:
+                yield _stored(row)
+            after = rows[-1]["position"]
 
-    async def open_messages(self, partition: int, open_position: int) -> list[StoredEvent]:
-        """Streams of unfinished messages, in the order of storing."""
-        rows = await self._pool.fetch(OPEN_MESSAGES, partition, open_position, list(ENDS))
-        return [_stored(row) for row in rows]
+    async def open_messages(
+        self, partition: int, page: int = PAGE
+    ) -> AsyncIterator[tuple[list[StoredEvent], int]]:
+        """Streams of unfinished messages, in the order of queueing, read in pages.
 
-    async def sequences(self, partition: int) -> dict[SessionId, int]:
-        """The last session sequence of each session of a partition."""
-        rows = await self._pool.fetch(SEQUENCES, partition)
-        return {row["session_id"]: row["sequence"] or 0 for row in rows}
+        Each comes with the size of its content in bytes, and without text and addresses. A stream
+        may have ended: its events tell.
+        """
+        after = 0
+        while rows := await self._pool.fetch(OPEN_MESSAGES, partition, after, page):
+            for _, stream in groupby(rows, itemgetter("stream")):
+                events = list(stream)
+                yield [_stored(row) for row in events], max(row["content_bytes"] for row in events)
+            after = rows[-1]["queued_position"]
 
-    async def unrelayed(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
+    async def content(self, stream: str) -> Content:
+        """The content of a queued message."""
+        return Content.model_validate_json(await self._pool.fetchval(CONTENT, stream))
+
+    async def events_after(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
+        """All events of a partition after a position, in order, without content."""
+        return [
+            _stored(row) for row in await self._pool.fetch(EVENTS_AFTER, partition, after, limit)
+        ]
+
+    async def extent_after(self, partition: int, after: int) -> tuple[int, int]:
+        """Number of a partition's events after a position, and the last one's position."""
+        [row] = await self._pool.fetch(EXTENT_AFTER, partition, after)
+        return row["number"], row["last"]
+
+    async def public_events(self, partition: int, after: int, limit: int) -> list[StoredEvent]:
         """Public events of a partition after a position, in order."""
-        return [_stored(row) for row in await self._pool.fetch(UNRELAYED, partition, after, limit)]
+        return [
+            _stored(row) for row in await self._pool.fetch(PUBLIC_EVENTS, partition, after, limit)
+        ]
 
     async def of_session(
         self, session_id: SessionId, from_sequence: int, page: int = 500
@@ -146,7 +198,7 @@ class EventStore:
         Each session's events are in the order of their sequence (docs/adr/0001).
         """
         after = 0
-        while events := await self.unrelayed(partition, after, page):
+        while events := await self.public_events(partition, after, page):
             for stored in events:
                 yield stored
             after = events[-1].position

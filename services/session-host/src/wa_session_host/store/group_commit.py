@@ -1,9 +1,11 @@
 """The only writer of a host: group commit, fenced by the partitions' leases."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -36,7 +38,7 @@ WITH held AS MATERIALIZED (
     SELECT partition FROM partitions
     WHERE host = $1 AND expires_at > clock_timestamp()
       AND (partition, fencing_token) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
-    FOR SHARE
+    ORDER BY partition FOR SHARE
 )
 INSERT INTO events (partition, session_id, session_sequence, stream, stream_version, id, type,
                     version, occurred_at, correlation_id, causation_id, data, private, reply_to,
@@ -55,15 +57,36 @@ ORDER BY e.ordinality
 RETURNING id, position
 """
 
+LAST_SEQUENCES = """
+SELECT session_id, last.sequence
+FROM unnest($1::uuid[]) AS asked (session_id)
+CROSS JOIN LATERAL (
+    SELECT max(session_sequence) AS sequence FROM events
+    WHERE events.session_id = asked.session_id
+) AS last
+"""
+
 POSITIONS = "SELECT id, position FROM events WHERE id = ANY($1) AND stream = ANY($2)"
 
 
+T = TypeVar("T")
 Stored = asyncio.Future[list[StoredEvent]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A partition that accepts appends. `sequences` has the sessions that were appended to."""
+
+    partition: int
+    token: FencingToken
+    on_stored: Callable[[list[StoredEvent]], None]
+    sequences: dict[SessionId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Pending:
     append: Append
+    opened: _Opened
     future: Stored
     context: Context
 
@@ -97,38 +120,40 @@ class GroupCommitWriter:
         self._clock = clock
         self._pending: list[_Pending] = []
         self._wake = asyncio.Event()
-        self._tokens: dict[int, FencingToken] = {}
-        self._sequences: dict[SessionId, int] = {}
-        self._on_stored: dict[int, Callable[[list[StoredEvent]], None]] = {}
+        self._opened: dict[int, _Opened] = {}
 
     def open_partition(
         self,
         partition: int,
         token: FencingToken,
-        sequences: Mapping[SessionId, int],
         on_stored: Callable[[list[StoredEvent]], None],
     ) -> None:
-        """Accept appends for a partition. `on_stored` gets its events in the order of storing."""
-        self._tokens[partition] = token
-        self._sequences.update(sequences)
-        self._on_stored[partition] = on_stored
+        """Accept appends for a partition. `on_stored` gets its events in the order of storing.
 
-    def close_partition(self, partition: int, sessions: Sequence[SessionId]) -> None:
-        """Stop writing for a partition: its pending appends fail with LeaseLost."""
-        self._tokens.pop(partition, None)
-        self._on_stored.pop(partition, None)
-        for session_id in sessions:
-            self._sequences.pop(session_id, None)
+        The lease must be held: a session's last sequence is read before its first append.
+        """
+        self._opened[partition] = _Opened(partition, token, on_stored)
+
+    def close_partition(self, partition: int, token: FencingToken) -> None:
+        """Stop writing under this token: its pending appends fail with LeaseLost."""
+        opened = self._opened.get(partition)
+        if opened is not None and opened.token == token:
+            del self._opened[partition]
 
     def append(self, append: Append) -> Stored:
         """Store events durably.
 
         The future returns the stored events, or raises VersionConflict or LeaseLost. Appends of one
-        partition are stored, and their futures complete, in the order of the calls.
+        partition are stored, and their futures complete, in the order of the calls. An append
+        belongs to the token at its call: it is never stored under a later one.
         """
         future: Stored = asyncio.get_running_loop().create_future()
-        self._pending.append(_Pending(append, future, get_current()))
-        self._wake.set()
+        opened = self._opened.get(append.partition)
+        if opened is None:
+            _reject(future, LeaseLost(f"partition {append.partition}"))
+        else:
+            self._pending.append(_Pending(append, opened, future, get_current()))
+            self._wake.set()
         return future
 
     async def run(self) -> None:
@@ -137,16 +162,26 @@ class GroupCommitWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+                batch = self._next_batch()
                 began = loop.time()
                 await self._write(batch)
                 if len(batch) > 1 and len(self._pending) < BATCH:
                     await asyncio.sleep(min(loop.time() - began, LONGEST_PAUSE_SECONDS))
 
+    def _next_batch(self) -> list[_Pending]:
+        """The next appends, all of a partition under one token."""
+        batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+        for one in batch:
+            if not self._is_held(one):
+                _reject(one.future, LeaseLost(f"partition {one.append.partition}"))
+        return [one for one in batch if self._is_held(one)]
+
     async def _write(self, batch: list[_Pending]) -> None:
-        prepared = [one for pending in batch if (one := self._prepared(pending)) is not None]
+        prepared: list[_Prepared] = []
         try:
             with shared_span("store", (pending.context for pending in batch)):
+                await self._read_sequences(batch)
+                prepared = [one for pending in batch if (one := self._prepared(pending))]
                 positions = await self._insert_until_known(prepared)
         except DATABASE_ERRORS as error:
             for one in prepared:
@@ -161,32 +196,59 @@ class GroupCommitWriter:
         for one in prepared:
             self._complete(one, positions)
 
+    def _is_held(self, pending: _Pending) -> bool:
+        return self._opened.get(pending.opened.partition) is pending.opened
+
+    async def _read_sequences(self, batch: list[_Pending]) -> None:
+        """Read the last sequences of sessions that this owner has not appended to."""
+        unread = {
+            one.append.session_id: one.opened.sequences
+            for one in batch
+            if one.append.session_id not in one.opened.sequences
+        }
+        if not unread:
+            return
+        read = partial(self._connection.fetch, LAST_SEQUENCES, list(unread))
+        for row in await self._until_answered(batch, lambda _: read()) or ():
+            unread[row["session_id"]][row["session_id"]] = row["sequence"] or 0
+
     async def _insert_until_known(self, prepared: list[_Prepared]) -> dict[UUID, int]:
         """Insert, and resolve lost answers. Rows absent from the result lost their lease.
 
         Raises:
             One of DATABASE_ERRORS: a fault of the rows, none of which is stored.
         """
+        pending = [one.pending for one in prepared]
+        return await self._until_answered(pending, partial(self._insert_or_find, prepared)) or {}
+
+    async def _until_answered(
+        self, batch: list[_Pending], statement: Callable[[bool], Awaitable[T]]
+    ) -> T | None:
+        """Run a statement until the database answers; None once all leases of the batch are lost.
+
+        `statement` gets whether an earlier answer was lost.
+
+        Raises:
+            One of DATABASE_ERRORS: a fault of the statement or its values.
+        """
         in_doubt = False
         pause = FIRST_RETRY_SECONDS
-        while any(one.rows[0].partition in self._tokens for one in prepared):
+        while any(map(self._is_held, batch)):
             try:
-                return await self._insert_or_find(prepared, in_doubt=in_doubt)
+                return await statement(in_doubt)
             except DATABASE_ERRORS as error:
                 if not is_unavailable(error):
                     raise
                 in_doubt = True
-                log.warning("event_store_unreachable", error=repr(error), appends=len(prepared))
+                log.warning("event_store_unreachable", error=repr(error), appends=len(batch))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_SECONDS)
-        return {}
+        return None
 
-    async def _insert_or_find(
-        self, prepared: list[_Prepared], *, in_doubt: bool
-    ) -> dict[UUID, int]:
+    async def _insert_or_find(self, prepared: list[_Prepared], in_doubt: bool) -> dict[UUID, int]:
         """Insert. If an earlier answer was lost, look refused rows up: they may be stored."""
         try:
-            return await self._insert([row for one in prepared for row in one.rows])
+            return await self._insert(prepared)
         except DATABASE_ERRORS as error:
             if is_unavailable(error):
                 raise
@@ -201,13 +263,13 @@ class GroupCommitWriter:
         )
         return {row["id"]: row["position"] for row in found}
 
-    async def _insert(self, rows: list[StoredEvent]) -> dict[UUID, int]:
-        tokens = {row.partition: self._tokens.get(row.partition, -1) for row in rows}
+    async def _insert(self, prepared: list[_Prepared]) -> dict[UUID, int]:
+        rows = [row for one in prepared for row in one.rows]
+        leases = {(one.pending.opened.partition, one.pending.opened.token) for one in prepared}
         found = await self._connection.fetch(
             APPEND,
             self._host,
-            list(tokens.keys()),
-            list(tokens.values()),
+            *zip(*leases, strict=True),
             *list(zip(*rows, strict=True))[1:],  # all but the position
         )
         return {row["id"]: row["position"] for row in found}
@@ -222,6 +284,7 @@ class GroupCommitWriter:
             _reject(pending.future, error)
             return None
         trace, now = traceparent(pending.context), self._clock()
+        sequences = pending.opened.sequences
         rows = []
         for index, event in enumerate(append.events):
             rows.append(
@@ -229,7 +292,7 @@ class GroupCommitWriter:
                     position=0,
                     partition=append.partition,
                     session_id=append.session_id,
-                    session_sequence=self._next_sequence(append.session_id, event.TYPE),
+                    session_sequence=_next_sequence(sequences, append.session_id, event.TYPE),
                     stream=append.stream,
                     stream_version=append.expected_version + index + 1,
                     id=EventId(new_id()),
@@ -246,19 +309,12 @@ class GroupCommitWriter:
             )
         return _Prepared(pending, rows)
 
-    def _next_sequence(self, session_id: SessionId, event_type: str) -> int | None:
-        if event_type in INTERNAL_EVENTS:
-            return None
-        sequence = self._sequences.get(session_id, 0) + 1
-        self._sequences[session_id] = sequence
-        return sequence
-
     def _release_sequences(self, prepared: _Prepared) -> None:
         """Free the sequences of events that were not stored."""
         given = sum(row.session_sequence is not None for row in prepared.rows)
-        session_id = prepared.pending.append.session_id
-        if session_id in self._sequences:
-            self._sequences[session_id] -= given
+        sequences = prepared.pending.opened.sequences
+        if given:
+            sequences[prepared.pending.append.session_id] -= given
 
     def _complete(self, prepared: _Prepared, positions: Mapping[UUID, int]) -> None:
         append, future = prepared.pending.append, prepared.pending.future
@@ -266,11 +322,18 @@ class GroupCommitWriter:
             _reject(future, LeaseLost(f"partition {append.partition}"))
             return
         stored = [row._replace(position=positions[row.id]) for row in prepared.rows]
-        on_stored = self._on_stored.get(append.partition)
-        if on_stored is not None:
-            on_stored(stored)
+        prepared.pending.opened.on_stored(stored)
         if not future.done():
             future.set_result(stored)
+
+
+def _next_sequence(
+    sequences: dict[SessionId, int], session_id: SessionId, event_type: str
+) -> int | None:
+    if event_type in INTERNAL_EVENTS:
+        return None
+    sequences[session_id] = sequences.get(session_id, 0) + 1
+    return sequences[session_id]
 
 
 def _translate(error: Exception, append: Append) -> Exception:

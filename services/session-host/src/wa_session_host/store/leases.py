@@ -1,25 +1,33 @@
 """Ownership of partitions: leases in Postgres, by its clock, with fencing tokens."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 
 from wa_contracts.topology import PARTITIONS
+from wa_runtime.postgres import KeptConnection
 from wa_session_host.store.stored_event import FencingToken
 
 MARGIN_SECONDS = 0.5
 """A host's deadline precedes the lease's expiry in Postgres by this margin."""
 
 RENEW = """
+WITH mine AS MATERIALIZED (
+    SELECT partition FROM partitions
+    WHERE host = $1 AND expires_at > clock_timestamp()
+      AND (partition, fencing_token) IN (SELECT * FROM unnest($2::smallint[], $3::bigint[]))
+    ORDER BY partition FOR NO KEY UPDATE
+)
 UPDATE partitions p SET expires_at = clock_timestamp() + make_interval(secs => $4)
-FROM unnest($2::smallint[], $3::bigint[]) AS mine (partition, token)
-WHERE p.partition = mine.partition AND p.fencing_token = mine.token AND p.host = $1
-  AND p.expires_at > clock_timestamp()
+FROM mine WHERE p.partition = mine.partition
 RETURNING p.partition
 """
+"""Every statement about several partitions locks their rows in the order of their numbers."""
 
 REGISTER = """
 INSERT INTO hosts (host, expires_at)
@@ -42,7 +50,7 @@ UPDATE partitions p
 SET host = $1, fencing_token = p.fencing_token + 1,
     expires_at = clock_timestamp() + make_interval(secs => $3)
 FROM free WHERE p.partition = free.partition
-RETURNING p.partition, p.fencing_token, p.relayed_position, p.open_position
+RETURNING p.partition, p.fencing_token, p.relayed_position
 """
 
 RELEASE = """
@@ -76,12 +84,11 @@ class DatabaseClock:
 
 @dataclass(frozen=True)
 class Claim:
-    """A partition that this host now owns, with the former owner's checkpoint."""
+    """A partition that this host now owns, with the former owner's relay checkpoint."""
 
     partition: int
     token: FencingToken
     relayed_position: int
-    open_position: int
 
 
 @dataclass(frozen=True)
@@ -94,11 +101,17 @@ class Renewal:
 
 
 class Leases:
+    """The leases of one host, on a connection of their own: no other statement delays a renewal."""
+
     def __init__(
-        self, pool: asyncpg.Pool, host: str, lease_seconds: float, clock: DatabaseClock
+        self, connection: KeptConnection, host: str, lease_seconds: float, clock: DatabaseClock
     ) -> None:
-        """Others take over `lease_seconds` after the last renewal. Each renewal sets `clock`."""
-        self._pool = pool
+        """Others take over `lease_seconds` after the last renewal. Each renewal sets `clock`.
+
+        `connection` is used by nothing else, and closed by the caller.
+        """
+        self._connection = connection
+        self._one_at_a_time = asyncio.Lock()
         self._clock = clock
         self._host = host
         self._lease_seconds = lease_seconds
@@ -110,14 +123,13 @@ class Leases:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is unavailable.
         """
         asked_at = time.monotonic()
-        async with self._pool.acquire() as connection:
-            if staying:
-                await connection.execute(REGISTER, self._host, self._lease_seconds)
-            rows = await connection.fetch(
-                RENEW, self._host, list(held.keys()), list(held.values()), self._lease_seconds
-            )
-            read_at = time.monotonic()
-            [living] = await connection.fetch(LIVING_HOSTS)
+        if staying:
+            await self._fetch(REGISTER, self._host, self._lease_seconds)
+        rows = await self._fetch(
+            RENEW, self._host, list(held.keys()), list(held.values()), self._lease_seconds
+        )
+        read_at = time.monotonic()
+        [living] = await self._fetch(LIVING_HOSTS)
         self._clock.set(living["now"], asked_at=read_at, answered_at=time.monotonic())
         return Renewal(
             held=frozenset(row["partition"] for row in rows),
@@ -127,20 +139,19 @@ class Leases:
 
     async def claim(self, limit: int) -> Sequence[Claim]:
         """Claim up to `limit` free partitions."""
-        rows = await self._pool.fetch(CLAIM, self._host, limit, self._lease_seconds)
+        rows = await self._fetch(CLAIM, self._host, limit, self._lease_seconds)
         return [
-            Claim(
-                row["partition"],
-                FencingToken(row["fencing_token"]),
-                row["relayed_position"],
-                row["open_position"],
-            )
+            Claim(row["partition"], FencingToken(row["fencing_token"]), row["relayed_position"])
             for row in rows
         ]
 
     async def release(self, partition: int, token: FencingToken) -> None:
-        await self._pool.execute(RELEASE, self._host, partition, token)
+        await self._fetch(RELEASE, self._host, partition, token)
 
     async def deregister(self) -> None:
         """Leave the count of living hosts, so that the others' fair share grows."""
-        await self._pool.execute(DEREGISTER, self._host)
+        await self._fetch(DEREGISTER, self._host)
+
+    async def _fetch(self, query: str, *arguments: Any) -> "list[asyncpg.Record]":
+        async with self._one_at_a_time:
+            return await self._connection.fetch(query, *arguments)

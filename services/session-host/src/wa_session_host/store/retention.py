@@ -1,9 +1,15 @@
-"""Deletes the streams of messages that ended long ago.
+"""Deletes what is not needed any more: old ended messages, superseded events, deleted sessions.
 
-A stream is deleted as a whole if the message ended (or was received), its last event is older than
-the retention, all its events are relayed, and none has the highest sequence of its session: the
-next sequence is derived from that event. Session streams stay. So a session's stored sequences have
-gaps, but never at the end.
+- A message's stream is deleted as a whole if the message ended (or was received) and its last event
+  is older than the retention.
+- A session's stream keeps the newest event of each type: state and read tables are folded from
+  those to the same result. Others are deleted after the retention.
+- A deleted session keeps its last event, which says so. All else is deleted at once: events,
+  numbers, ended messages.
+
+Only relayed events are deleted, and none that has the highest sequence of its session: the next
+sequence is derived from that event. So a session's stored sequences have gaps, but never at the
+end.
 """
 
 import asyncio
@@ -46,6 +52,47 @@ RETURNING events.stream
 
 FINISHED = (*ENDS, "message.received")
 
+REMOVE_SUPERSEDED = """
+WITH held AS MATERIALIZED (
+    SELECT relayed_position FROM partitions
+    WHERE partition = $1 AND host = $2 AND fencing_token = $3 AND expires_at > clock_timestamp()
+    FOR SHARE
+), superseded AS (
+    SELECT position FROM (
+        SELECT position, occurred_at, lead(position) OVER (PARTITION BY stream, type
+                                                           ORDER BY stream_version) AS newer
+        FROM events WHERE partition = $1 AND stream LIKE 'session-%'
+    ) AS of_sessions
+    WHERE occurred_at < $4 AND newer <= (SELECT relayed_position FROM held) LIMIT $5
+)
+DELETE FROM events USING superseded WHERE events.position = superseded.position
+RETURNING events.stream
+"""
+
+REMOVE_DELETED = """
+WITH held AS MATERIALIZED (
+    SELECT relayed_position FROM partitions
+    WHERE partition = $1 AND host = $2 AND fencing_token = $3 AND expires_at > clock_timestamp()
+    FOR SHARE
+), forgotten AS (
+    SELECT rest.position FROM events AS deleted CROSS JOIN LATERAL (
+        SELECT position FROM events AS one
+        WHERE one.session_id = deleted.session_id AND one.position <> deleted.position
+          AND one.position <= (SELECT relayed_position FROM held)
+          AND one.session_sequence IS DISTINCT FROM (
+              SELECT max(newest.session_sequence) FROM events AS newest
+              WHERE newest.session_id = deleted.session_id)
+          AND NOT EXISTS (SELECT FROM open_messages WHERE open_messages.stream = one.stream)
+        LIMIT $4
+    ) AS rest
+    WHERE deleted.partition = $1 AND deleted.stream LIKE 'session-%'
+      AND deleted.type = 'session.deleted'
+    LIMIT $4
+)
+DELETE FROM events USING forgotten WHERE events.position = forgotten.position
+RETURNING events.stream
+"""
+
 
 class StreamRetention:
     def __init__(self, pool: asyncpg.Pool, host: str, keep: timedelta) -> None:
@@ -54,13 +101,27 @@ class StreamRetention:
         self._host = host
         self.keep = keep
 
-    async def remove_finished(self, partition: int, token: FencingToken, now: datetime) -> int:
-        """Delete old streams of a held partition, page by page; return their number.
+    async def remove(self, partition: int, token: FencingToken, now: datetime) -> int:
+        """Delete what a held partition does not need any more, page by page.
+
+        Returns the number of message streams that were deleted for their age.
 
         Raises:
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the database is unavailable.
         """
-        before, after, removed = now - self.keep, 0, 0
+        held = (partition, self._host, token)
+        await self._remove_pages(REMOVE_DELETED, *held, PAGE)
+        await self._remove_pages(REMOVE_SUPERSEDED, *held, now - self.keep, PAGE)
+        return await self._remove_ended(partition, token, now - self.keep)
+
+    async def _remove_pages(self, query: str, *arguments: object) -> None:
+        while True:
+            if not await self._pool.fetch(query, *arguments):
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _remove_ended(self, partition: int, token: FencingToken, before: datetime) -> int:
+        after, removed = 0, 0
         while page := await self._pool.fetch(OLDEST, partition, after, PAGE):
             streams = [
                 row["stream"]

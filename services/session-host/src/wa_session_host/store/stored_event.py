@@ -9,7 +9,7 @@ from wa_contracts.codec import decode_event_json
 from wa_contracts.ids import EventId, SessionId
 from wa_contracts.message_events import MessageReceived
 from wa_contracts.session_events import Event
-from wa_session_host.domain import message, session
+from wa_session_host.domain import message
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.domain.session import SessionLinked
@@ -93,15 +93,14 @@ class StoredEvent(NamedTuple):
         return ReceivedMedia.model_validate_json(self.content_json)
 
 
+def queued_content(events: Iterable[StoredEvent]) -> Content:
+    """The content of a message's stream; empty for one that was never queued."""
+    found = [content for stored in events if (content := stored.content) is not None]
+    return found[-1] if found else Content()
+
+
 def message_state(events: Iterable[StoredEvent]) -> message.State:
     state: message.State = message.NotQueued()
     for stored in events:
         state = message.evolve(state, stored.event, stored.content)
-    return state
-
-
-def session_state(events: Iterable[StoredEvent]) -> session.State:
-    state: session.State = session.NotCreated()
-    for stored in events:
-        state = session.evolve(state, stored.event)
     return state
