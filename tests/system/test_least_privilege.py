@@ -264,7 +264,7 @@ async def test_a_queue_that_is_missing_is_named_until_it_is_set_up_again(
     async with await aio_pika.connect(urls.administrator) as administrator:
         channel = await administrator.channel()
         await channel.queue_delete(command_queue(5))
-        async with await aio_pika.connect(urls.api) as connection:
+        async with await aio_pika.connect(urls.session_host) as connection:
             with pytest.raises(
                 aio_pika.exceptions.ChannelNotFoundEntity, match=r"wa\.commands\.p5"
             ):

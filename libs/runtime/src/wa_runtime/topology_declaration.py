@@ -1,6 +1,9 @@
 """Declares the topology in RabbitMQ, identically in every process."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby
 from typing import Any
 
 from aio_pika.abc import AbstractConnection
@@ -47,13 +50,28 @@ async def _declare_all(connection: AbstractConnection) -> None:
 
 
 async def _find_all(connection: AbstractConnection) -> None:
+    """Look for everything that this user has some permission for.
+
+    RabbitMQ 4.3 and later refuse a look at what others use. A refusal closes the channel, so queues
+    that differ by their number only are skipped with the first of them.
+    """
+    for exchange in EXCHANGES:
+        with suppress(ChannelAccessRefused):
+            async with connection.channel() as channel:
+                await channel.declare_exchange(exchange.name, exchange.type, passive=True)
+    for _, queues in groupby(QUEUES, lambda queue: queue.name.rstrip("0123456789")):
+        with suppress(ChannelAccessRefused):
+            await _find(connection, [queue.name for queue in queues])
+
+
+async def _find(connection: AbstractConnection, queues: Sequence[str]) -> None:
     async with connection.channel() as channel:
-        for exchange in EXCHANGES:
-            await channel.declare_exchange(exchange.name, exchange.type, passive=True)
+        first, *others = queues
+        await channel.declare_queue(first, passive=True)
         gate = asyncio.Semaphore(_DECLARATIONS_AT_ONCE)
 
         async def find(name: str) -> None:
             async with gate:
                 await channel.declare_queue(name, passive=True)
 
-        await asyncio.gather(*(find(queue.name) for queue in QUEUES))
+        await asyncio.gather(*map(find, others))
