@@ -20,6 +20,7 @@ from wa_session_host.publishing import media_transfer
 from wa_session_host.publishing.media_transfer import (
     DOWNLOADS_AT_ONCE,
     TRANSFERS_AT_ONCE,
+    TRANSFERS_OF_A_SESSION,
     MediaTransfer,
 )
 from wa_session_host.publishing.outbox import NotConfirmed
@@ -136,23 +137,25 @@ async def test_slow_readers_hold_no_place_of_a_download(sessions: Sessions) -> N
         sessions.outbox.is_read.set()
 
 
-async def test_a_session_has_one_transfer_at_a_time(
+async def test_a_session_has_few_transfers_at_a_time(
     sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    limit = TRANSFERS_OF_A_SESSION
     async with asyncio.TaskGroup() as group:
-        group.create_task(sessions.read(1))
-        await eventually(lambda: sessions.downloaded == [1], within=30, what="the first")
+        for _ in range(limit):
+            group.create_task(sessions.read(1))
+        await eventually(lambda: sessions.downloaded == [1] * limit, within=30, what="the first")
         with monkeypatch.context() as strict:
             strict.setattr(media_transfer, "BUSY_SECONDS", 0.01)
-            with pytest.raises(DownloadFailed, match="one at a time") as raised:
+            with pytest.raises(DownloadFailed, match="Read or close one") as raised:
                 await sessions.read(1)
         assert raised.value.code == "media_unavailable"
-        second = group.create_task(sessions.read(1))
+        last = group.create_task(sessions.read(1))
         await turns()
-        assert sessions.downloaded == [1]
+        assert sessions.downloaded == [1] * limit
         sessions.outbox.is_read.set()
-        await asyncio.wait_for(second, 30)
-    assert sessions.downloaded == [1, 1]
+        await asyncio.wait_for(last, 30)
+    assert sessions.downloaded == [1] * (limit + 1)
 
 
 async def test_a_reader_below_the_least_pace_is_given_up(

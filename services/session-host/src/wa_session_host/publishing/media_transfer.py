@@ -24,9 +24,11 @@ log = structlog.get_logger()
 DOWNLOADS_AT_ONCE = 4
 """Per host. Each may hold MEDIA_MAX_BYTES in its engine's memory."""
 TRANSFERS_AT_ONCE = 16
-"""Per host, one per session. Each may hold MEDIA_MAX_BYTES on disk."""
+"""Per host. Each may hold MEDIA_MAX_BYTES on disk."""
+TRANSFERS_OF_A_SESSION = 4
+"""A page shows several files, and a reader may pause one of them."""
 BUSY_SECONDS = 30.0
-"""A request waits so long for its session's earlier transfer."""
+"""A request waits so long for its session's earlier transfers."""
 STALLED_SECONDS = 60.0
 """A transfer without progress for so long is given up."""
 LEAST_BYTES_PER_SECOND = 64 * 1024
@@ -37,7 +39,7 @@ Download = Callable[[ReceivedMedia, Path], Awaitable[None]]
 
 
 class MediaTransfer:
-    """Downloads and transfers media, a few at a time, one per session.
+    """Downloads and transfers media, a few at a time, fewer per session.
 
     A slow reader holds a place of its own session: downloads have other places.
     """
@@ -49,7 +51,7 @@ class MediaTransfer:
         self._max_bytes = max_bytes
         self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
         self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
-        self._of_sessions: WeakValueDictionary[SessionId, asyncio.Lock] = WeakValueDictionary()
+        self._of_sessions: WeakValueDictionary[SessionId, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
     async def downloaded(
@@ -74,21 +76,21 @@ class MediaTransfer:
 
     @asynccontextmanager
     async def _place(self, session_id: SessionId) -> AsyncIterator[None]:
-        """The one place of a session's transfers, inside the block."""
-        place = self._of_sessions.setdefault(session_id, asyncio.Lock())
+        """One of the places of a session's transfers, inside the block."""
+        places = self._of_sessions.setdefault(session_id, asyncio.Semaphore(TRANSFERS_OF_A_SESSION))
         try:
             async with asyncio.timeout(BUSY_SECONDS):
-                await place.acquire()
+                await places.acquire()
         except TimeoutError as error:
             raise DownloadFailed(
                 "media_unavailable",
-                "Other media of this session is still being read. Read one at a time, then try "
-                "again.",
+                f"{TRANSFERS_OF_A_SESSION} other files of this session are still being read. "
+                "Read or close one of them, then try again.",
             ) from error
         try:
             yield
         finally:
-            place.release()
+            places.release()
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
