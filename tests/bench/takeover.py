@@ -93,12 +93,15 @@ async def measure(servers: Servers) -> Sequence[Figure]:
         empty = [await _take_over(ring, working) for _ in range(ROUNDS)]
         await _store(ring, stored[:stopped], stored[stopped:], messages)
         full = [await _take_over(ring, working) for _ in range(ROUNDS)]
-    name = f"take-over, {messages:,} messages stored, {stopped * OPEN_OF_A_STOPPED_SESSION:,} open"
+    waiting = stopped * OPEN_OF_A_STOPPED_SESSION
+    name = f"take-over, {messages:,} messages stored, {waiting:,} open"
+    held = max(one.megabytes for one in full) - max(one.megabytes for one in empty)
     times = [one.seconds for one in full]
     return [
         Figure(f"{name}: kill until all are ready", median(times), "s", 15, "less", rounds=times),
         Figure(f"{name}: leases lost", sum(one.leases_lost for one in full)),
         Figure(f"{name}: memory", max(one.megabytes for one in full), "MB"),
+        Figure(f"{name}: memory an open message", held * 1024 * 1024 / waiting, "bytes"),
         Figure(
             "take-over, empty store: kill until all are ready",
             median(one.seconds for one in empty),

@@ -161,7 +161,7 @@ async def test_who_gives_up_or_reads_slowly_harms_nobody(world: World) -> None:
     assert got == data
 
     async def tidied() -> bool:
-        files = [f for f in (world.ring.directory / "spool").iterdir() if f.is_file()]
+        files = [f for f in (world.ring.directory / "spool").rglob("*") if f.is_file()]
         return not files
 
     await eventually(tidied, within=20, what="no file on its way is left")

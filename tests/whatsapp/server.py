@@ -24,7 +24,8 @@ from tests.whatsapp.waiting import Changes
 
 _LOOPBACK = "127.0.0.1"
 _ENGINE_DIRECTORY = Path(__file__).parent / "engine"
-ROOT_KEY_VARIABLE = "WHATSAPP_STAND_IN_ROOT_KEY"
+ROOT_KEY_VARIABLE = "PYTHON_WHATSAPP_STAND_IN_ROOT_KEY"
+"""Workers inherit variables of Python's, and no others of the host."""
 """Read by `engine/sitecustomize.py`."""
 
 

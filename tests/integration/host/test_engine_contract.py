@@ -483,6 +483,20 @@ async def test_a_picture_that_costs_too_much_is_refused_and_costs_its_decoder_al
     await watched.stop()
 
 
+async def test_a_media_file_that_is_gone_fails_its_message_alone(
+    real_bench: Bench, tmp_path: Path
+) -> None:
+    _, watched, _ = await link(real_bench)
+    gone = MediaFile(tmp_path / "gone.pdf", "application/pdf", None)
+    async with asyncio.timeout(60):  # an unanswered call lasts 80 s
+        with pytest.raises(SendRefused, match="cannot be read") as raised:
+            await watched.engine.send(OutgoingMessage(RECIPIENT, MessageType.DOCUMENT, None, gone))
+    assert raised.value.code == "media_unavailable"
+    text = OutgoingMessage(RECIPIENT, MessageType.TEXT, "Still here.", None)
+    assert (await watched.engine.send(text)).message_id
+    await watched.stop()
+
+
 async def test_previews_show_pictures_and_nothing_else(tmp_path: Path) -> None:
     engines = WorkerEngines(f"sqlite://{tmp_path}", starts_per_second=20)
     path = tmp_path / "media"

@@ -67,6 +67,20 @@ async def test_an_old_token_releases_and_renews_nothing(leases: Leases) -> None:
     assert stale.held == frozenset()
 
 
+async def test_hosts_that_ended_long_ago_are_forgotten(
+    pool: "asyncpg.Pool[asyncpg.Record]", leases: Leases, new_leases: NewLeases
+) -> None:
+    for host in ("long-ago", "just-now"):
+        await new_leases(host).renew({})
+    await pool.execute(
+        "UPDATE hosts SET expires_at = now() - CASE host WHEN 'long-ago' THEN interval '61 minutes'"
+        " ELSE interval '1 minute' END"
+    )
+    await leases.renew({})
+    rows = await pool.fetch("SELECT host FROM hosts ORDER BY host")
+    assert [row["host"] for row in rows] == ["host-a", "just-now"]
+
+
 async def test_a_renewal_brings_the_time_that_all_hosts_agree_on(
     pool: "asyncpg.Pool[asyncpg.Record]", new_leases: NewLeases
 ) -> None:

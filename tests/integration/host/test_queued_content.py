@@ -39,8 +39,8 @@ class Engine:
         return Acknowledged(f"3EB0{len(self.sent)}", now())
 
 
-def command(text: str = SECRET) -> SendMessage:
-    """A text."""
+def command(text: str = SECRET, *, media: bool = False) -> SendMessage:
+    """A text, or a document with a caption."""
     id_ = uuid4()
     return SendMessage(
         id=CommandId(id_),
@@ -50,8 +50,10 @@ def command(text: str = SECRET) -> SendMessage:
         expires_at=now() + timedelta(hours=1),
         message_id=MessageId(id_),
         to="919876543210",
-        message_type=MessageType.TEXT,
+        message_type=MessageType.DOCUMENT if media else MessageType.TEXT,
         text=text,
+        media_url=f"https://example.org/{SECRET}" if media else None,
+        file_name=f"{SECRET}.pdf" if media else None,
         fingerprint="a fingerprint",
     )
 
@@ -119,6 +121,23 @@ async def test_a_queue_that_was_loaded_holds_no_content_and_sends_it(
     await eventually(lambda: len(engine.sent) == 3, within=30, what="all are sent")
     assert [one.text for one in engine.sent] == [one.text for one in sent]
     await eventually(lambda: runner.content_bytes == 0, within=30, what="the queue is empty")
+
+
+@pytest.mark.usefixtures("session")
+async def test_addresses_and_names_of_media_are_content_too(
+    owner: Owner, store: EventStore
+) -> None:
+    sent = command(media=True)
+    former = await loaded(owner, store)
+    await MessageCommands(former).handle_send(sent)
+    runner = runner_of(await loaded(owner, store))
+    message = runner.open_message(sent.message_id)
+    assert message is not None
+    [(events, _)] = [one async for one in store.open_messages(PARTITION)]
+    assert SECRET not in str(events)
+    assert message.content_bytes == runner_of(former).content_bytes > 3 * len(SECRET)
+    content = await store.content(message.stream)
+    assert (content.media_url, content.file_name) == (sent.media_url, sent.file_name)
 
 
 @pytest.mark.usefixtures("session")

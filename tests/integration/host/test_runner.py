@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -185,6 +187,42 @@ async def test_what_waits_for_its_turn_can_be_cancelled_and_expires(
     assert isinstance(await state_of(store, second.facts), domain.Failed)
     async with asyncio.timeout(1):
         await runner.drain()
+
+
+class SlowMedia:
+    """Media that takes longer than the message may wait."""
+
+    def __init__(self) -> None:
+        self.late = timedelta(0)
+
+    @asynccontextmanager
+    async def ready(self, *_: object) -> AsyncIterator[None]:
+        """An hour passes."""
+        self.late = timedelta(hours=2)
+        yield None
+
+
+async def test_a_message_that_expires_while_its_media_comes_is_not_sent(
+    owner: Owner, store: EventStore, engine: SimulatedEngine
+) -> None:
+    media = SlowMedia()
+    context = session_context(owner, store, clock=lambda: now() + media.late)
+    runner = Runner(
+        SESSION,
+        1,
+        replace(context, media=cast("Any", media)),
+        pace=Pace(PaceRule(), SendHistory(0, None), clock=now, jitter=even),
+        on_outcome=nothing,
+        on_deaf=nothing,
+    )
+    running = asyncio.create_task(runner.run())
+    runner.resume(engine)
+    runner.enqueue(message := await waiting(owner))
+    await eventually(lambda: len(runner) == 0, within=30, what="it has ended")
+    types = [one.type for one in await store.stream(message.stream)]
+    assert types == ["message.queued", "message.failed"]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_each_message_expires_in_its_own_time(

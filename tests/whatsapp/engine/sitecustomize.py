@@ -2,7 +2,7 @@
 
 Python imports this file at start if its directory is on PYTHONPATH. whatsmeow checks the server's
 Noise certificate against a 32-byte key which lies once in a writable mapping of the loaded
-library; that copy is overwritten with the key in WHATSAPP_STAND_IN_ROOT_KEY. The hook runs after
+library; that copy is overwritten with the key in PYTHON_WHATSAPP_STAND_IN_ROOT_KEY. The hook runs after
 every execution of `neonize._binder`, reloads included; a run that did not load the library (with
 `SPHINX=1`) changes nothing. Linux only.
 """
@@ -58,7 +58,7 @@ def _replace_root_key(key: bytes) -> None:
 class _PatchingLoader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        _replace_root_key(bytes.fromhex(os.environ["WHATSAPP_STAND_IN_ROOT_KEY"]))
+        _replace_root_key(bytes.fromhex(os.environ["PYTHON_WHATSAPP_STAND_IN_ROOT_KEY"]))
 
 
 class _BinderFinder(importlib.abc.MetaPathFinder):
@@ -73,5 +73,5 @@ class _BinderFinder(importlib.abc.MetaPathFinder):
         return spec
 
 
-if os.environ.get("WHATSAPP_STAND_IN_ROOT_KEY"):
+if os.environ.get("PYTHON_WHATSAPP_STAND_IN_ROOT_KEY"):
     sys.meta_path.insert(0, _BinderFinder())

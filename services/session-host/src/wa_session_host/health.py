@@ -1,5 +1,6 @@
 """Liveness, readiness and metrics of a session-host, on a separate port."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -68,17 +69,20 @@ class WorkerMetrics(Collector):
 
     def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
         self._pids = pids
+        self._memory = 0
+
+    async def read(self) -> None:
+        """Read the memory, in a thread: about 0.1 ms per worker, more on a busy machine."""
+        self._memory = await asyncio.to_thread(proportional_bytes, tuple(self._pids()))
 
     def collect(self) -> list[Metric]:
-        """Number and memory of the workers. Reading takes about 0.1 ms per worker."""
-        pids = self._pids()
-        memory = proportional_bytes(pids)
+        """Number of the workers, and their memory at the last `read`."""
         return [
-            GaugeMetricFamily("wa_workers", "Worker processes that run.", value=len(pids)),
+            GaugeMetricFamily("wa_workers", "Worker processes that run.", value=len(self._pids())),
             GaugeMetricFamily(
                 "wa_worker_memory_bytes",
                 "Proportional set size of all workers.",
-                value=memory,
+                value=self._memory,
             ),
         ]
 
@@ -94,13 +98,15 @@ class Health:
             "broker": lambda: False,
             "database": lambda: False,
         }
+        self._workers: WorkerMetrics | None = None
         self.registry = CollectorRegistry()
         self.registry.register(PartitionMetrics(partitions))
         self.registry.register(RETRIES)
         ProcessCollector(registry=self.registry)
 
     def watch_workers(self, pids: Callable[[], Sequence[int]]) -> None:
-        self.registry.register(WorkerMetrics(pids))
+        self._workers = WorkerMetrics(pids)
+        self.registry.register(self._workers)
 
     def watch_dependencies(
         self, *, broker: Callable[[], bool], database: Callable[[], bool]
@@ -143,6 +149,8 @@ class Health:
         )
 
     async def _metrics(self, _request: web.Request) -> web.Response:
+        if self._workers is not None:
+            await self._workers.read()
         return web.Response(
             body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import structlog
@@ -25,6 +26,7 @@ from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.engine.simulated.server import SimulatedServer
 from wa_session_host.health import Health
 from wa_session_host.media.fetching import MediaFetcher
+from wa_session_host.media.spool import own_spool
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.partitions.partition import PartitionContext
 from wa_session_host.partitions.supervisor import Supervisor
@@ -92,6 +94,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         stack.callback(writing.terminate)
         stack.callback(leasing.terminate)
         publishing, consuming, handing_over = await stack.enter_async_context(_broker(settings))
+        spool = stack.enter_context(own_spool(settings.spool, settings.host_id))
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
         health.watch_workers(lambda: engines.worker_pids)
@@ -110,6 +113,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                     writing=writing,
                     engines=engines,
                     clock=clock,
+                    spool=spool,
                     metrics=HostMetrics(health.registry),
                 ),
                 outbox=Outbox(publishing),
@@ -117,7 +121,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
                     pool, settings.host_id, timedelta(days=settings.retention_days)
                 ),
                 media_transfer=MediaTransfer(
-                    Outbox(handing_over), spool=settings.spool, max_bytes=settings.media_max_bytes
+                    Outbox(handing_over), spool=spool, max_bytes=settings.media_max_bytes
                 ),
                 queue_limit=settings.session_queue_limit,
                 queue_max_bytes=settings.session_queue_max_bytes,
@@ -143,6 +147,7 @@ def _session_context(
     writing: KeptConnection,
     engines: Engines,
     clock: DatabaseClock,
+    spool: Path,
     metrics: HostMetrics,
 ) -> SessionContext:
     return SessionContext(
@@ -151,7 +156,7 @@ def _session_context(
         engines=engines,
         media=MediaFetcher(
             media_root=settings.media_folder,
-            spool=settings.spool,
+            spool=spool,
             max_bytes=settings.media_max_bytes,
             allowed_hosts=settings.media_allowed_hosts,
         ),

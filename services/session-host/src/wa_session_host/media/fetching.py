@@ -24,7 +24,13 @@ from wa_runtime.web_address import NotAWebAddress, web_address
 from wa_session_host.domain.message import Content
 from wa_session_host.engine.content_type import mime_type_of
 from wa_session_host.engine.port import MediaFile
+from wa_session_host.media.byte_budget import ByteBudget
 
+FETCHES_AT_ONCE = 16
+"""Fetched files on disk, per host: each may have MEDIA_MAX_BYTES."""
+FILES_IN_MEMORY = 2
+"""Files of MEDIA_MAX_BYTES that engines may send at the same time, per host: an engine holds a file
+in memory. Smaller files count by their size."""
 REDIRECT_LIMIT = 5
 FETCH_SECONDS = 60
 CONNECT_SECONDS = 10
@@ -56,11 +62,15 @@ class MediaFetcher:
         self._media_root = media_root
         self._spool = spool
         self._max_bytes = max_bytes
+        self._fetches = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._memory = ByteBudget(FILES_IN_MEMORY * max_bytes)
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
 
     @asynccontextmanager
     async def ready(self, kind: MessageType, content: Content) -> AsyncIterator[MediaFile | None]:
         """The message's media as a file inside the block; None for text.
+
+        Waits while too much media of other sessions is under way.
 
         Raises:
             MediaError: with a code and a sentence.
@@ -69,14 +79,19 @@ class MediaFetcher:
             yield None
             return
         if _SCHEME.match(content.media_url):
-            path, name = await self._download(content.media_url)
-            try:
-                yield await self._checked(kind, path, content.file_name or name)
-            finally:
-                path.unlink(missing_ok=True)
+            async with self._fetches:
+                path, name = await self._download(content.media_url)
+                try:
+                    media = await self._checked(kind, path, content.file_name or name)
+                    async with self._memory.taken(path.stat().st_size):
+                        yield media
+                finally:
+                    path.unlink(missing_ok=True)
         else:
             path = await asyncio.to_thread(self._local, content.media_url)
-            yield await self._checked(kind, path, content.file_name or path.name)
+            media = await self._checked(kind, path, content.file_name or path.name)
+            async with self._memory.taken(path.stat().st_size):
+                yield media
 
     def _local(self, text: str) -> Path:
         root = self._media_root.resolve()

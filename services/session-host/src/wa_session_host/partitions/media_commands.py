@@ -39,7 +39,8 @@ class MediaCommands:
             return
         delivery = self._context.media_transfer
         try:
-            async with delivery.downloaded(media, owner.download) as (offer, path):
+            downloaded = delivery.downloaded(command.session_id, media, owner.download)
+            async with downloaded as (offer, path):
                 await self._context.outbox.reply(command, media=offer)
                 await delivery.send(path, command.queue)
         except DownloadFailed as error:

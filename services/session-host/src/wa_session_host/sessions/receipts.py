@@ -1,6 +1,6 @@
 """Incoming traffic of a session: receipts for its messages, and messages to its number."""
 
-from collections import OrderedDict
+from collections import deque
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid5
@@ -40,7 +40,7 @@ class Receipts:
         self._addable_for = context.retention - RETENTION_MARGIN
         self._sent = context.sent_messages
         self._unknown: dict[MessageId, TrackedMessage] | None = None
-        self._pending: OrderedDict[str, ReceiptSeen] = OrderedDict()
+        self._pending: deque[ReceiptSeen] = deque(maxlen=PENDING_LIMIT)
 
     async def record_outcome(self, message: OpenMessage, outcome: Event) -> None:
         """Track an ended send, then record the receipts that arrived before its end."""
@@ -55,8 +55,9 @@ class Receipts:
                     self._clock(),
                 )
             )
-        pending, self._pending = self._pending, OrderedDict()
-        for receipt in pending.values():
+        pending = tuple(self._pending)
+        self._pending.clear()
+        for receipt in pending:
             await self.record_receipt(receipt, sending=False)
 
     async def record_receipt(self, receipt: ReceiptSeen, *, sending: bool) -> None:
@@ -73,9 +74,7 @@ class Receipts:
             else:
                 await self._record(message, receipt)
         if unknown_ids and sending:
-            self._pending[unknown_ids[0]] = replace(receipt, message_ids=tuple(unknown_ids))
-            if len(self._pending) > PENDING_LIMIT:
-                self._pending.popitem(last=False)
+            self._pending.append(replace(receipt, message_ids=tuple(unknown_ids)))
         elif unknown_ids:
             await self._prove(receipt, tuple(unknown_ids))
 

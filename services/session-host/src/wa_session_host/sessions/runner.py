@@ -266,7 +266,9 @@ class Runner:
         return await until_available("read_content", partial(self._store.content, message.stream))
 
     async def _send(self, message: OpenMessage, outgoing: OutgoingMessage) -> None:
-        if self._engine is None and isinstance(message.state, Queued):
+        if isinstance(message.state, Queued) and (
+            self._engine is None or message.facts.expires_at <= self._clock()
+        ):  # its media took long
             self._queue.put_back(message)
             return
         engine = self._engine

@@ -18,12 +18,12 @@ COLUMNS = """position, partition, session_id, session_sequence, stream, stream_v
     version, occurred_at, correlation_id, causation_id, data::text AS data_json,
     private::text AS content_json, reply_to, traceparent"""
 COLUMNS_WITHOUT_CONTENT = COLUMNS.replace(
-    "private::text", "(private - '{text,media_url,file_name}'::text[])::text"
+    "private::text", "(private - '{text,mediaUrl,fileName}'::text[])::text"
 )
 COLUMNS_OF_PUBLIC_PART = COLUMNS.replace("private::text", "NULL::text")
 CONTENT_BYTES = """(coalesce(octet_length(private ->> 'text'), 0)
-    + coalesce(octet_length(private ->> 'media_url'), 0)
-    + coalesce(octet_length(private ->> 'file_name'), 0))"""
+    + coalesce(octet_length(private ->> 'mediaUrl'), 0)
+    + coalesce(octet_length(private ->> 'fileName'), 0))"""
 
 STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 ORDER BY stream_version"
 

@@ -30,6 +30,7 @@ RETURNING p.partition
 """Every statement about several partitions locks their rows in the order of their numbers."""
 
 REGISTER = """
+WITH ended AS (DELETE FROM hosts WHERE expires_at < clock_timestamp() - interval '1 hour')
 INSERT INTO hosts (host, expires_at)
 VALUES ($1, clock_timestamp() + make_interval(secs => $2))
 ON CONFLICT (host) DO UPDATE SET expires_at = excluded.expires_at

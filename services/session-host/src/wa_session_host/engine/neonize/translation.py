@@ -30,10 +30,14 @@ the device in both cases. Source: whatsmeow, ConnectFailureReason.
 """
 
 NOT_SENT = re.compile(
-    r"not connected|not logged in|store doesn't contain a device|info query|"
+    r": websocket not connected|not logged in|store doesn't contain a device|info query|"
     r"failed to get (device|user) list|failed to get user devices|before info query|upload",
     re.IGNORECASE,
 )
+"""Steps before the message's first frame. "websocket not connected" alone is no such step: whatsmeow
+says so when it wanted to repeat a frame after a reconnect, and the first one had gone out. Source:
+whatsmeow, send.go (each step before names itself), request.go (retryFrame).
+"""
 
 
 def parse_jid(text: str) -> proto.JID:

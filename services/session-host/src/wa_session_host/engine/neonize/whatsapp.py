@@ -18,6 +18,7 @@ from neonize.aioze.client import ClientFactory, NewAClient
 from neonize.exc import NeonizeError
 from neonize.proto import Neonize_pb2 as proto
 from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
+from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 from neonize.utils.enum import ClientName, ClientType
 
 from wa_contracts.internal.replies import PairingCode
@@ -233,12 +234,8 @@ class WhatsApp:
         return (LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User),)
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        recipient = await self._recipient(message.to)
+        recipient, body = await self._prepared(message)
         to = message.to if recipient is None else recipient.jid
-        try:
-            body = await content.build(self._client, message)
-        except NeonizeError as error:
-            raise NotSent(f"The media could not be uploaded: {error}") from error
         try:
             answer = await self._client.send_message(parse_jid(to), body)
         except NeonizeError as error:
@@ -248,6 +245,23 @@ class WhatsApp:
             from_timestamp(answer.Timestamp),
             number=recipient.number if recipient is not None else None,
         )
+
+    async def _prepared(self, message: OutgoingMessage) -> tuple[Account | None, Message]:
+        """The recipient's account, and the body. Nothing was sent yet: every error says so.
+
+        An unexpected error fails this message alone: a retry would hold up all behind it.
+        """
+        try:
+            return await self._recipient(message.to), await content.build(self._client, message)
+        except (NotSent, SendRefused):
+            raise
+        except (NeonizeError, TimeoutError) as error:
+            raise NotSent(f"The media could not be uploaded: {error}") from error
+        except OSError as error:
+            raise SendRefused("media_unavailable", "The media's file cannot be read.") from error
+        except Exception as error:
+            problem = f"The engine could not prepare the message: {type(error).__name__}."
+            raise SendRefused("send_failed", problem) from error
 
     async def _recipient(self, to: str) -> Account | None:
         """The account of a number; None for a group or a JID that hides the number."""

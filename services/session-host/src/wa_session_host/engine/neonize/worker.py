@@ -6,11 +6,13 @@ Go library may hang.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ from wa_session_host.engine.protocol import (
     encode_frame,
     read_frame,
 )
+
+log = logging.getLogger(__name__)
 
 
 def main(connection: socket.socket) -> int:
@@ -85,7 +89,7 @@ async def _work(connection: socket.socket) -> None:
                 deadline.extend(frame.deadline)
                 tell(DeadlineAck())
             case SendCall() | PairCall() | DownloadCall() | LogOutCall():
-                task = asyncio.create_task(_answer(engine, frame, deadline, tell))
+                task = asyncio.create_task(answer(engine, frame, deadline, tell))
                 calls.add(task)
                 task.add_done_callback(calls.discard)
             case _:
@@ -93,12 +97,16 @@ async def _work(connection: socket.socket) -> None:
     os._exit(0)
 
 
-async def _answer(
+async def answer(
     engine: Any,
     call: SendCall | PairCall | DownloadCall | LogOutCall,
     deadline: "Deadline",
     tell: Callable[[Frame], None],
 ) -> None:
+    """Carry out a call and tell its result, whatever happens: the host waits for it.
+
+    After an unexpected error the outcome is unknown: the engine names all that it knows.
+    """
     try:
         match call:
             case SendCall():
@@ -118,6 +126,12 @@ async def _answer(
         tell(CallResult(call.call, error=name, code=error.code, message=str(error)))
     except (NotSent, OutcomeUnknown, PairingUnavailable) as error:
         tell(CallResult(call.call, error=type(error).__name__, message=str(error)))
+    except Exception as error:  # noqa: BLE001 - answered and logged
+        name = type(error).__name__  # its text, as the traceback shows it, may quote the message
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        log.error("%s failed: %s in %s:%s", type(call).__name__, name, at.filename, at.lineno)  # noqa: TRY400
+        message = f"The engine failed unexpectedly: {name}."
+        tell(CallResult(call.call, error=OutcomeUnknown.__name__, message=message))
 
 
 class Deadline:

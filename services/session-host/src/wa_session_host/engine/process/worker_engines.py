@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from functools import partial
 from itertools import count
 
@@ -20,6 +21,29 @@ from wa_session_host.engine.protocol import Begin
 log = structlog.get_logger()
 
 FORK_SECONDS = 30
+
+
+_INHERITED = {
+    *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOGC", "GOMEMLIMIT", "MALLOC_ARENA_MAX"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+}
+_INHERITED_PREFIXES = ("PYTHON", "LC_")
+
+
+def worker_environment(host: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the fork server and of all workers, of the host's.
+
+    It has no setting of the host: a worker parses hostile input beside it. SPHINX keeps the Go
+    library out of the server. The bot tag would mark every message as coming from an AI; Go reads
+    the environment of the exec.
+    """
+    inherited = {
+        name: value
+        for name, value in host.items()
+        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    return {**inherited, "SPHINX": "1", "NEONIZE_BOT_TAG": "off"}
 
 
 class ForkRate:
@@ -134,9 +158,7 @@ class WorkerEngines:
             "wa_session_host.engine.neonize.forkserver",
             str(theirs.fileno()),
             pass_fds=[theirs.fileno()],
-            # SPHINX keeps the Go library out of the server. The bot tag would mark every
-            # message as coming from an AI; Go reads the environment of the exec.
-            env={**os.environ, "SPHINX": "1", "NEONIZE_BOT_TAG": "off"},
+            env=worker_environment(os.environ),
         )
         theirs.close()
         log.info("fork_server_started", pid=self._server.pid)
