@@ -41,6 +41,14 @@ SENT = MessageSent(
 CONTENT = Content(text="Your order has been shipped. " * 4).model_dump_json()
 
 MESSAGES = """
+WITH s AS MATERIALIZED (
+    SELECT session_id, partition, ordinal::int AS ordinal,
+           (SELECT max(session_sequence) FROM events e WHERE e.session_id = u.session_id) AS last
+    FROM unnest($1::uuid[], $2::smallint[]) WITH ORDINALITY AS u (session_id, partition, ordinal)
+), m AS MATERIALIZED (
+    SELECT n, 1 + n % $3::int AS ordinal, gen_random_uuid() AS id
+    FROM generate_series(0, $4::int - 1) AS n
+)
 INSERT INTO events (partition, session_id, session_sequence, stream, stream_version, id, type,
                     version, occurred_at, correlation_id, causation_id, data, private)
 SELECT partition, session_id, CASE v WHEN 2 THEN NULL ELSE last + 2 * (n / $3) + (v + 1) / 2 END,
@@ -51,12 +59,7 @@ SELECT partition, session_id, CASE v WHEN 2 THEN NULL ELSE last + 2 * (n / $3) +
               WHEN 2 THEN jsonb_build_object('started_at', now())
               ELSE jsonb_set($7::jsonb, '{id}', to_jsonb(m.id)) END,
        CASE v WHEN 1 THEN $8::jsonb END
-FROM (SELECT n, gen_random_uuid() AS id FROM generate_series(0, $4::int - 1) AS n) AS m
-JOIN (SELECT session_id, partition, ordinal,
-             (SELECT max(session_sequence) FROM events e WHERE e.session_id = u.session_id) AS last
-      FROM unnest($1::uuid[], $2::smallint[]) WITH ORDINALITY AS u (session_id, partition, ordinal)
-     ) AS s ON s.ordinal = 1 + m.n % $3::int
-CROSS JOIN generate_series(1, $5::int) AS v
+FROM m JOIN s USING (ordinal) CROSS JOIN generate_series(1, $5::int) AS v
 ORDER BY n, v
 """
 STOPPED = """

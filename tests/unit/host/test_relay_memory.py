@@ -162,11 +162,28 @@ async def test_events_stored_meanwhile_are_published_in_order(seed: int) -> None
     """
     chance = random.Random(seed)
     broker, store = Broker(), Store()
+    broker.is_back.clear()
     async with running(broker, store) as relay:
-        for _ in range(300):
+        for number in range(300):
+            if number == 100:
+                broker.is_back.set()
             stored = store.append(chance.randrange(1, 40))
             for _ in range(chance.randrange(4)):
                 await asyncio.sleep(0)
+            relay.enqueue(stored)
+        await all_relayed(relay, store)
+    assert broker.published == public(store.last)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_outages_repeat_events_and_lose_none(seed: int) -> None:
+    """What was in flight when the broker went away is published again, in order."""
+    chance = random.Random(seed)
+    broker, store = Broker(), Store()
+    async with running(broker, store) as relay:
+        for _ in range(300):
+            stored = store.append(chance.randrange(1, 40))
+            await asyncio.sleep(0)
             relay.enqueue(stored)
             if chance.random() < 0.1:
                 broker.is_back.clear()
