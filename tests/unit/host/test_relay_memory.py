@@ -155,11 +155,8 @@ async def test_a_new_owner_reads_what_was_left_in_pages() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_events_stored_meanwhile_are_published_in_order(seed: int) -> None:
-    """Also those that are stored, but not enqueued yet, when a page is read.
-
-    What was in flight when the broker went away is published again.
-    """
+async def test_events_stored_meanwhile_are_published_once_and_in_order(seed: int) -> None:
+    """Also those that are stored, but not enqueued yet, when a page is read."""
     chance = random.Random(seed)
     broker, store = Broker(), Store()
     broker.is_back.clear()
