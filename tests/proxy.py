@@ -16,6 +16,8 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._writers: set[asyncio.StreamWriter] = set()
+        self._clients: set[asyncio.StreamWriter] = set()
+        self._stranded: set[asyncio.StreamWriter] = set()
         self.mute = False
         self.delay = 0.0
         self.half_open = False
@@ -23,8 +25,21 @@ class Proxy:
 
     def cut(self) -> None:
         """End all connections as a network does."""
+        self.forget_stranded()
         for writer in self._writers:
             writer.transport.abort()
+
+    def strand(self) -> None:
+        """End all connections for the clients alone: the server goes on holding them."""
+        self._stranded |= self._writers - self._clients
+        for writer in self._clients:
+            writer.transport.abort()
+
+    def forget_stranded(self) -> None:
+        """End, for the server too, the connections that it alone holds."""
+        for writer in self._stranded:
+            writer.transport.abort()
+        self._stranded.clear()
 
     def heal(self) -> None:
         """Be an ordinary wire again. Connections that missed something are cut."""
@@ -44,11 +59,13 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, server_writer}
+        self._clients.add(writer)
         with suppress(OSError):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(reader, server_writer, is_answer=False))
                 group.create_task(self._pass(server_reader, writer, is_answer=True))
         self._writers -= {writer, server_writer}
+        self._clients.discard(writer)
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool
@@ -60,7 +77,8 @@ class Proxy:
                 if not (self.half_open or (is_answer and self.mute)):
                     writer.write(data)
                     await writer.drain()
-        writer.close()
+        if writer not in self._stranded:
+            writer.close()
 
 
 @asynccontextmanager

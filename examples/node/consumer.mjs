@@ -49,6 +49,7 @@ async function consume() {
   const channel = await connection.createChannel();
   await channel.prefetch(100);
   const dead = `${queue}.dead-letters`;
+  await channel.assertExchange(dead, "fanout", { durable: true });
   await channel.assertQueue(dead, {
     durable: true,
     arguments: {
@@ -58,6 +59,7 @@ async function consume() {
       "x-message-ttl": 30 * 24 * 3600 * 1000,
     },
   });
+  await channel.bindQueue(dead, dead, "");
   await channel.assertQueue(queue, {
     durable: true,
     arguments: {
@@ -66,8 +68,8 @@ async function consume() {
       "x-max-length": 1_000_000,
       "x-max-length-bytes": 1_000_000_000,
       "x-expires": WEEK,
-      "x-dead-letter-exchange": "",
-      "x-dead-letter-routing-key": dead,
+      "x-dead-letter-exchange": dead,
+      "x-single-active-consumer": true, // a session's events come in order
     },
   });
   for (const key of keys) await channel.bindQueue(queue, "wa.events", key);

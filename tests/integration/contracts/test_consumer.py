@@ -3,9 +3,10 @@
 import asyncio
 import re
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -13,12 +14,15 @@ from uuid import UUID, uuid4
 
 import aio_pika
 import pytest
+from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import ChannelAccessRefused
 
 from deploy.local.servers import RabbitMQServer
 from tests.deadlines import eventually
+from tests.proxy import proxy_to
 from tests.queues import is_consumed
 from wa_contracts.codec import encode
-from wa_contracts.consumer import Subscription, subscribe
+from wa_contracts.consumer import Subscription, SubscriptionRefused, subscribe
 from wa_contracts.consumer import queue as consumer_queue
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, message_stream
@@ -160,8 +164,10 @@ async def test_a_worker_that_dies_over_an_event_gets_it_again_and_misses_nothing
 
 
 async def test_two_workers_share_a_queue(publisher: Publisher) -> None:
-    one = Reader(subscribe(publisher.url, "message.sent", queue="shared", prefetch=1))
-    two = Reader(subscribe(publisher.url, "message.sent", queue="shared", prefetch=1))
+    one, two = (
+        Reader(subscribe(publisher.url, "message.sent", queue="shared", shared=True, prefetch=1))
+        for _ in range(2)
+    )
     await bound(publisher, "shared")
     await publisher.publish(*(sent(n) for n in range(1, 101)))
     await eventually(
@@ -172,6 +178,123 @@ async def test_two_workers_share_a_queue(publisher: Publisher) -> None:
     assert {e.session_sequence for e in one.events + two.events} == set(range(1, 101))
     await one.stop()
     await two.stop()
+
+
+async def test_a_lost_connection_that_the_broker_still_holds_changes_no_order(
+    publisher: Publisher, rabbitmq: RabbitMQServer
+) -> None:
+    """As with a pulled cable: the broker assigns events to the connection that is gone."""
+    async with proxy_to(publisher.url) as (proxy, url):
+        reader = Reader(subscribe(url, "message.sent", queue="stranded", prefetch=5))
+        await bound(publisher, "stranded")
+        proxy.strand()
+        await publisher.publish(*(sent(n) for n in range(1, 11)))
+
+        vhost = unquote(urlsplit(publisher.url).path.removeprefix("/"))
+
+        async def connected_again() -> bool:
+            consumers = await rabbitmq.evaluate(
+                f"{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r({binary(vhost)}, queue,"
+                f" {binary('stranded')})), length(rabbit_amqqueue:consumers(Q))."
+            )
+            return consumers.strip() == "2"  # those that stand by are counted
+
+        await eventually(connected_again, within=60, what="the reader's second connection")
+        proxy.forget_stranded()
+        assert await reader.until(10) == list(range(1, 11))
+        await reader.stop()
+
+
+async def test_a_queue_of_an_earlier_version_goes_on_working(
+    publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    dead = await publisher.channel.declare_queue(
+        "earlier.dead-letters",
+        durable=True,
+        arguments={
+            "x-queue-type": "quorum",
+            "x-max-length": 10_000,
+            "x-max-length-bytes": 100_000_000,
+            "x-message-ttl": 2_592_000_000,
+        },
+    )
+    queue = await publisher.channel.declare_queue(
+        "earlier",
+        durable=True,
+        arguments={
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 20,
+            "x-max-length": 1_000_000,
+            "x-max-length-bytes": 1_000_000_000,
+            "x-expires": 604_800_000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": "earlier.dead-letters",
+        },
+    )
+    await queue.bind(EVENTS, "v1.*.message.sent")
+    await publisher.publish(sent(1))
+    reader = Reader(subscribe(publisher.url, "message.sent", queue="earlier"))
+    assert await reader.until(1) == [1]
+    assert "queue earlier is of an earlier version" in caplog.text
+    exchange = await publisher.channel.get_exchange(EVENTS, ensure=False)
+    await exchange.publish(aio_pika.Message(b"not json"), event_key(SESSION, "message.sent"))
+
+    async def letter() -> bool:
+        return await dead.get(fail=False) is not None
+
+    await eventually(letter, within=30, what="the dead letter")
+    await reader.stop()
+
+
+async def first_event_of(subscription: Subscription) -> None:
+    """Ask for one event, for at most 30 s."""
+    async with asyncio.timeout(30):
+        async for _ in subscription:
+            return
+
+
+async def test_a_refused_password_is_an_error(publisher: Publisher) -> None:
+    address = urlsplit(publisher.url)
+    url = address._replace(netloc=f"guest:wrong@{address.hostname}:{address.port}").geturl()
+    with pytest.raises(SubscriptionRefused, match="user or its password"):
+        await first_event_of(subscribe(url, "message.sent", queue="refused"))
+
+
+async def test_a_queue_with_other_arguments_is_an_error(publisher: Publisher) -> None:
+    await publisher.channel.declare_queue("differs", durable=True)
+    with pytest.raises(SubscriptionRefused, match=r"'differs'.*other arguments"):
+        await first_event_of(subscribe(publisher.url, "message.sent", queue="differs"))
+
+
+async def test_an_event_is_given_back_without_an_error_when_the_connection_is_lost(
+    publisher: Publisher,
+) -> None:
+    taken: list[int] = []
+    async with proxy_to(publisher.url) as (proxy, url):
+        subscription = subscribe(url, "message.sent", queue="given-back")
+
+        async def work() -> None:
+            async for event in subscription:
+                taken.append(event.session_sequence)
+                if len(taken) == 1:
+                    proxy.cut()
+                    await lost.wait()
+                    await subscription.nack()
+
+        lost = asyncio.Event()
+        working = asyncio.create_task(work())
+        await bound(publisher, "given-back")
+        await publisher.publish(sent(1))
+        await eventually(lambda: taken == [1], within=30, what="the event")
+
+        async def unconsumed() -> bool:
+            return not await is_consumed(publisher.url, "given-back")
+
+        await eventually(unconsumed, within=30, what="the broker lost the consumer")
+        lost.set()
+        await eventually(lambda: taken == [1, 1], within=30, what="the event again")
+        working.cancel()
+        await asyncio.wait([working])
 
 
 async def test_duplicates_are_passed_over(publisher: Publisher) -> None:
@@ -384,23 +507,83 @@ async def test_the_documented_permissions_are_enough_and_no_more(
         await publisher.publish(sent(2, session))
         assert await reader.until(2) == [1, 2]
         await reader.stop()
-        async with await aio_pika.connect(url) as connection:
-            for name in ("wa.commands.p0", "wa.projector"):
-                channel = await connection.channel()
-                queue = await channel.get_queue(name)
-                with pytest.raises(aio_pika.exceptions.ChannelClosed):
-                    await queue.consume(reader_of_others)
-            for key in ("#", "reply.*"):
-                channel = await connection.channel()
-                queue = await channel.get_queue("my-app")
-                with pytest.raises(aio_pika.exceptions.ChannelClosed):
-                    await queue.bind(EVENTS, key)
-            channel = await connection.channel()
-            exchange = await channel.get_exchange("wa.commands", ensure=False)
-            with pytest.raises(aio_pika.exceptions.ChannelClosed):
-                await exchange.publish(aio_pika.Message(b"{}"), "p0")
+        without_queue = Reader(
+            subscribe(url, "message.sent", session=str(session), since=datetime.now(UTC))
+        )
+        await publisher.publish(sent(3, session))
+        assert await without_queue.until(1) == [3]
+        await without_queue.stop()
+        with pytest.raises(SubscriptionRefused, match="permission"):
+            await first_event_of(subscribe(url, "message.sent", queue="not-my-app"))
+        await assert_confined(url, await exchanges_of(rabbitmq, vhost))
     finally:
         await rabbitmq.evaluate(f'{module}:delete_user(<<"my-app">>, <<"test">>).')
+
+
+async def exchanges_of(rabbitmq: RabbitMQServer, vhost: str) -> list[str]:
+    """The names of all exchanges of the virtual host, the default one and RabbitMQ's among them."""
+    found = await rabbitmq.evaluate(
+        'lists:flatten([io_lib:format("(~s)", [element(4, N)])'
+        f" || N <- rabbit_exchange:list_names(), element(2, N) =:= {binary(vhost)}])."
+    )
+    names = re.findall(r"\(([^()]*)\)", found)
+    assert {"", "amq.direct", "amq.topic", EVENTS, "wa.commands", "wa.bundles"} <= set(names), found
+    return names
+
+
+async def assert_confined(url: str, exchanges: list[str]) -> None:
+    """The user may read, bind and publish within its prefix alone."""
+    async with await aio_pika.connect(url) as connection:
+
+        async def refused(what: str, attempt: Callable[[AbstractChannel], Awaitable[Any]]) -> None:
+            channel = await connection.channel()
+            try:
+                await attempt(channel)
+            except ChannelAccessRefused:
+                return
+            pytest.fail(f"{what} is allowed")
+
+        for name in exchanges:
+            if name.startswith("my-app"):
+                continue
+
+            async def publish(channel: AbstractChannel, name: str = name) -> None:
+                exchange = channel.default_exchange
+                if name:
+                    exchange = await channel.get_exchange(name, ensure=False)
+                await exchange.publish(aio_pika.Message(b"{}"), "wa.commands.p0", mandatory=False)
+
+            async def dead_letter(channel: AbstractChannel, name: str = name) -> None:
+                await channel.declare_queue(
+                    "my-app.escape", arguments={"x-dead-letter-exchange": name}
+                )
+
+            async def alternate(channel: AbstractChannel, name: str = name) -> None:
+                await channel.declare_exchange(
+                    "my-app.escape", arguments={"alternate-exchange": name}
+                )
+
+            await refused(f"publishing to {name!r}", publish)
+            await refused(f"dead-lettering to {name!r}", dead_letter)
+            if name:
+                await refused(f"passing on to {name!r}", alternate)
+        for name in ("wa.commands.p0", "wa.projector"):
+            await refused(
+                f"consuming {name}",
+                partial(consume, name=name),
+            )
+        for key in ("#", "reply.*"):
+            await refused(f"binding {key}", partial(bind, key=key))
+
+
+async def consume(channel: AbstractChannel, name: str) -> None:
+    """Consume a queue that exists."""
+    await (await channel.get_queue(name, ensure=False)).consume(reader_of_others)
+
+
+async def bind(channel: AbstractChannel, key: str) -> None:
+    """Bind the program's own queue to the events."""
+    await (await channel.get_queue("my-app", ensure=False)).bind(EVENTS, key)
 
 
 def binary(text: str) -> str:

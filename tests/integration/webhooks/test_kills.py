@@ -12,7 +12,7 @@ from deploy.local import databases
 from deploy.local.children import Child, Orders
 from deploy.local.ports import free_port
 from deploy.local.services import python_module
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.infrastructure import OwnPostgres
 from tests.integration.api.running import KEYS, settings_for
 from tests.integration.webhooks.receiver import running_receiver
@@ -59,7 +59,7 @@ async def _traffic(world: World, rounds: int) -> AsyncIterator[dict[str, list[in
     await world.receive_in_turn(sessions, rounds)
     came: dict[str, list[int]] = defaultdict(list)
     yield came
-    await world.ends(endpoint, 5 * rounds, within=60)
+    await world.ends(endpoint, 5 * rounds, within=PATIENCE_SECONDS)
     assert {d.status for d in await world.log(endpoint)} == {DeliveryStatus.DELIVERED}
     for request in world.receiver.received["/here"]:
         came[request.event["sessionId"]].append(request.sequence)
@@ -73,7 +73,7 @@ async def test_a_kill_twice_in_mid_traffic_loses_and_reorders_nothing(
     async with _traffic(world, ROUNDS) as came:
         for kill_at in (40, 120):
             child = start()
-            await world.gets("/here", kill_at, within=30)
+            await world.gets("/here", kill_at, within=PATIENCE_SECONDS)
             await child.kill()
             assert len(got) < 5 * ROUNDS, "the kill came in mid-traffic"
         start()
@@ -90,16 +90,22 @@ async def test_a_second_process_stands_by_and_takes_over(world: World, start: St
     async with _traffic(world, 20):
         first = start()
         await eventually(
-            lambda: "webhooks_led" in first.last_words(20), within=30, what="the first one leads"
+            lambda: "webhooks_led" in first.last_words(20),
+            within=PATIENCE_SECONDS,
+            what="the first one leads",
         )
         second = start()
         await eventually(
-            lambda: "webhooks_standing_by" in second.last_words(20), within=30, what="it stands by"
+            lambda: "webhooks_standing_by" in second.last_words(20),
+            within=PATIENCE_SECONDS,
+            what="it stands by",
         )
         assert "webhooks_led" not in second.last_words(20)
         await first.kill()
         await eventually(
-            lambda: "webhooks_led" in second.last_words(20), within=30, what="the second one leads"
+            lambda: "webhooks_led" in second.last_words(20),
+            within=PATIENCE_SECONDS,
+            what="the second one leads",
         )
 
 
@@ -127,7 +133,7 @@ async def test_a_kill_of_the_database_loses_and_reorders_nothing(
         wanted = {(str(one), n) for one in sessions for n in range(2, ROUNDS + 2)}
         await eventually(
             lambda: {(r.event["sessionId"], r.sequence) for r in got} == wanted,
-            within=30,
+            within=PATIENCE_SECONDS,
             what="all events come",
         )
     for one in sessions:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.integration.api.running import KEYS
 from tests.integration.webhooks.receiver import Received, Receiver
 from wa_api.access.credentials import Credentials
@@ -111,7 +111,7 @@ class World:
         page = await self.deliveries.page(endpoint.id, None, None, 10_000)
         return list(reversed(page.items))
 
-    async def gets(self, path: str, count: int, within: float = 15) -> list[Received]:
+    async def gets(self, path: str, count: int, within: float = PATIENCE_SECONDS) -> list[Received]:
         """What came to a path, once it is so much."""
         got = self.receiver.received[path]
         what = f"{count} requests come to {path}"
@@ -124,9 +124,9 @@ class World:
         async def so_much() -> bool:
             return (await self.shown(endpoint)).backlog == count
 
-        await eventually(so_much, within=10, what=f"{count} deliveries wait")
+        await eventually(so_much, within=PATIENCE_SECONDS, what=f"{count} deliveries wait")
 
-    async def ends(self, endpoint: Endpoint, count: int, within: float = 15) -> None:
+    async def ends(self, endpoint: Endpoint, count: int, within: float = PATIENCE_SECONDS) -> None:
         """Wait until so many deliveries have ended."""
 
         async def enough() -> bool:

@@ -3,24 +3,29 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import aio_pika
 from aio_pika.abc import (
     AbstractConnection,
     AbstractIncomingMessage,
     AbstractQueue,
 )
-from opentelemetry import context, propagate, trace
-from opentelemetry.trace import SpanKind
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
 from wa_contracts.codec import EVENT_TYPES, Undecodable, decode_event
-from wa_contracts.consumer.queue import declare_queue, mark_past_unread, past_mark
+from wa_contracts.consumer.connection import LOST, connect, refusals, user_of
+from wa_contracts.consumer.queue import (
+    declare_durable,
+    declare_temporary,
+    mark_past_unread,
+    past_mark,
+)
+from wa_contracts.consumer.tracing import traced
 from wa_contracts.envelope import Envelope
-from wa_contracts.topology import EVENT_LOG
+from wa_contracts.topology import EVENT_LOG, EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +38,6 @@ CLOCKS_DIFFER_BY = timedelta(minutes=5)
 EVENTS_OVERTAKE_BY = timedelta(minutes=1)
 """Longest time that an event may arrive after newer events of other sessions."""
 
-LOST = (OSError, aio_pika.exceptions.AMQPError, RuntimeError, TimeoutError)
-"""Exceptions of aio-pika when the broker goes away."""
-
 
 class Subscription:
     """Events of some types, of one session or of all. See `subscribe`."""
@@ -47,6 +49,7 @@ class Subscription:
         *,
         session: str = "*",
         queue: str | None = None,
+        shared: bool = False,
         since: datetime | None = None,
         prefetch: int = PREFETCH,
     ) -> None:
@@ -60,6 +63,7 @@ class Subscription:
         self._types = tuple(types) or tuple(EVENT_TYPES)
         self._session = session
         self._queue_name = queue
+        self._shared = shared
         self._since = since
         self._prefetch = prefetch
         self._current: AbstractIncomingMessage | None = None
@@ -67,48 +71,70 @@ class Subscription:
 
     async def reject(self) -> None:
         """Dead-letter the current event instead of acknowledging it."""
-        if self._current is not None:
-            await self._current.reject(requeue=False)
-            self._current = None
+        await self._return(requeue=False)
 
     async def nack(self) -> None:
         """Requeue the current event. This or another worker of the queue receives it again."""
-        if self._current is not None:
-            await self._current.nack(requeue=True)
-            self._current = None
+        await self._return(requeue=True)
+
+    async def _return(self, *, requeue: bool) -> None:
+        """With the connection lost, the broker has requeued the event already."""
+        message, self._current = self._current, None
+        if message is not None:
+            with suppress(*LOST):
+                await message.reject(requeue=requeue)
 
     async def __aiter__(self) -> AsyncIterator[Envelope]:
-        """Iterate over events without end. Each is acknowledged when the next one is requested."""
+        """Iterate over events without end. Each is acknowledged when the next one is requested.
+
+        Raises:
+            SubscriptionRefused: The broker refuses the user, a permission or the queue.
+        """
         while True:
             try:
-                async with self._open() as (connection, queue):
-                    async with aclosing(self._read_past(connection)) as past:
-                        async for event in past:
-                            yield event
-                    async with aclosing(self._from_queue(queue)) as live:
-                        async for event in live:
+                with refusals():
+                    async with aclosing(self._events()) as events:
+                        async for event in events:
                             yield event
             except LOST as error:
                 log.warning("broker lost, connecting again: %r", error)
                 await asyncio.sleep(RECONNECT_SECONDS)
 
+    async def _events(self) -> AsyncGenerator[Envelope, None]:
+        """Past and present, as long as the connection lasts."""
+        async with self._open() as (connection, queue):
+            async with aclosing(self._read_past(connection)) as past:
+                async for event in past:
+                    yield event
+            async with aclosing(self._from_queue(queue)) as live:
+                async for event in live:
+                    yield event
+
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[tuple[AbstractConnection, AbstractQueue]]:
-        connection = await self._connect()
+        connection = await connect(self._url)
         async with connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=self._prefetch)
-            name = self._queue_name
-            if name is not None and self._since and not await self._exists(connection, name):
-                await mark_past_unread(channel, name)
-            keys = [f"v1.{self._session}.{event}" for event in self._types]
-            yield connection, await declare_queue(channel, name, keys)
+            queue = await channel.get_queue(await self._declare(connection), ensure=False)
+            for event in self._types:
+                await queue.bind(EVENTS, f"v1.{self._session}.{event}")
+            yield connection, queue
+
+    async def _declare(self, connection: AbstractConnection) -> str:
+        name = self._queue_name
+        if name is None:
+            return await declare_temporary(connection, user_of(self._url))
+        if self._since and not await self._exists(connection, name):
+            await mark_past_unread(connection, name)
+        await declare_durable(connection, name, shared=self._shared)
+        return name
 
     async def _exists(self, connection: AbstractConnection, name: str) -> bool:
         channel = await connection.channel()
         try:
             await channel.declare_queue(name, passive=True)
-        except aio_pika.exceptions.ChannelNotFoundEntity:
+        except ChannelNotFoundEntity:
             return False
         await channel.close()
         return True
@@ -122,16 +148,33 @@ class Subscription:
                 async for event in past:
                     yield event
             return
-        channel = await connection.channel()
-        try:
-            unread = await channel.get_queue(past_mark(self._queue_name))
-            await unread.consume(_ignore, exclusive=True)
-        except aio_pika.exceptions.ChannelClosed:  # no marker, or another worker reads it
+        unread = await self._claim_past(connection, past_mark(self._queue_name))
+        if unread is None:
             return
         async with aclosing(self._from_log(self._since)) as past:
             async for event in past:
                 yield event
         await unread.delete(if_unused=False)
+
+    async def _claim_past(self, connection: AbstractConnection, mark: str) -> AbstractQueue | None:
+        """The marker queue, or None if there is no past to read.
+
+        While another worker reads it, a worker of a shared queue begins with the present. Otherwise
+        it waits, also for a worker that is gone without the broker's knowledge.
+        """
+        while True:
+            channel = await connection.channel()
+            try:
+                unread = await channel.get_queue(mark)
+                await unread.consume(_ignore, exclusive=True)
+            except ChannelNotFoundEntity:
+                return None
+            except ChannelAccessRefused:  # in exclusive use
+                if self._shared:
+                    return None
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                return unread
 
     async def _from_queue(self, queue: AbstractQueue) -> AsyncGenerator[Envelope, None]:
         async with queue.iterator() as messages:
@@ -145,7 +188,7 @@ class Subscription:
                     continue
                 self._current = message
                 self._advance_since(event)
-                with _traced(message, event):
+                with traced(message, event):
                     yield event
                 if self._current is message:
                     self._remember(event)
@@ -190,7 +233,7 @@ class Subscription:
         aio-pika's iterator ends with a nack, which streams do not support. Closing the connection
         avoids that.
         """
-        connection = await self._connect()
+        connection = await connect(self._url)
         async with connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=self._prefetch)
@@ -198,11 +241,6 @@ class Subscription:
             queue = await channel.get_queue(EVENT_LOG)
             await queue.consume(messages.put, arguments={"x-stream-offset": offset})
             yield messages
-
-    async def _connect(self) -> AbstractConnection:
-        return await aio_pika.connect(
-            self._url, heartbeat=10, client_properties={"connection_name": "wa_contracts.consumer"}
-        )
 
     def _matches(self, event: Envelope, since: datetime) -> bool:
         is_session = self._session in {"*", str(event.session_id)}
@@ -212,7 +250,7 @@ class Subscription:
         try:
             return decode_event(message.body)
         except Undecodable as error:
-            log.error("event undecodable, put with the dead letters: %s", error)  # noqa: TRY400
+            log.error("event undecodable, rejected: %s", error)  # noqa: TRY400
             return None
 
     def _is_known(self, event: Envelope) -> bool:
@@ -243,15 +281,21 @@ def subscribe(
     *types: str,
     session: str = "*",
     queue: str | None = None,
+    shared: bool = False,
     since: datetime | None = None,
     prefetch: int = PREFETCH,
 ) -> Subscription:
     """Subscribe to events of these types, or of all types if none is given.
 
-    `session` is one session's id or `*`. With `queue`, a durable queue of that name, shared by its
-    subscribers, keeps events while no consumer is connected: the newest million, at most 1 GB. The
-    queue expires after a week without consumers. Undecodable and rejected events go to
-    `<queue>.dead-letters`, which keeps 10,000 for a month. Without `queue`, events start now.
+    `session` is one session's id or `*`. With `queue`, a durable queue of that name keeps events
+    while no consumer is connected: the newest million, at most 1 GB. The queue expires after a week
+    without consumers. Undecodable and rejected events go to `<queue>.dead-letters`, which keeps
+    10,000 for a month. Without `queue`, events start now.
+
+    A session's events come in order. One subscriber of the queue at a time receives events, and
+    others stand by: after a lost connection the next one receives nothing before the broker has
+    given the old one up, up to 20 s. With `shared`, all subscribers of the queue receive events at
+    once, and a session's events may come out of order.
 
     `since` (aware) starts a new queue in the past, from the stream `wa.events.log`. One worker of
     the queue reads the past. If that worker dies, the next subscriber starts the past again. Past
@@ -267,37 +311,15 @@ def subscribe(
 
     Raises:
         ValueError: A type is unknown, or `since` has no time zone.
+        SubscriptionRefused: While iterating: the broker refuses the user, a permission or the
+            queue's arguments, and would again.
     """
-    return Subscription(url, types, session=session, queue=queue, since=since, prefetch=prefetch)
+    return Subscription(
+        url, types, session=session, queue=queue, shared=shared, since=since, prefetch=prefetch
+    )
 
 
 def _offset(message: AbstractIncomingMessage) -> int:
     offset = message.headers.get("x-stream-offset", 0)
     assert isinstance(offset, int)
     return offset
-
-
-@contextmanager
-def _traced(message: AbstractIncomingMessage, event: Envelope) -> Iterator[None]:
-    """Run the loop's body in a span of the event's trace, until the next event is requested.
-
-    Restores the previous context instead of detaching a token, which is invalid when the garbage
-    collector closes the generator in another context.
-    """
-    before = context.get_current()
-    span = trace.get_tracer(__name__).start_span(
-        f"{event.type} process",
-        propagate.extract(message.headers, before),
-        SpanKind.CONSUMER,
-        {
-            "messaging.system": "rabbitmq",
-            "messaging.message.id": str(event.id),
-            "wa.session_id": str(event.session_id),
-        },
-    )
-    context.attach(trace.set_span_in_context(span, before))
-    try:
-        yield
-    finally:
-        context.attach(before)
-        span.end()
