@@ -19,12 +19,12 @@ from tests.system.ring import Ring
 from tests.system.rings import NewRing
 from tests.system.trace_collector import SeenSpan, TraceCollector, collecting
 from wa_contracts.codec import encode
-from wa_contracts.consumer.queue import declare_queue
+from wa_contracts.consumer.queue import declare_durable
 from wa_contracts.envelope import Envelope
 from wa_contracts.examples import EXAMPLES
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.bundle import BUNDLE, frame_bundle
-from wa_contracts.topology import PROJECTOR
+from wa_contracts.topology import EVENTS, PROJECTOR
 
 TO = "919876543210"
 TEXT = "a body that no span may hold"
@@ -83,8 +83,10 @@ async def session(ring: Ring) -> dict[str, Any]:
 async def consumer(ring: Ring, collector: TraceCollector) -> AsyncIterator[Child]:
     """Its queue is there before it is: it misses nothing while it starts."""
     async with await aio_pika.connect(ring.broker) as connection:
+        await declare_durable(connection, traced_consumer.QUEUE, shared=False)
         channel = await connection.channel()
-        await declare_queue(channel, traced_consumer.QUEUE, [f"v1.*.{traced_consumer.EVENT}"])
+        queue = await channel.get_queue(traced_consumer.QUEUE)
+        await queue.bind(EVENTS, f"v1.*.{traced_consumer.EVENT}")
     argv = (sys.executable, "-m", traced_consumer.__name__, collector.endpoint, ring.broker)
     child = Child.start(
         Orders("consumer", argv, ring.environment, ring.directory / "logs/consumer.log")
