@@ -10,9 +10,10 @@ from typing import Literal
 
 from dotenv import dotenv_values
 
-from deploy.local.configuration import Configuration
+from deploy.local.configuration import Configuration, Misconfigured
 from deploy.local.ports import free_port
 
+SHORTEST_KEY = 32
 _GENERATED = ("ADMIN_KEY", "TOKEN_ENCRYPTION_KEY")
 
 
@@ -122,10 +123,19 @@ def new_admin_key() -> str:
 
 
 def keys(configuration: Configuration) -> Keys:
-    """The keys that are set, else those of the last run, else new ones stored in `keys.env`."""
+    """The keys that are set, else those of the last run, else new ones stored in `keys.env`.
+
+    Raises Misconfigured if a set key is too short.
+    """
     path = configuration.data_dir / "keys.env"
     kept = {name: value for name, value in dotenv_values(path).items() if value}
     told = {n: v for n in _GENERATED if (v := configuration.environment.get(n))}
+    for name, value in told.items():
+        if len(value) < SHORTEST_KEY:
+            raise Misconfigured(
+                f"{name} has fewer than {SHORTEST_KEY} characters and could be guessed. Make a new "
+                "one, for example with: openssl rand -hex 32"
+            )
     made = {"ADMIN_KEY": new_admin_key(), "TOKEN_ENCRYPTION_KEY": new_key()}
     stored = {**made, **kept}
     if stored != kept and not set(_GENERATED) <= set(told):

@@ -17,9 +17,11 @@ from wa_api.processes.project import run_projector
 from wa_api.processes.serve import run_api
 from wa_api.settings import Settings
 
-ADMIN_KEY = "the-admin-key-of-the-tests"
+ADMIN_KEY = "the-admin-key-of-the-tests-is-long"
 KEYS = Keys(
-    admin=SecretStr(ADMIN_KEY), encryption=SecretStr("an-encryption-key"), admin_made_here=False
+    admin=SecretStr(ADMIN_KEY),
+    encryption=SecretStr("an-encryption-key-of-the-tests-is-long"),
+    admin_made_here=False,
 )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import zxingcpp
+from httpx import Response
 from PIL import Image
 from pydantic import ValidationError
 
@@ -290,6 +292,25 @@ async def test_a_token_sees_its_own_only(api: RunningApi, host: ScriptedHost) ->
     assert await eventually(filtered, within=5, what="it is shown as sent") == [own["id"]]
 
 
+async def sign_in(api: RunningApi, key: str = "no") -> Response:
+    return await api.anonymous.post("/login", json={"key": key})
+
+
+async def managing(api: RunningApi) -> Response:
+    return await api.client("no").post("/api/sessions")
+
+
+async def reading(api: RunningApi) -> Response:
+    return await api.client("no").get("/api/messages")
+
+
+async def following_the_link(api: RunningApi) -> Response:
+    return await api.anonymous.get("/login", params={"key": "no"})
+
+
+GUESSES = (sign_in, managing, reading, following_the_link)
+
+
 async def test_browser_signs_in_and_out(api: RunningApi, host: ScriptedHost) -> None:
     async with httpx.AsyncClient(base_url=api.base_url, trust_env=False) as browser:
         wrong = await browser.post("/login", data={"key": "wrong"})
@@ -325,8 +346,8 @@ async def test_only_a_trusted_proxy_says_that_tls_is_spoken_and_who_the_client_i
         for _ in range(10):
             await fresh.anonymous.post("/login", json={"key": "no"}, headers=forwarded)
         other = {**forwarded, "X-Forwarded-For": "198.51.100.8"}
-        answer = await fresh.anonymous.post("/login", json={"key": ADMIN_KEY}, headers=other)
-        assert (answer.status_code == 200) == others_may_try
+        answer = await fresh.anonymous.post("/login", json={"key": "no"}, headers=other)
+        assert answer.status_code == (401 if others_may_try else 429)
 
 
 async def test_a_forged_client_address_does_not_evade_the_throttle(settings: Settings) -> None:
@@ -363,14 +384,31 @@ async def test_login_link_and_tampered_cookie(api: RunningApi) -> None:
             assert_problem(answer, 401, "unauthorized")
 
 
-async def test_sign_in_is_throttled(settings: Settings, host: ScriptedHost) -> None:
+@pytest.mark.parametrize("guess", GUESSES, ids=lambda guess: guess.__name__)
+async def test_wrong_admin_keys_are_counted_everywhere_and_the_right_one_is_never_refused(
+    settings: Settings, host: ScriptedHost, guess: Callable[[RunningApi], Awaitable[Response]]
+) -> None:
     async with running_api(settings) as fresh:
-        answers = [await fresh.anonymous.post("/login", json={"key": "no"}) for _ in range(11)]
-        assert {answer.status_code for answer in answers[:10]} == {401}
-        assert_problem(answers[10], 429, "too_many_attempts")
-        assert int(answers[10].headers["retry-after"]) >= 1
-        refused = await fresh.anonymous.get("/login", params={"key": ADMIN_KEY})
-        assert refused.status_code == 429
+        first = [await guess(fresh) for _ in range(10)]
+        assert 429 not in {answer.status_code for answer in first}
+        for answer in (await guess(fresh), await sign_in(fresh), await reading(fresh)):
+            assert_problem(answer, 429, "too_many_attempts")
+            assert int(answer.headers["retry-after"]) >= 1
+        form = await fresh.anonymous.post("/login", data={"key": "no"})
+        assert (form.status_code, form.headers["location"]) == (303, "/?sign-in=wait")
+        assert (await fresh.admin.get("/api/sessions")).status_code == 200
+        link = await fresh.anonymous.get("/login", params={"key": ADMIN_KEY})
+        assert (link.status_code, link.headers["location"]) == (303, "/")
+        assert (await sign_in(fresh, ADMIN_KEY)).status_code == 200
+
+
+async def test_a_revoked_session_token_is_no_guess_of_the_admin_key(
+    settings: Settings, host: ScriptedHost
+) -> None:
+    async with running_api(settings) as fresh:
+        revoked = fresh.client("wams_" + "x" * 43)
+        for _ in range(20):
+            assert_problem(await revoked.get("/api/messages"), 401, "unauthorized")
 
 
 async def test_framework_errors_have_the_same_shape(api: RunningApi) -> None:

@@ -4,8 +4,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from wa_api.access.keys import load_keys
+from wa_api.access.keys import load_encryption_key, load_keys
+from wa_api.refusal import Refusal
 from wa_api.serving.server import CannotListen, listen
 
 
@@ -37,3 +39,13 @@ def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
     assert first.admin != first.encryption
     for kept in (tmp_path / "data").iterdir():
         assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_short_keys_are_refused(tmp_path: Path) -> None:
+    """In every process that takes them; a former key may be short, to be rotated away."""
+    short, long = SecretStr("x" * 31), SecretStr("x" * 32)
+    with pytest.raises(Refusal, match="ADMIN_KEY has fewer than 32 characters"):
+        load_keys(tmp_path, admin=short, encryption=long)
+    with pytest.raises(Refusal, match="TOKEN_ENCRYPTION_KEY has fewer than 32 characters"):
+        load_encryption_key(tmp_path, given=short)
+    assert load_keys(tmp_path, admin=long, encryption=long).encryption == long

@@ -111,11 +111,19 @@ def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
     assert first.admin_generated
     assert (tmp_path / "keys.env").stat().st_mode & 0o777 == 0o600
     given = configuration.read(
-        environment={**environment, "ADMIN_KEY": "mine"}, dotenv=tmp_path / "none"
+        environment={**environment, "ADMIN_KEY": "mine" * 8}, dotenv=tmp_path / "none"
     )
-    assert services.keys(given).admin == "mine"
+    assert services.keys(given).admin == "mine" * 8
     assert not services.keys(given).admin_generated
     assert services.keys(given).token_encryption == first.token_encryption
+
+
+@pytest.mark.parametrize("name", ["ADMIN_KEY", "TOKEN_ENCRYPTION_KEY"])
+def test_a_short_key_is_refused(tmp_path: Path, name: str) -> None:
+    environment = {"DATA_DIR": str(tmp_path), name: "hunter2" * 4}
+    given = configuration.read(environment=environment, dotenv=tmp_path / "none")
+    with pytest.raises(configuration.Misconfigured, match=f"{name} has fewer than 32 characters"):
+        services.keys(given)
 
 
 def test_every_promise_names_tests_that_are_there() -> None:

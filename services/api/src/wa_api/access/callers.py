@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from wa_api.access.credentials import Credentials, TokenHolder
+from wa_api.access.credentials import PREFIX, Credentials, TokenHolder
 from wa_api.access.flood_gate import token_of
 from wa_api.access.sign_in import COOKIE, SignIn
 from wa_api.http.parts import Part
@@ -49,11 +49,30 @@ async def require_admin(
     _check_admin(request, sign_in)
 
 
+def check_admin_key(request: Request, sign_in: SignIn, given: str) -> None:
+    """Require the admin key. Wrong keys are counted by address; the right one is never refused.
+
+    A session's token is no guess: it is refused uncounted.
+
+    Raises:
+        Problem: 401; 429 after too many wrong keys.
+    """
+    if sign_in.is_admin_key(given):
+        return
+    client = request.client.host if request.client else ""
+    if not given.startswith(PREFIX) and (seconds := sign_in.count_wrong_key(client)):
+        raise Problem(
+            "too_many_attempts",
+            "Too many wrong keys. Wait a little before the next try.",
+            headers={"Retry-After": str(seconds)},
+        )
+    raise unauthorized("The admin key is not valid.")
+
+
 def _check_admin(request: Request, sign_in: SignIn) -> None:
     token = bearer(request)
     if token is not None:
-        if not sign_in.is_admin_key(token):
-            raise unauthorized("The admin key is not valid.")
+        check_admin_key(request, sign_in, token)
         return
     cookie = request.cookies.get(COOKIE)
     if cookie is None or not sign_in.is_signed_in(cookie):

@@ -9,6 +9,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
+from wa_api.refusal import Refusal
+
+SHORTEST = 32
+"""Characters of a key."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -27,9 +32,10 @@ def load_keys(data_dir: Path, *, admin: SecretStr | None, encryption: SecretStr 
 
     Raises:
         OSError: A key is not given and `data_dir` cannot be read or written.
+        Refusal: A key is too short to resist guesses.
     """
     return Keys(
-        admin=admin or _load_or_generate(data_dir / "admin.key"),
+        admin=_checked("ADMIN_KEY", admin) or _load_or_generate(data_dir / "admin.key"),
         encryption=load_encryption_key(data_dir, given=encryption),
         admin_made_here=admin is None,
     )
@@ -39,9 +45,20 @@ def load_encryption_key(data_dir: Path, *, given: SecretStr | None) -> SecretStr
     """The encryption key alone, for a process without sign-in.
 
     Raises:
-        OSError: See `load_keys`.
+        OSError, Refusal: See `load_keys`.
     """
-    return given or _load_or_generate(data_dir / "token-encryption.key")
+    return _checked("TOKEN_ENCRYPTION_KEY", given) or _load_or_generate(
+        data_dir / "token-encryption.key"
+    )
+
+
+def _checked(name: str, key: SecretStr | None) -> SecretStr | None:
+    if key is not None and len(key.get_secret_value()) < SHORTEST:
+        raise Refusal(
+            f"{name} has fewer than {SHORTEST} characters and could be guessed. Make a new one, for "
+            "example with: openssl rand -hex 32"
+        )
+    return key
 
 
 def derive(secret: SecretStr, purpose: str) -> bytes:

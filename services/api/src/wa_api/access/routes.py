@@ -6,10 +6,10 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic_core import from_json
 
-from wa_api.access.callers import CSRF_HEADER, check_csrf
+from wa_api.access.callers import CSRF_HEADER, check_admin_key, check_csrf
 from wa_api.access.sign_in import COOKIE, LIFETIME, SignIn
 from wa_api.http.parts import Part
-from wa_api.http.problems import Problem, invalid_field, unauthorized
+from wa_api.http.problems import Problem, invalid_field
 from wa_api.http.request_body import read_body
 
 log = structlog.get_logger()
@@ -18,6 +18,7 @@ router = APIRouter(include_in_schema=False)
 HOME = "/"
 REFUSED = "/?sign-in=refused"
 WAIT = "/?sign-in=wait"
+TOO_MANY = 429
 _PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
@@ -28,12 +29,12 @@ async def log_in(request: Request, sign_in: Part[SignIn]) -> Response:
     wants_page = _is_form(request)
     if "key" not in fields:
         raise invalid_field("key", "'key' is required.")
-    if wants_page and sign_in.seconds_to_wait(_client(request)):
-        return _redirect(WAIT)
-    if not _attempt(sign_in, request, fields["key"]):
+    try:
+        _check(request, sign_in, fields["key"])
+    except Problem as problem:
         if wants_page:
-            return _redirect(REFUSED)
-        raise unauthorized("The admin key is not valid.")
+            return _redirect(WAIT if problem.status == TOO_MANY else REFUSED)
+        raise
     if wants_page:
         return _signed_in(request, sign_in, _redirect(HOME))
     done = Response(b'{"success":true}', media_type="application/json", headers=_PRIVATE)
@@ -43,7 +44,11 @@ async def log_in(request: Request, sign_in: Part[SignIn]) -> Response:
 @router.get("/login")
 async def follow_log_in_link(request: Request, sign_in: Part[SignIn], key: str = "") -> Response:
     """Sign in by the printed link, then redirect so that the key leaves the address bar."""
-    if not _attempt(sign_in, request, key):
+    try:
+        _check(request, sign_in, key)
+    except Problem as problem:
+        if problem.status == TOO_MANY:
+            raise
         return _redirect(REFUSED)
     return _signed_in(request, sign_in, _redirect(HOME))
 
@@ -60,21 +65,13 @@ async def log_out(request: Request, sign_in: Part[SignIn]) -> Response:
     return response
 
 
-def _attempt(sign_in: SignIn, request: Request, key: str) -> bool:
-    client = _client(request)
-    if seconds := sign_in.seconds_to_wait(client):
-        raise Problem(
-            "too_many_attempts",
-            "Too many wrong keys. Wait a little before the next try.",
-            headers={"Retry-After": str(seconds)},
-        )
-    is_right = sign_in.attempt(key, client)
-    log.info("signed_in" if is_right else "sign_in_refused")
-    return is_right
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+def _check(request: Request, sign_in: SignIn, key: str) -> None:
+    try:
+        check_admin_key(request, sign_in, key)
+    except Problem:
+        log.info("sign_in_refused")
+        raise
+    log.info("signed_in")
 
 
 def _signed_in(request: Request, sign_in: SignIn, response: Response) -> Response:

@@ -19,7 +19,7 @@ FAILURES_PER_MINUTE = 10
 class SignIn:
     """Checks the admin key; creates and checks cookies and CSRF tokens.
 
-    `now` is the wall clock, `monotonic` limits failed attempts. The signature covers both keys, so
+    `now` is the wall clock, `monotonic` limits wrong keys. The signature covers both keys, so
     changing either signs everybody out.
     """
 
@@ -36,16 +36,9 @@ class SignIn:
         """Compare with the admin key in constant time."""
         return hmac.compare_digest(given.encode(), self._admin)
 
-    def seconds_to_wait(self, client: str) -> int:
-        """Seconds that this client must wait after too many wrong keys; 0 if none."""
-        return self._failures.wait_for(client)
-
-    def attempt(self, given: str, client: str) -> bool:
-        """Check a key. Wrong keys count towards the client's limit."""
-        if self.is_admin_key(given):
-            return True
-        self._failures.acquire(client)
-        return False
+    def count_wrong_key(self, client: str) -> int:
+        """Count a wrong key of this client. Seconds to wait if it has given too many, else 0."""
+        return self._failures.acquire(client)
 
     def new_cookie(self) -> str:
         """A cookie value, valid for `LIFETIME`."""

@@ -33,10 +33,9 @@ Cursor = Annotated[
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may return these errors."""
-    return {
-        status: {"model": ErrorBody, "description": _DESCRIPTIONS[status]} for status in statuses
-    }
+    """The `responses` of a route that may return these errors: with 401 also 429 for wrong keys."""
+    told = sorted({*statuses, 429} if 401 in statuses else statuses)
+    return {status: {"model": ErrorBody, "description": _DESCRIPTIONS[status]} for status in told}
 
 
 def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
