@@ -170,6 +170,15 @@ def no_answer() -> Problem:
     return Problem("host_unavailable", "No session-host answered. Try again in a moment.")
 
 
+def command_in_doubt() -> Problem:
+    """500: the broker did not confirm an operator's command."""
+    return Problem(
+        "outcome_unknown",
+        "The message broker did not confirm the command: it may have been accepted. Look at the "
+        "present state, then repeat the request; a repeat does no harm.",
+    )
+
+
 def outcome_unknown(message_id: UUID, *, headers: Mapping[str, str] | None = None) -> Problem:
     """500: it may have been sent. Look the id up before sending again."""
     return Problem(

@@ -6,10 +6,9 @@ from uuid import UUID
 
 from wa_api.database.notifications import Notifications
 from wa_api.messages.views import Message, MessageViews
-from wa_api.owners.command_bus import ConfirmLost
 from wa_api.owners.requests import OwnerRequests, OwnerSilent
 from wa_contracts.envelope import Envelope
-from wa_contracts.ids import MessageId, SessionId, new_id
+from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import CancelMessage, ResendMessage, SessionCommand
 
 LOOK_UP_SECONDS = 2.0
@@ -21,8 +20,8 @@ _WHATSAPP_ID = re.compile(r"3EB0[0-9A-F]{8,36}")
 class MessageRequests:
     """Look-ups that wait for the projection, and commands about messages.
 
-    Methods raise DatabaseUnavailable; `cancel` and `resend` also BrokerUnavailable and
-    OwnerRefused.
+    Methods raise DatabaseUnavailable; `cancel` and `resend` also BrokerUnavailable,
+    ConfirmLost and OwnerRefused.
     """
 
     def __init__(
@@ -51,9 +50,8 @@ class MessageRequests:
         await self._ask(command)
         return await self._views.message(str(message.id), None) or message
 
-    async def resend(self, message: Message) -> MessageId:
-        """Send a failed or unknown message again; return the new message's id."""
-        message_id = MessageId(new_id())
+    async def resend(self, message: Message, message_id: MessageId) -> None:
+        """Send a failed or unknown message again, as the new message `message_id`."""
         command = self._requests.command(
             ResendMessage,
             SessionId(message.session_id),
@@ -61,12 +59,11 @@ class MessageRequests:
             resend_of=MessageId(message.id),
         )
         await self._ask(command)
-        return message_id
 
     async def _ask(self, command: SessionCommand) -> None:
         try:
             answer = await self._requests.ask(command, seconds=ANSWER_SECONDS)
-        except (OwnerSilent, ConfirmLost):
+        except OwnerSilent:  # the broker has it: a host will carry it out
             return
         if isinstance(answer, Envelope):
             await self._requests.projected(answer)

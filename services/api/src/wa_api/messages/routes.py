@@ -11,10 +11,12 @@ from wa_api.http.documented import Cursor, errors
 from wa_api.http.models import Text
 from wa_api.http.paging import Page, place_of
 from wa_api.http.parts import Part
-from wa_api.http.problems import not_found
+from wa_api.http.problems import not_found, outcome_unknown
 from wa_api.messages.requests import MessageRequests
 from wa_api.messages.send_route import SendAnswer
 from wa_api.messages.views import Message, MessageFilter, MessageViews
+from wa_api.owners.command_bus import ConfirmLost
+from wa_contracts.ids import MessageId, new_id
 from wa_contracts.internal.replies import MessageStatus
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
@@ -51,7 +53,7 @@ async def get_message(key: Text, requests: Part[MessageRequests], reader: Reader
 @router.post(
     "/{key}/cancel",
     summary="Cancel a queued message",
-    responses=errors(400, 401, 403, 404, 409, 503),
+    responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def cancel_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
     """Returns the message after the cancellation."""
@@ -63,14 +65,18 @@ async def cancel_message(key: Text, requests: Part[MessageRequests], reader: Rea
     summary="Send a failed or unknown message again",
     status_code=202,
     response_model=SendAnswer,
-    responses=errors(400, 401, 403, 404, 409, 503),
+    responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def resend_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Response:
     """Creates a new message whose `resendOf` is the old one."""
     message = await _message_or_not_found(key, requests, reader)
-    new_id = await requests.resend(message)
-    body: dict[str, Any] = {"success": True, "messageId": None, "id": new_id, "status": "queued"}
-    headers = {"Location": f"/api/messages/{new_id}"}
+    new = MessageId(new_id())
+    try:
+        await requests.resend(message, new)
+    except ConfirmLost as error:
+        raise outcome_unknown(new) from error
+    body: dict[str, Any] = {"success": True, "messageId": None, "id": new, "status": "queued"}
+    headers = {"Location": f"/api/messages/{new}"}
     return Response(to_json(body), 202, headers, "application/json")
 
 

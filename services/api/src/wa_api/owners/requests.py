@@ -10,10 +10,14 @@ from wa_api.owners.command_bus import CommandBus
 from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingReply
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, SessionId, new_id
-from wa_contracts.internal.commands import SessionCommand
+from wa_contracts.internal.commands import FetchMedia, RequestPairingCode, SessionCommand
 from wa_contracts.internal.replies import ErrorDetail, Reply
 
-EXPIRES_IN = timedelta(seconds=30)
+QUESTIONS = (RequestPairingCode, FetchMedia)
+"""Commands whose answer only the waiting caller can use."""
+QUESTION_EXPIRES_IN = timedelta(seconds=30)
+ORDER_EXPIRES_IN = timedelta(hours=24)
+"""Life of all other commands: they are carried out when a host returns."""
 CONFIRM_SECONDS = 5.0
 PROJECTED_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 0.02
@@ -53,12 +57,13 @@ class OwnerRequests:
     def command(self, kind: type[AnyCommand], session_id: SessionId, **fields: Any) -> AnyCommand:
         """Create a command from this process, issued now."""
         now, command_id = datetime.now(UTC), CommandId(new_id())
+        expires_in = QUESTION_EXPIRES_IN if kind in QUESTIONS else ORDER_EXPIRES_IN
         return kind(
             id=command_id,
             session_id=session_id,
             correlation_id=command_id,
             issued_at=now,
-            expires_at=now + EXPIRES_IN,
+            expires_at=now + expires_in,
             reply_to=self._reply_to,
             **fields,
         )

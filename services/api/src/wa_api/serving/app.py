@@ -94,7 +94,7 @@ _TRANSLATED: dict[type[Exception], Callable[[Exception], Problem]] = {
     DatabaseUnavailable: lambda _: problems.database_unavailable(),
     BadCursor: lambda _: problems.invalid_field("cursor", "'cursor' is not one from this list."),
     OwnerSilent: lambda _: problems.no_answer(),
-    ConfirmLost: lambda _: problems.no_answer(),
+    ConfirmLost: lambda _: problems.command_in_doubt(),
     OwnerRefused: lambda error: problems.from_owner(getattr(error, "error")),  # noqa: B009
 }
 

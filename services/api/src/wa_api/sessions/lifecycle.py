@@ -1,7 +1,6 @@
 """The operator's commands on sessions: create, restart, stop, log out, delete, pair."""
 
 from collections.abc import Awaitable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,7 +35,8 @@ class Created:
 class SessionLifecycle:
     """Publishes the operator's commands and waits for their results.
 
-    Methods raise DatabaseUnavailable or BrokerUnavailable with nothing written, and OwnerRefused.
+    Methods raise DatabaseUnavailable or BrokerUnavailable with nothing written, ConfirmLost if the
+    command may have been written, and OwnerRefused.
     """
 
     def __init__(
@@ -53,14 +53,15 @@ class SessionLifecycle:
         self._views = views
 
     async def create(self, name: str | None) -> Created:
-        """Create a session with a token. The token is stored only if the command was written."""
+        """Create a session with a token. The token is stored if the command may be written."""
         session_id = SessionId(new_id())
         command = self._requests.command(CreateSession, session_id, name=name)
         with self._requests.answers(command) as answers:
             async with self._database.transaction() as connection:
                 token = await self._credentials.issue(connection, session_id)
-                with suppress(ConfirmLost):  # in doubt: the token may be needed
-                    await self._requests.publish(command)
+                in_doubt = await self._publish(command)
+            if in_doubt is not None:
+                raise in_doubt
             event = await _event(answers.first(ANSWER_SECONDS))
         if event is not None:
             await self._requests.projected(event)
@@ -85,9 +86,18 @@ class SessionLifecycle:
         async with self._database.transaction() as connection:
             if not await self._credentials.revoke(connection, session_id):
                 return False
-            with suppress(ConfirmLost):  # the token stays revoked, and delete can be repeated
-                await self._requests.publish(self._requests.command(DeleteSession, session_id))
+            in_doubt = await self._publish(self._requests.command(DeleteSession, session_id))
+        if in_doubt is not None:  # the token stays revoked, and delete can be repeated
+            raise in_doubt
         return True
+
+    async def _publish(self, command: SessionCommand) -> ConfirmLost | None:
+        """Publish inside a transaction, which a command in doubt must not roll back."""
+        try:
+            await self._requests.publish(command)
+        except ConfirmLost as error:
+            return error
+        return None
 
     async def pairing_code(self, session_id: SessionId, phone_number: str) -> PairingCode | None:
         """Request a code to enter on the phone with this number; None if there is no such session.
@@ -122,7 +132,7 @@ class SessionLifecycle:
 async def _event(answer: Awaitable[Envelope | Reply]) -> Envelope | None:
     try:
         found = await answer
-    except (OwnerSilent, ConfirmLost):
+    except OwnerSilent:
         return None
     return found if isinstance(found, Envelope) else None
 

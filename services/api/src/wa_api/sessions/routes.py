@@ -66,7 +66,7 @@ class Deletion(View):
     status_code=201,
     responses={
         202: {"model": SessionWithToken, "description": "Accepted; no host has taken it up yet."},
-        **errors(400, 401, 403, 408, 413, 415, 503),
+        **errors(400, 401, 403, 408, 413, 415, 500, 503),
     },
     openapi_extra=json_body(NewSession, required=False),
 )
@@ -106,7 +106,7 @@ async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session
     "/{session_id}/restart",
     summary="Start the engine anew",
     status_code=202,
-    responses=errors(400, 401, 403, 404, 409, 503),
+    responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def restart_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
@@ -119,7 +119,7 @@ async def restart_session(
     "/{session_id}/stop",
     summary="Stop the engine, keep the link",
     status_code=202,
-    responses=errors(400, 401, 403, 404, 409, 503),
+    responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def stop_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
@@ -132,7 +132,7 @@ async def stop_session(
     "/{session_id}/logout",
     summary="Unlink at WhatsApp",
     status_code=202,
-    responses=errors(400, 401, 403, 404, 409, 503),
+    responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def log_out_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
@@ -145,7 +145,7 @@ async def log_out_session(
     "/{session_id}",
     summary="Log out and forget",
     status_code=202,
-    responses=errors(400, 401, 403, 404, 503),
+    responses=errors(400, 401, 403, 404, 500, 503),
 )
 async def delete_session(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
@@ -160,7 +160,7 @@ async def delete_session(
 @admin.post(
     "/{session_id}/pairing-code",
     summary="Link by a code instead of a QR code",
-    responses=errors(400, 401, 403, 404, 408, 409, 413, 415, 503),
+    responses=errors(400, 401, 403, 404, 408, 409, 413, 415, 500, 503),
     openapi_extra=json_body(PairingRequest),
 )
 async def request_pairing_code(
@@ -190,7 +190,9 @@ async def show_token(
 
 
 @admin.post(
-    "/{session_id}/token", summary="Rotate the token", responses=errors(400, 401, 403, 404, 503)
+    "/{session_id}/token",
+    summary="Rotate the token",
+    responses=errors(400, 401, 403, 404, 503),
 )
 async def rotate_token(
     session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
