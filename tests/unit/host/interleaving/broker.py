@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from wa_contracts.codec import decode_event
+from wa_contracts.codec import decode_event, decode_reply
 from wa_contracts.envelope import Envelope
+from wa_contracts.internal.replies import Reply
 from wa_contracts.topology import EVENTS
 from wa_runtime.channel_writer import Confirm, Properties
 from wa_runtime.connection_loss import BrokerConnectionLost
@@ -23,6 +24,7 @@ class Broker:
 
     queues: defaultdict[str, deque[bytes]] = field(default_factory=lambda: defaultdict(deque))
     published: list[Envelope] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
     dead: list[bytes] = field(default_factory=list)
     """What a host rejected."""
     is_up: bool = True
@@ -44,6 +46,8 @@ class Broker:
         """Take a published message."""
         if exchange == EVENTS and key.startswith("v1."):
             self.published.append(decode_event(body))
+        elif exchange == EVENTS and key.startswith("reply."):
+            self.replies.append(decode_reply(body))
 
     def cut_connections(self, *, stay_down: bool) -> None:
         """Break every connection; new ones are possible once the broker is up."""

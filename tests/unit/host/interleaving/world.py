@@ -74,6 +74,7 @@ class World:
     broker: Broker
     whatsapp: WhatsApp
     sessions: list[SessionId]
+    queue_limit: int
     hosts: list[Host] = field(default_factory=list)
     texts: dict[MessageId, str] = field(default_factory=dict)
     """Every message that was asked for, by its id."""
@@ -99,6 +100,7 @@ class World:
             links=links,
             engines=engines,
             stop=stop,
+            queue_limit=self.queue_limit,
         )
         running = asyncio.get_running_loop().create_task(supervisor.run())
         self.hosts.append(Host(supervisor, connection, links, engines, stop, running))
@@ -191,13 +193,15 @@ class World:
 
 
 @asynccontextmanager
-async def world(sessions: int = 3, partitions: int = 2) -> AsyncIterator[World]:
+async def world(
+    sessions: int = 3, partitions: int = 2, queue_limit: int = 1000
+) -> AsyncIterator[World]:
     """An installation with one host and working sessions in so few partitions."""
     random.seed(0)
     ids = _session_ids(sessions, partitions)
     numbers = sorted({partition_of(one) for one in ids})
     database = Database({number: Lease() for number in numbers})
-    made = World(database, Broker(), WhatsApp(), ids)
+    made = World(database, Broker(), WhatsApp(), ids, queue_limit)
     with capture_logs() as logs:
         made.start_host()
         for session in ids:
@@ -246,6 +250,7 @@ def _supervisor(
     links: list[Link],
     engines: ScriptedEngines,
     stop: asyncio.Event,
+    queue_limit: int,
 ) -> Supervisor:
     store = Store(connection, name)
     session = SessionContext(
@@ -266,7 +271,7 @@ def _supervisor(
         outbox=Outbox(cast("Any", links[0])),
         retention=cast("Any", SimpleNamespace(remove=_nothing_removed)),
         media_transfer=cast("Any", None),
-        queue_limit=1000,
+        queue_limit=queue_limit,
         queue_max_bytes=1_000_000,
     )
     return Supervisor(

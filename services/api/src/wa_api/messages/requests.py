@@ -10,6 +10,7 @@ from wa_api.owners.requests import OwnerRequests, OwnerSilent
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import CancelMessage, ResendMessage, SessionCommand
+from wa_contracts.internal.replies import Reply
 
 LOOK_UP_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
@@ -50,23 +51,27 @@ class MessageRequests:
         await self._ask(command)
         return await self._views.message(str(message.id), None) or message
 
-    async def resend(self, message: Message, message_id: MessageId) -> None:
-        """Send a failed or unknown message again, as the new message `message_id`."""
+    async def resend(self, message: Message, message_id: MessageId) -> bool:
+        """Send a failed or unknown message again, as the new message `message_id`.
+
+        Returns whether an earlier request made it.
+        """
         command = self._requests.command(
             ResendMessage,
             SessionId(message.session_id),
             message_id=message_id,
             resend_of=MessageId(message.id),
         )
-        await self._ask(command)
+        return isinstance(await self._ask(command), Reply)
 
-    async def _ask(self, command: SessionCommand) -> None:
+    async def _ask(self, command: SessionCommand) -> Envelope | Reply | None:
         try:
             answer = await self._requests.ask(command, seconds=ANSWER_SECONDS)
         except OwnerSilent:  # the broker has it: a host will carry it out
-            return
+            return None
         if isinstance(answer, Envelope):
             await self._requests.projected(answer)
+        return answer
 
 
 def _may_be_new(key: str) -> bool:

@@ -1,22 +1,23 @@
 """Routes to look up, cancel and resend messages."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
-from pydantic_core import to_json
+from fastapi import APIRouter, Header, Query, Request, Response
 
-from wa_api.access.callers import Reader, ReaderOf
+from wa_api.access.callers import Reader, ReaderOf, bearer
+from wa_api.access.flood_gate import over_the_rate
+from wa_api.access.rate_limit import RateLimit
 from wa_api.http.documented import Cursor, errors
 from wa_api.http.models import Text
 from wa_api.http.paging import Page, place_of
 from wa_api.http.parts import Part
 from wa_api.http.problems import not_found, outcome_unknown
 from wa_api.messages.requests import MessageRequests
-from wa_api.messages.send_route import SendAnswer
+from wa_api.messages.send_route import KEY_PATTERN, SendAnswer, queued_answer
 from wa_api.messages.views import Message, MessageFilter, MessageViews
 from wa_api.owners.command_bus import ConfirmLost
-from wa_contracts.ids import MessageId, new_id
+from wa_contracts.ids import MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.replies import MessageStatus
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
@@ -65,19 +66,32 @@ async def cancel_message(key: Text, requests: Part[MessageRequests], reader: Rea
     summary="Send a failed or unknown message again",
     status_code=202,
     response_model=SendAnswer,
-    responses=errors(400, 401, 403, 404, 409, 500, 503),
+    responses=errors(400, 401, 403, 404, 409, 422, 429, 500, 503),
 )
-async def resend_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Response:
-    """Creates a new message whose `resendOf` is the old one."""
+async def resend_message(
+    key: Text,
+    *,
+    request: Request,
+    requests: Part[MessageRequests],
+    rate: Part[RateLimit],
+    reader: ReaderOf,
+    idempotency_key: Annotated[str | None, Header(pattern=KEY_PATTERN)] = None,
+) -> Response:
+    """Creates a new message whose `resendOf` is the old one, under the limits of a send."""
     message = await _message_or_not_found(key, requests, reader)
-    new = MessageId(new_id())
+    caller = bearer(request) if reader.session_id else message.session_id
+    if seconds := rate.acquire(caller):
+        raise over_the_rate(seconds)
+    new = (
+        message_id_for_key(SessionId(message.session_id), f"resend\n{idempotency_key}")
+        if idempotency_key
+        else MessageId(new_id())
+    )
     try:
-        await requests.resend(message, new)
+        replayed = await requests.resend(message, new)
     except ConfirmLost as error:
         raise outcome_unknown(new) from error
-    body: dict[str, Any] = {"success": True, "messageId": None, "id": new, "status": "queued"}
-    headers = {"Location": f"/api/messages/{new}"}
-    return Response(to_json(body), 202, headers, "application/json")
+    return queued_answer(new, replayed=replayed)
 
 
 async def _message_or_not_found(

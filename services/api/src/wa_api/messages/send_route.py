@@ -37,6 +37,8 @@ from wa_contracts.ids import message_id_for_key
 DEFAULT_EXPIRY = timedelta(hours=24)
 REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_PATTERN = f"^{_KEY.pattern}$"
+"""Of an `Idempotency-Key`."""
 
 
 _LINKS = {
@@ -110,7 +112,7 @@ route = DirectRoute(
     openapi_extra={
         "security": [{token_scheme.scheme_name: []}],
         "parameters": [
-            header("idempotency-key", "1 to 255 visible characters.", pattern=f"^{_KEY.pattern}$"),
+            header("idempotency-key", "1 to 255 visible characters.", pattern=KEY_PATTERN),
             header("prefer", "`respond-async` for 202 at once."),
             header(
                 "x-expires-in",
@@ -125,19 +127,28 @@ route = DirectRoute(
 
 
 def answer(result: SendResult) -> Response:
-    headers = {REPLAYED: "true"} if result.replayed else {}
+    headers = _replayed(result.replayed)
     match result.outcome:
         case Sent(whatsapp_id):
             return _accepted(200, result.message_id, whatsapp_id, "sent", headers)
         case Queued():
-            headers["Location"] = f"/api/messages/{result.message_id}"
-            return _accepted(202, result.message_id, None, "queued", headers)
+            return queued_answer(result.message_id, replayed=result.replayed)
         case Refused(error):
             return problems.from_owner(error, headers=headers).response()
         case Unknown():
             return problems.outcome_unknown(result.message_id, headers=headers).response()
         case _:
             assert_never(result.outcome)
+
+
+def queued_answer(message_id: UUID, *, replayed: bool) -> Response:
+    """202: durable, on its way."""
+    headers = {"Location": f"/api/messages/{message_id}", **_replayed(replayed)}
+    return _accepted(202, message_id, None, "queued", headers)
+
+
+def _replayed(replayed: bool) -> dict[str, str]:
+    return {REPLAYED: "true"} if replayed else {}
 
 
 def _accepted(

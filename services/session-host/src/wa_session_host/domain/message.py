@@ -127,6 +127,9 @@ class Cancelled:
 
 State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
 
+QUEUE_FULL = ErrorDetail(
+    code="queue_full", message="The session's queue is full, by number or by size: try later."
+)
 DEAD_LETTERED = ErrorDetail(
     code="internal",
     message="The gateway could not handle this message. It is kept with the dead letters.",
@@ -150,13 +153,7 @@ def decide_send(
     if error is not None:
         return error if status is None else _failed(command, error)
     if not room:
-        return _failed(
-            command,
-            ErrorDetail(
-                code="queue_full",
-                message="The session's queue is full, by number or by size: try later.",
-            ),
-        )
+        return _failed(command, QUEUE_FULL)
     return (
         MessageQueued(
             id=command.message_id,

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
-from wa_contracts.ids import message_stream
+from wa_contracts.ids import MessageId, message_stream
 from wa_contracts.internal.commands import (
     CancelMessage,
     FailMessage,
@@ -34,6 +34,9 @@ RESEND_LIFE = timedelta(hours=24)
 ATTEMPTS = 3
 
 NO_MESSAGE = ErrorDetail(code="message_not_found", message="There is no such message.")
+NOT_RESENDABLE = ErrorDetail(
+    code="not_resendable", message="Only a failed or unknown message can be sent again."
+)
 CONFLICT = ErrorDetail(
     code="idempotency_conflict",
     message="This Idempotency-Key was used with another body. Use a new key for a new message.",
@@ -194,19 +197,16 @@ class MessageCommands:
         await self._context.outbox.reply(command, error=error)
 
     async def handle_resend(self, command: ResendMessage) -> None:
-        """Queue the content of a failed or unknown message as a new message."""
+        """Queue the content of a failed or unknown message as a new message, or answer a repeat."""
+        made = await self._session.store.stream(message_stream(command.message_id))
+        if made:
+            error = None if _is_resend_of(made[0].event, command.resend_of) else CONFLICT
+            await self._context.outbox.reply(command, error=error)
+            return
+        owner = self._partition.owner(command.session_id)
         events = await self._session.store.stream(message_stream(command.resend_of))
         original = message_state(events)
-        owner = self._partition.owner(command.session_id)
-        error = None
-        if owner is None or not events or events[0].session_id != command.session_id:
-            error = NO_MESSAGE
-        elif not isinstance(original, domain.Failed | domain.Unknown):
-            error = ErrorDetail(
-                code="not_resendable", message="Only a failed or unknown message can be sent again."
-            )
-        else:
-            error = refusal(owner.status)
+        error = self._resend_refusal(command, owner, events, original)
         if error is not None or owner is None:
             await self._context.outbox.reply(command, error=error)
             return
@@ -225,10 +225,25 @@ class MessageCommands:
                 stored = await self._append(
                     command, (queued,), 0, content=content, reply_to=command.reply_to
                 )
-            except VersionConflict:
+            except VersionConflict:  # a repeat at the same time
                 await self._context.outbox.reply(command)
                 return
             owner.runner.enqueue(_open_message((queued,), content, stored), content)
+
+    def _resend_refusal(
+        self,
+        command: ResendMessage,
+        owner: SessionOwner | None,
+        events: list[StoredEvent],
+        original: domain.State,
+    ) -> ErrorDetail | None:
+        if owner is None or not events or events[0].session_id != command.session_id:
+            return NO_MESSAGE
+        if not isinstance(original, domain.Failed | domain.Unknown):
+            return NOT_RESENDABLE
+        return refusal(owner.status) or (
+            None if self._has_room(owner.runner) else domain.QUEUE_FULL
+        )
 
     async def handle_fail(self, command: FailMessage) -> None:
         """End a dead-lettered send without a stored message."""
@@ -236,6 +251,10 @@ class MessageCommands:
         events = domain.decide_fail(command, state)
         if events:
             await self._append(command, events, 0, reply_to=command.reply_to)
+
+
+def _is_resend_of(event: Event, message_id: MessageId) -> bool:
+    return isinstance(event, MessageQueued) and event.resend_of == message_id
 
 
 def _without_waiter(content: Content) -> Content:
