@@ -1,17 +1,17 @@
 """`Idempotent-Replayed` tells a repeat from a command that was published twice, by reply and table."""
 
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from wa_api.messages.send_request import SendRequest
-from wa_api.messages.sending import Sending, SendOptions, Sent
+from wa_api.messages.sending import Queued, Refused, Sending, SendOptions, SendResult, Sent
 from wa_api.owners.pending_replies import PendingReplies
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import SendMessage
-from wa_contracts.internal.replies import MessageSnapshot, MessageStatus, Reply
+from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 
 SESSION = SessionId(UUID(int=1))
 
@@ -20,20 +20,28 @@ class Owner:
     """Replies to a command, or stores its message where the api looks when replies were lost."""
 
     def __init__(
-        self, pending: PendingReplies, *, copies: int, earlier: UUID | None, reply_lost: bool
+        self,
+        pending: PendingReplies,
+        *,
+        copies: int = 1,
+        earlier: UUID | None = None,
+        reply_lost: bool = True,
+        refusal: ErrorDetail | None = None,
     ) -> None:
         self._pending = pending
         self._copies = copies
         self._earlier = earlier
         self._reply_lost = reply_lost
+        self._refusal = refusal
         self._stored: MessageSnapshot | None = None
 
     async def publish(self, command: SendMessage, *, deadline: float) -> int:
         """The copies that were published."""
         self._stored = MessageSnapshot(
             id=command.message_id,
-            message_id="3EB0",
-            status=MessageStatus.SENT,
+            message_id=None if self._refusal else "3EB0",
+            status=MessageStatus.FAILED if self._refusal else MessageStatus.SENT,
+            error=self._refusal,
             correlation_id=self._earlier or command.correlation_id,
         )
         if self._reply_lost:
@@ -54,12 +62,41 @@ async def test_an_answer_is_replayed_if_an_earlier_request_made_the_message(
     copies: int, earlier: UUID | None, reply_lost: bool
 ) -> None:
     pending = PendingReplies()
-    owner = cast("Any", Owner(pending, copies=copies, earlier=earlier, reply_lost=reply_lost))
-    sending = Sending(
-        bus=owner, pending=pending, views=owner, reply_to="reply.test", wait_seconds=10
-    )
-    request = SendRequest.model_validate({"to": "919876543210", "type": "text", "message": "hi"})
-    options = SendOptions(idempotency_key="k", respond_async=False, expires_in=timedelta(hours=1))
-    result = await sending.send(SESSION, request, options)
+    owner = Owner(pending, copies=copies, earlier=earlier, reply_lost=reply_lost)
+    result = await send(owner, pending, key="k")
     assert result.outcome == Sent("3EB0")
     assert result.replayed is (earlier is not None)
+
+
+LOGGED_OUT = ErrorDetail(code="session_logged_out", message="The session is logged out.")
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_a_lost_refusal_of_this_request_is_its_answer(key: str | None) -> None:
+    pending = PendingReplies()
+    owner = Owner(pending, refusal=LOGGED_OUT)
+    assert (await send(owner, pending, key=key)).outcome == Refused(LOGGED_OUT)
+
+
+async def test_a_refusal_of_an_earlier_request_is_superseded() -> None:
+    """The session may have been linked again since."""
+    pending = PendingReplies()
+    owner = Owner(pending, refusal=LOGGED_OUT, earlier=uuid4())
+    assert (await send(owner, pending, key="k", wait_seconds=0.05)).outcome == Queued()
+
+
+async def send(
+    owner: Owner, pending: PendingReplies, *, key: str | None, wait_seconds: float = 10
+) -> SendResult:
+    """Send a text, and wait for its outcome."""
+    views: Any = owner
+    sending = Sending(
+        bus=views,
+        pending=pending,
+        views=views,
+        reply_to="reply.test",
+        wait_seconds=wait_seconds,
+    )
+    request = SendRequest.model_validate({"to": "919876543210", "type": "text", "message": "hi"})
+    options = SendOptions(idempotency_key=key, respond_async=False, expires_in=timedelta(hours=1))
+    return await sending.send(SESSION, request, options)

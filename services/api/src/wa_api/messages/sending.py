@@ -225,14 +225,19 @@ class _Listener:
         return message.correlation_id != self._command.correlation_id
 
     async def _projected(self) -> Outcome | None:
-        """The projected outcome, except an earlier refusal that this send may supersede."""
+        """The projected outcome, except an earlier request's refusal that this send supersedes."""
         try:
             message = await self._views.snapshot(self._command.message_id, self._command.session_id)
         except DatabaseUnavailable:
             return None
         if message is None or message.status is MessageStatus.QUEUED:
             return None
-        if message.error is not None and message.error.code.startswith(("session_", "queue_full")):
+        if (
+            message.error is not None
+            and message.error.code.startswith(("session_", "queue_full"))
+            and self._may_replay
+            and self._is_of_earlier(message)
+        ):
             return None
         return self._of_snapshot(message)
 
