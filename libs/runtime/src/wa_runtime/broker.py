@@ -8,7 +8,7 @@ from typing import NoReturn
 import aio_pika
 import aiormq
 import structlog
-from aio_pika.abc import AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
@@ -109,6 +109,18 @@ class BrokerLink:
         """Replace the connection of `writer`, if `writer` is still the current one."""
         if self._open is not None and self._open.writer is writer:
             self._open.lost.set()
+
+    async def open_channel(self) -> AbstractChannel:
+        """Open a further channel. A call on it that fails or is abandoned closes it alone.
+
+        Raises:
+            BrokerConnectionLost: the broker is unavailable.
+        """
+        now = self._current
+        if now is None:
+            raise BrokerConnectionLost("not connected")
+        async with translate_connection_errors():
+            return await now.connection.channel()
 
     @property
     def _current(self) -> _Open | None:

@@ -1,5 +1,6 @@
 """Liveness and readiness."""
 
+import asyncio
 from typing import Literal
 
 import structlog
@@ -17,6 +18,10 @@ from wa_runtime.connection_loss import BrokerConnectionLost, translate_connectio
 
 log = structlog.get_logger()
 router = APIRouter(tags=["health"])
+
+ANSWER_SECONDS = 2.0
+KEPT_SECONDS = 2.0
+"""A count is shown for so long."""
 
 
 class Alive(BaseModel):
@@ -36,19 +41,30 @@ class Readiness(View):
 
 
 class ProjectorBacklog:
-    """Length of the projector's queue."""
+    """Length of the projector's queue, asked for every few seconds at most: anybody may ask."""
 
     def __init__(self, link: BrokerLink) -> None:
         self._link = link
+        self._asking = asyncio.Lock()
+        self._count: int | None = None
+        self._known_until = 0.0
 
     async def count(self) -> int | None:
-        """Number of bundles; None if the broker does not answer within 2 s."""
-        writer = self._link.writer
-        if writer is None:
-            return None
+        """Number of bundles; None if the broker does not answer within ANSWER_SECONDS."""
+        clock = asyncio.get_running_loop().time
+        async with self._asking:
+            if clock() >= self._known_until:
+                self._count = await self._ask()
+                self._known_until = clock() + KEPT_SECONDS
+            return self._count
+
+    async def _ask(self) -> int | None:
+        """On a channel of its own: aiormq closes the channel of a call that is given up."""
         try:
-            async with translate_connection_errors():
-                queue = await writer.channel.declare_queue(PROJECTOR, passive=True, timeout=2)
+            async with asyncio.timeout(ANSWER_SECONDS), translate_connection_errors():
+                channel = await self._link.open_channel()
+                async with channel:
+                    queue = await channel.declare_queue(PROJECTOR, passive=True)
         except (BrokerConnectionLost, TimeoutError) as error:
             log.info("backlog_unknown", reason=str(error))
             return None

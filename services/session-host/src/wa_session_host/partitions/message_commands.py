@@ -12,7 +12,7 @@ from wa_contracts.internal.commands import (
     SendMessage,
 )
 from wa_contracts.internal.refusals import refusal
-from wa_contracts.internal.replies import ErrorDetail
+from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
@@ -190,10 +190,7 @@ class MessageCommands:
         if not events or events[0].session_id != command.session_id:
             error = NO_MESSAGE
         else:
-            status = domain.snapshot(command.message_id, message_state(events)).status
-            error = ErrorDetail(
-                code="not_cancellable", message=f"Only a queued message can be cancelled: {status}."
-            )
+            error = _not_cancellable(domain.snapshot(command.message_id, message_state(events)))
         await self._context.outbox.reply(command, error=error)
 
     async def handle_resend(self, command: ResendMessage) -> None:
@@ -255,6 +252,16 @@ class MessageCommands:
 
 def _is_resend_of(event: Event, message_id: MessageId) -> bool:
     return isinstance(event, MessageQueued) and event.resend_of == message_id
+
+
+def _not_cancellable(message: MessageSnapshot) -> ErrorDetail:
+    """Its turn has come (the media is being fetched, or it is with WhatsApp), or it has ended."""
+    is_under_way = message.status is MessageStatus.QUEUED
+    state = "being sent" if is_under_way else message.status.value
+    return ErrorDetail(
+        code="not_cancellable",
+        message=f"Only a message that waits for its turn can be cancelled: this one is {state}.",
+    )
 
 
 def _without_waiter(content: Content) -> Content:
