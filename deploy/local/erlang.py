@@ -82,7 +82,10 @@ def find_or_install() -> Installation:
 
 def _fetch(cache: Path) -> None:
     name = os.environ.get("RABBITMQ_SUITE")
-    print(f"Getting RabbitMQ from Debian's packages {name or ''}(once) …", flush=True)
+    print(
+        f"Getting RabbitMQ from Debian's packages{f' of {name}' if name else ''} (once) …",
+        flush=True,
+    )
     try:
         if name:
             suite.make(name, _cache_of(name))

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
 from tests.unit.host.host_bench import now
+from tests.unit.host.interleaving.whatsapp import text_seen
 from wa_contracts.ids import CommandId, SessionId
 from wa_contracts.internal.commands import (
     LogOutSession,
@@ -25,7 +26,7 @@ from wa_contracts.internal.commands import (
 from wa_contracts.message_events import MessageReceived
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import session as domain
-from wa_session_host.domain.observations import LinkedDevice, LoggedIn, MessageSeen, Seen
+from wa_session_host.domain.observations import LinkedDevice, LoggedIn, Seen
 from wa_session_host.domain.pacing import PaceRule, SendHistory
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.context import SessionContext
@@ -184,28 +185,12 @@ async def test_leaving_during_a_start_leaves_no_engine() -> None:
         assert bench.engines.started == []
 
 
-def _message(text: str) -> MessageSeen:
-    return MessageSeen(
-        message_id=f"3EB0{len(text)}",
-        chat="15550002222@s.whatsapp.net",
-        sender="15550002222@s.whatsapp.net",
-        sender_number="15550002222",
-        sender_lid=None,
-        kind="text",
-        text=text,
-        media=None,
-        quoted_message_id=None,
-        is_group=False,
-        at=now(),
-    )
-
-
 @pytest.mark.parametrize("text", ["a\x00b", "\x00", "a\x00\x00b"])
 async def test_u0000_from_whatsapp_is_replaced(text: str) -> None:
     async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
         bench.engines.may_start.set()
         await _phase(bench.owner, EnginePhase.RUNNING)
-        bench.engines.started[0].seen.put_nowait(_message(text))
+        bench.engines.started[0].seen.put_nowait(text_seen(text))
 
         def texts() -> list[str | None]:
             return [one.text for one in bench.writer.events if isinstance(one, MessageReceived)]
@@ -220,7 +205,7 @@ async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
         bench.engines.may_start.set()
         await _phase(bench.owner, EnginePhase.RUNNING)
         for text in ("before", "poison", "after"):
-            bench.engines.started[0].seen.put_nowait(_message(text))
+            bench.engines.started[0].seen.put_nowait(text_seen(text))
 
         def texts() -> list[str | None]:
             return [one.text for one in bench.writer.events if isinstance(one, MessageReceived)]

@@ -45,7 +45,6 @@ class Lease:
     token: int = 0
     expires_at: float = 0.0
     relayed: int = 0
-    open: int = 0
 
 
 @dataclass
@@ -143,7 +142,6 @@ class Database:
         lease = self.partitions[one.partition]
         if (lease.host, lease.token) == (host, one.token):
             lease.relayed = max(lease.relayed, one.relayed)
-            lease.open = max(lease.open, one.open)
 
 
 class Connection:

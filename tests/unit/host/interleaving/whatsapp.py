@@ -145,7 +145,7 @@ class ScriptedEngine:
 
     def receive(self, text: str) -> None:
         """A message arrives."""
-        self.tell(_message(text))
+        self.tell(text_seen(text))
 
     def end(self) -> None:
         """No observation any more; sends under way have no answer."""
@@ -206,7 +206,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _message(text: str) -> MessageSeen:
+def text_seen(text: str) -> MessageSeen:
+    """A text of a contact."""
     return MessageSeen(
         message_id=f"3EB0{text!r}",
         chat="15550002222@s.whatsapp.net",
