@@ -47,7 +47,7 @@ async def run(postgres: str, directory: Path, asked: argparse.Namespace, *, dead
         wanted = rounds * healthy
         child = Child.start(_orders(stored.api, directory))
         stack.push_async_callback(child.kill)
-        await eventually(lambda: "webhooks_led" in child.last_words(50), within=30, what="it leads")
+        await eventually(lambda: "webhooks_led" in child.last_words(50), what="it leads")
         began = time.monotonic()
         await world.receive_in_turn(sessions, rounds)
         await eventually(

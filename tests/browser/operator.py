@@ -20,6 +20,8 @@ from playwright.async_api import (
     expect,
 )
 
+from tests.deadlines import PATIENCE_SECONDS
+
 WIDE: ViewportSize = {"width": 1360, "height": 850}
 
 
@@ -88,7 +90,7 @@ class Operator:
         """The word for that session's state."""
         return self.row(text).locator("[data-status]")
 
-    async def shows(self, text: str, status: str, within: float = 10) -> None:
+    async def shows(self, text: str, status: str, within: float = PATIENCE_SECONDS) -> None:
         """Wait until the session's row says so."""
         await expect(self.status_of(text)).to_have_text(status, timeout=within * 1000)
 

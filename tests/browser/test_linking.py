@@ -38,8 +38,8 @@ async def scan_what_is_shown(operator: Operator, phone: Phone) -> None:
         await phone.scan(await operator.read_qr())
         return True
 
-    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
-    await eventually(scanned, within=20, what="the phone reads the picture on the page")
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=60_000)
+    await eventually(scanned, what="the phone reads the picture on the page")
 
 
 async def test_the_phone_scans_the_picture_and_the_dialog_closes_by_itself(
@@ -49,7 +49,7 @@ async def test_the_phone_scans_the_picture_and_the_dialog_closes_by_itself(
     friend = whatsapp.contact(FRIEND)
     await operator.begin_to_connect("Sales")
     await scan_what_is_shown(operator, phone)
-    await expect(operator.dialog).to_be_hidden(timeout=20_000)
+    await expect(operator.dialog).to_be_hidden(timeout=60_000)
     await expect(operator.toasts).to_contain_text("+919876543210 is linked")
     await operator.shows("Sales", "Working")
     await expect(operator.row("Sales")).to_contain_text("+919876543210")
@@ -77,7 +77,7 @@ async def test_by_a_pairing_code(operator: Operator, whatsapp: StandIn) -> None:
     await operator.begin_to_connect("Support")
     await operator.dialog.get_by_role("tab", name="Use pairing code").click()
     await expect(operator.page.locator("#linking")).to_have_attribute(
-        "data-state", "scan_qr", timeout=20_000
+        "data-state", "scan_qr", timeout=60_000
     )
     operator.expect_complaints("status of 400")
     await operator.dialog.get_by_label("Phone number").fill("0123")
@@ -86,15 +86,15 @@ async def test_by_a_pairing_code(operator: Operator, whatsapp: StandIn) -> None:
     await operator.dialog.get_by_label("Phone number").fill("+44 7911 123456")
     await operator.dialog.get_by_role("button", name="Get code").click()
     code = operator.page.locator("#pairing-code")
-    await expect(code).to_be_visible(timeout=20_000)
+    await expect(code).to_be_visible(timeout=60_000)
     await phone.enter_pairing_code((await code.text_content()) or "")
-    await expect(operator.dialog).to_be_hidden(timeout=20_000)
+    await expect(operator.dialog).to_be_hidden(timeout=60_000)
     await operator.shows("Support", "Working")
     await expect(operator.row("Support")).to_contain_text("+447911123456")
 
     phone.refuse_login(402, code=101, expire=7200)
     await phone.drop()
-    await operator.shows("Support", "Restricted", within=20)
+    await operator.shows("Support", "Restricted")
     await operator.status_of("Support").focus()
     tip = operator.row("Support").get_by_role("tooltip")
     await expect(tip).to_contain_text(re.compile("wrote to too many people.* It ends in 2 hours"))
@@ -104,7 +104,7 @@ async def test_by_a_pairing_code(operator: Operator, whatsapp: StandIn) -> None:
 
 async def test_closing_the_dialog_leaves_nothing_behind(operator: Operator, ring: Ring) -> None:
     await operator.begin_to_connect("never linked")
-    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=60_000)
     await expect(operator.row("never linked")).to_have_count(1)
     await operator.page.keyboard.press("Escape")
     await expect(operator.dialog).to_be_hidden()
@@ -115,8 +115,8 @@ async def test_a_refused_link_is_said_and_another_code_is_one_click(
     operator: Operator, whatsapp: StandIn
 ) -> None:
     await operator.begin_to_connect("refused")
-    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
-    text = await eventually(operator.read_qr, within=20, what="the code in the picture")
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=60_000)
+    text = await eventually(operator.read_qr, what="the code in the picture")
     ref, noise, identity, _, kind = text.split(",")
     forged = ",".join((ref, noise, identity, base64.b64encode(bytes(32)).decode(), kind))
     with pytest.raises(PairingRefused):
@@ -124,7 +124,7 @@ async def test_a_refused_link_is_said_and_another_code_is_one_click(
     await expect(operator.dialog).to_contain_text("Linking was refused", timeout=10_000)
     await expect(operator.dialog).to_contain_text("Ask for a new code")
     await operator.dialog.get_by_role("button", name="Try again").click()
-    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=20_000)
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=60_000)
     await operator.page.keyboard.press("Escape")
     await expect(operator.row("refused")).to_have_count(0, timeout=10_000)
 
@@ -135,11 +135,11 @@ async def test_with_whatsapp_out_of_reach_the_dialog_says_so_and_the_code_comes_
     whatsapp.offline()
     try:
         await operator.begin_to_connect("far")
-        await expect(operator.dialog).to_contain_text("WhatsApp cannot be reached", timeout=20_000)
+        await expect(operator.dialog).to_contain_text("WhatsApp cannot be reached", timeout=60_000)
         await expect(operator.dialog).to_contain_text("tried again by itself")
     finally:
         whatsapp.online()
-    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=30_000)
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=60_000)
     await operator.dialog.get_by_role("button", name="Cancel").click()
     await expect(operator.row("far")).to_have_count(0, timeout=10_000)
 
@@ -148,18 +148,18 @@ async def test_whatsapp_out_of_reach_is_said_and_a_waiting_session_is_linked_lat
     operator: Operator, ring: Ring, whatsapp: StandIn
 ) -> None:
     await ring.create_session("by hand")
-    await operator.shows("by hand", "Scan QR", within=20)
+    await operator.shows("by hand", "Scan QR")
     await operator.row("by hand").get_by_role("button", name="Link").click()
     await scan_what_is_shown(operator, whatsapp.phone("33612345678"))
-    await expect(operator.dialog).to_be_hidden(timeout=20_000)
+    await expect(operator.dialog).to_be_hidden(timeout=60_000)
     await operator.shows("by hand", "Working")
     whatsapp.offline()
     try:
-        await operator.shows("by hand", "Disconnected", within=20)
+        await operator.shows("by hand", "Disconnected")
         await operator.status_of("by hand").focus()
         tip = operator.row("by hand").get_by_role("tooltip")
         await expect(tip).to_contain_text("tried again by itself")
         await expect(tip).to_contain_text(re.compile(r"Reconnecting for \d+ s"))
     finally:
         whatsapp.online()
-    await operator.shows("by hand", "Working", within=40)
+    await operator.shows("by hand", "Working")

@@ -1,6 +1,5 @@
-"""The main page with 10,000 sessions: quick to serve, quick to change, quick to search."""
+"""The main page with 10,000 sessions: a change shows, a search finds one."""
 
-import statistics
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -9,14 +8,10 @@ from playwright.async_api import expect
 from uuid_utils.compat import uuid7
 
 from tests.browser.operator import Operator
-from tests.deadlines import Stopwatch
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
 
 MANY = 10_000
-SERVED_MILLISECONDS = 150
-SHOWN_SECONDS = 10.0
-"""A deadline, not a measure: two busy cores took more than a second."""
 _COLUMNS = (
     *("session_id", "partition", "name", "phone_number", "status", "desired_state"),
     *("connected_at", "created_at"),
@@ -47,19 +42,6 @@ async def ring(new_ring: NewRing) -> Ring:
     return ring
 
 
-async def test_the_page_is_served_quickly(ring: Ring) -> None:
-    browser = ring.client(None)
-    await browser.get("/login", params={"key": ring.admin_key})
-    for address in ("/", "/dashboard/sessions?search=branch+77", "/dashboard/sessions?page=300"):
-        taken = []
-        for _ in range(15):
-            watch = Stopwatch()
-            answer = await browser.get(address)
-            taken.append(watch.seconds * 1000)
-            assert answer.status_code == 200
-        assert statistics.median(taken) < SERVED_MILLISECONDS, (address, taken)
-
-
 async def test_a_change_shows_and_a_search_finds_one_of_them(
     operator: Operator, ring: Ring
 ) -> None:
@@ -71,6 +53,6 @@ async def test_a_change_shows_and_a_search_finds_one_of_them(
         if one["name"] == "the real one"
     ]
     await ring.admin.post(f"/api/sessions/{session['sessionId']}/stop")
-    await operator.shows("the real one", "Stopped", within=SHOWN_SECONDS)
+    await operator.shows("the real one", "Stopped")
     await operator.page.get_by_role("searchbox").fill("Branch 7777")
-    await expect(operator.row("Branch 7777")).to_be_visible(timeout=SHOWN_SECONDS * 1000)
+    await expect(operator.row("Branch 7777")).to_be_visible(timeout=60_000)

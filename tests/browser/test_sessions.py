@@ -288,7 +288,7 @@ async def test_the_overview_names_the_hosts_with_their_sessions(
         found = [re.search(r"(\d+) sessions?$", line) for line in await hosts.all_inner_texts()]
         return sum(int(one[1]) for one in found if one) == int(total)
 
-    await eventually(all_are_owned, within=20, what="every session stands at one of the hosts")
+    await eventually(all_are_owned, what="every session stands at one of the hosts")
     assert await ring.end(f"host-{other}")
     await expect(hosts).to_have_count(0, timeout=10_000)
     await expect(health).to_contain_text("1 host,")

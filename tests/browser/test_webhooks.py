@@ -87,7 +87,7 @@ async def test_an_endpoint_from_its_beginning_to_its_end(scene: Scene) -> None:
     await expect(row).to_be_visible(timeout=PATIENT)
     await row.get_by_role("button", name="Redeliver").click()
     got = scene.receiver.received["/here"]
-    await eventually(lambda: len(got) == 3, within=10, what="it comes once more")
+    await eventually(lambda: len(got) == 3, what="it comes once more")
     assert got[1].event["data"]["messageId"] == sent.json()["messageId"]
     assert (got[1].webhook_id, got[1].body) == (got[2].webhook_id, got[2].body)
     await endpoint.get_by_role("button", name="Delete").click()

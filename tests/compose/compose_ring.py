@@ -68,7 +68,7 @@ class ComposeRing(Ring):
         await asyncio.to_thread(container.kill)
         process = ContainerProcess(container)
         self.processes[name] = process  # type: ignore[assignment]
-        await eventually(lambda: not process.alive, within=10, what=f"{name} is gone")
+        await eventually(lambda: not process.alive, what=f"{name} is gone")
 
     async def restart(self, name: str, within: float = 60) -> None:
         """Start it again and wait until its own health check is content."""

@@ -28,7 +28,7 @@ async def test_the_sessions_of_a_killed_host_work_on_the_other(ring: ComposeRing
         assert (await ring.admin.get("/readyz")).json()["liveHosts"] == 2
         return True
 
-    await eventually(both_heard, within=30, every=0.2, what="two hosts are heard")
+    await eventually(both_heard, every=0.2, what="two hosts are heard")
     cluster = Cluster(ring, ring.create_session)
     cluster.sessions = [await ring.create_session() for _ in range(SESSIONS)]
     ids = {session["sessionId"] for session in cluster.sessions}
@@ -37,7 +37,7 @@ async def test_the_sessions_of_a_killed_host_work_on_the_other(ring: ComposeRing
     before = {id_: (await ring.session(id_))["connectedAt"] for id_ in ids}
     async with consuming(ring.broker) as consumer:
         async with cluster.sending(ids) as answers:
-            await eventually(lambda: len(answers) >= SESSIONS, within=20, what="all have sent")
+            await eventually(lambda: len(answers) >= SESSIONS, what="all have sent")
             began = time.monotonic()
             await ring.kill("host-1")
 
@@ -64,7 +64,7 @@ async def test_the_sessions_of_a_killed_host_work_on_the_other(ring: ComposeRing
             assert {a.json()["id"] for a in answers} <= set(ended.values())
             return True
 
-        await eventually(each_once, within=30, what="every message has ended once")
+        await eventually(each_once, what="every message has ended once")
     print(f"{len(lost)} of {SESSIONS} sessions worked on the other host after {took:.1f} s")
     await ring.restart("host-1")
-    await eventually(both_heard, within=30, every=0.2, what="two hosts are heard again")
+    await eventually(both_heard, every=0.2, what="two hosts are heard again")

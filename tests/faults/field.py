@@ -203,9 +203,7 @@ async def a_field(directory: Path) -> AsyncIterator[Field]:
         )
         consumer = asyncio.create_task(_consume(rabbitmq.url, made.consumed))
         stack.callback(consumer.cancel)
-        await eventually(
-            lambda: is_consumed(rabbitmq.url, "struck"), within=20, what="the consumer listens"
-        )
+        await eventually(lambda: is_consumed(rabbitmq.url, "struck"), what="the consumer listens")
         yield made
 
 

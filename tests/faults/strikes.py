@@ -93,7 +93,7 @@ class Strikes:
     async def host_ended(self) -> Hit:
         """SIGTERM to a host, which hands its sessions over; then a start. No send may suffer."""
         name = self._host()
-        assert await self._ring.end(name, within=20), f"{name} had to be killed"
+        assert await self._ring.end(name), f"{name} had to be killed"
         await self._ring.restart(name)
         return NONE
 

@@ -95,7 +95,7 @@ async def test_the_answer_is_true_wherever_a_process_dies(world: World, point: F
         world.armed.write_text(point)
         another = sending = asyncio.create_task(send(world, key))
     child = ring.processes[name]
-    await eventually(lambda: not child.alive, within=60, what=f"{name} died at {point}")
+    await eventually(lambda: not child.alive, what=f"{name} died at {point}")
     assert not world.armed.exists()
     await ring.restart(name)
     answer, _ = await sending, await another
@@ -121,7 +121,6 @@ async def test_the_answer_is_true_wherever_a_process_dies(world: World, point: F
             event["data"]["id"] == message["id"]
             for event in world.consumer.of(world.session["sessionId"], end)
         ),
-        within=30,
         what=f"the consumer has {end}",
     )
 
@@ -136,7 +135,7 @@ async def test_a_key_used_by_many_at_once_over_two_apis_and_a_crash_is_one_messa
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         sends = [group.create_task(send(world, key, api=number % 2)) for number in range(CLIENTS)]
-        await eventually(lambda: not host.alive, within=60, what=f"the host died at {point}")
+        await eventually(lambda: not host.alive, what=f"the host died at {point}")
         await world.ring.restart("host-0")
     assert time.monotonic() - began < WAIT_SECONDS, "somebody was not told and had to look it up"
     answers = [task.result() for task in sends]

@@ -39,7 +39,7 @@ class World:
             assert shown == {"working"}, shown
             return True
 
-        await eventually(all_work, within=30, what="all sessions work")
+        await eventually(all_work, what="all sessions work")
 
     async def answered(self, more: int) -> None:
         """Wait until so many more messages were answered 200."""
@@ -48,7 +48,7 @@ class World:
             return sum(one.statuses[-1:] == [200] for one in self.clients.sent)
 
         wanted = good() + more
-        await eventually(lambda: good() >= wanted, within=30, what=f"{more} more sends answered")
+        await eventually(lambda: good() >= wanted, what=f"{more} more sends answered")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ async def test_what_a_host_without_its_database_held_works_elsewhere_before_it_i
     try:
         for session in field.sessions:
             if session["sessionId"] in hit:
-                await eventually(partial(answers, field, session), within=25, what="an answer")
+                await eventually(partial(answers, field, session), what="an answer")
     finally:
         field.host_database.heal()
     world.strikes.done.append(Strike("database_half_open", began, time.time(), hit))

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import httpx
 
-from tests.deadlines import PATIENCE_SECONDS, Stopwatch, eventually
+from tests.deadlines import eventually
 from tests.system.ring import Ring
 from wa_contracts.ids import SessionId
 from wa_contracts.topology import PARTITIONS, partition_of
@@ -40,7 +40,7 @@ class Cluster:
             if len(shares) == hosts and min(shares.values()) >= each:
                 break
             self.sessions.append(await self._opens())
-        await eventually(self.connected_at, within=20, what="all sessions work")
+        await eventually(self.connected_at, what="all sessions work")
 
     async def connected_at(self) -> dict[str, str]:
         """Since when each session works, if REST shows all of them as working."""
@@ -58,12 +58,8 @@ class Cluster:
         now = await fair_shares(self.ring, hosts)
         return {s["sessionId"]: now[partition_of_session(s)] for s in self.sessions}
 
-    async def moved(self, ids: set[str], before: dict[str, str], within: float) -> float:
-        """Wait until these sessions work anew, on another host; the seconds it took.
-
-        `within` counts by `Stopwatch`: a machine that is busy with something else may take longer.
-        """
-        watch = Stopwatch()
+    async def moved(self, ids: set[str], before: dict[str, str]) -> None:
+        """Wait until these sessions work anew, on another host (`make bench` measures the time)."""
 
         async def anew() -> bool:
             now = await self.connected_at()
@@ -71,10 +67,7 @@ class Cluster:
             return True
 
         what = f"{len(ids)} sessions work on another host"
-        await eventually(anew, within=within + PATIENCE_SECONDS, what=what)
-        took = watch.seconds
-        assert took <= within, f"{what} only after {took:.1f} s, not within {within:g}"
-        return took
+        await eventually(anew, what=what)
 
     @asynccontextmanager
     async def sending(self, ids: set[str]) -> AsyncIterator[list[httpx.Response]]:
@@ -117,7 +110,7 @@ async def fair_shares(ring: Ring, hosts: int) -> dict[int, str]:
         assert max(shares.values()) <= most, shares
         return now
 
-    return await eventually(even, within=30, every=0.1, what=f"fair shares of {hosts} hosts")
+    return await eventually(even, every=0.1, what=f"fair shares of {hosts} hosts")
 
 
 def partition_of_session(session: dict[str, Any]) -> int:

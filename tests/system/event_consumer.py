@@ -10,7 +10,7 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 
 
 class EventConsumer:
@@ -35,7 +35,7 @@ class EventConsumer:
         return list(seen.values())
 
     async def wait_for(
-        self, session_id: str, type_: str, *, count: int = 1, within: float = 15
+        self, session_id: str, type_: str, *, count: int = 1, within: float = PATIENCE_SECONDS
     ) -> list[dict[str, Any]]:
         """The session's events of this type, once there are `count` of them."""
 

@@ -19,7 +19,7 @@ async def link(ring: Ring, phone: Phone, name: str = "test") -> dict[str, Any]:
         await phone.scan(answer.json()["qr"])
         return True
 
-    await eventually(scanned, within=20, what="a QR code to scan")
+    await eventually(scanned, what="a QR code to scan")
     await ring.wait_for_status(session["sessionId"], "working", timeout=20)
     return session
 

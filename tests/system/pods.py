@@ -50,9 +50,7 @@ class Kubelet:
         await self._ready(name)
 
     async def _ready(self, name: str) -> None:
-        await eventually(
-            lambda: self._passes(name, "readinessProbe"), within=40, what=f"{name} is ready"
-        )
+        await eventually(lambda: self._passes(name, "readinessProbe"), what=f"{name} is ready")
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:

@@ -89,7 +89,7 @@ class World:
             assert not any(row[7] == "queued" for row in rows["messages"])
             return True
 
-        await eventually(settled, within=30, what="all is projected", every=0.2)
+        await eventually(settled, what="all is projected", every=0.2)
 
     async def all_work(self) -> None:
         """Wait until every session works."""

@@ -16,7 +16,7 @@ from deploy.local.children import Child, Orders
 from deploy.local.databases import Databases
 from deploy.local.ports import free_port
 from deploy.local.services import new_admin_key, new_key, python_module
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 
 RINGS: pytest.StashKey[list["Ring"]] = pytest.StashKey()
 
@@ -80,7 +80,7 @@ class Ring:
             **environment,
         }
 
-    async def start(self, within: float = 40) -> None:
+    async def start(self, within: float = PATIENCE_SECONDS) -> None:
         """Migrate, start everything, return once every process says that it is ready."""
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self._migrated:
@@ -93,14 +93,18 @@ class Ring:
             for _ in range(apis):
                 group.create_task(self.add_api(within=within))
 
-    async def migrate(self, within: float = 30) -> None:
+    async def migrate(self, within: float = PATIENCE_SECONDS) -> None:
         """Run both services' migrations at the same time."""
         async with asyncio.timeout(within), asyncio.TaskGroup() as group:
             for module in ("wa_session_host", "wa_api"):
                 group.create_task(self._to_its_end(f"{module}-migrate", (module, "migrate")))
 
     async def add_host(
-        self, environment: Environment = _NOTHING, *, ready: bool = True, within: float = 40
+        self,
+        environment: Environment = _NOTHING,
+        *,
+        ready: bool = True,
+        within: float = PATIENCE_SECONDS,
     ) -> int:
         """Start one more session-host; its number, from 0. With `ready`, wait for its health."""
         number = sum(name.startswith("host-") for name in self.processes)
@@ -129,7 +133,11 @@ class Ring:
         return self._start("rebuild", ("wa_api", "rebuild"), environment)
 
     async def add_api(
-        self, environment: Environment = _NOTHING, *, ready: bool = True, within: float = 40
+        self,
+        environment: Environment = _NOTHING,
+        *,
+        ready: bool = True,
+        within: float = PATIENCE_SECONDS,
     ) -> int:
         """Start one more api; its number, from 0. With `ready`, wait until it answers."""
         number = sum(name.startswith("api-") for name in self.processes)
@@ -159,11 +167,11 @@ class Ring:
         child.signal(signal.SIGKILL)
         await child.wait()
 
-    async def end(self, name: str, within: float = 15) -> bool:
+    async def end(self, name: str, within: float = PATIENCE_SECONDS) -> bool:
         """SIGTERM to one of `processes`; False if it had to be killed."""
         return await self.processes[name].stop(within)
 
-    async def restart(self, name: str, within: float = 40) -> None:
+    async def restart(self, name: str, within: float = PATIENCE_SECONDS) -> None:
         """Start an ended process again, with the environment and ports that it had."""
         old = self.processes[name]
         if old.alive:
@@ -223,7 +231,7 @@ class Ring:
         return _body(answer)
 
     async def wait_for_status(
-        self, session_id: str, status: str | Sequence[str], timeout: float = 15
+        self, session_id: str, status: str | Sequence[str], timeout: float = PATIENCE_SECONDS
     ) -> dict[str, Any]:
         """The session, once it has that status (or one of them)."""
         wanted = (status,) if isinstance(status, str) else tuple(status)
@@ -237,7 +245,7 @@ class Ring:
         return await eventually(reached, within=timeout, what=what)
 
     async def wait_for_message(
-        self, message_id: str, status: str | Sequence[str], timeout: float = 15
+        self, message_id: str, status: str | Sequence[str], timeout: float = PATIENCE_SECONDS
     ) -> dict[str, Any]:
         """The message, once it has that status (or one of them)."""
         wanted = (status,) if isinstance(status, str) else tuple(status)

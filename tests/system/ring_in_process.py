@@ -18,7 +18,7 @@ from wa_api.processes.serve import run_api
 from wa_session_host.main import run_host
 from wa_session_host.settings import Settings as HostSettings
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 Result = TypeVar("Result")
 

@@ -53,7 +53,6 @@ class Reading:
         """Wait until there was an event of each of these types."""
         await eventually(
             lambda: set(types) <= self.types,
-            within=20,
             what=f"{sorted(set(types))} are published; there were {sorted(self.types)}",
         )
 
@@ -127,7 +126,7 @@ async def test_the_life_of_messages_on_the_real_engine(world: World) -> None:
     await contact.send_document(phone.number, b"figures", "application/pdf", "a.pdf", "read")
     phone.hold_acks()
     sending = asyncio.create_task(send())
-    await eventually(lambda: len(contact.inbox) == 2, within=10, what="the second text is out")
+    await eventually(lambda: len(contact.inbox) == 2, what="the second text is out")
     os.kill(worker_of(ring, session["sessionId"]), signal.SIGKILL)
     phone.forget_acks()
     assert (await sending)["code"] == "outcome_unknown"

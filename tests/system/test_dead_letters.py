@@ -48,7 +48,7 @@ async def new_letter(ring: Ring, known: list[dict[str, Any]], queue: str) -> dic
         fresh = [one for one in await letters(ring) if one["id"] not in before]
         return [one for one in fresh if one["queue"] == queue]
 
-    (letter,) = await eventually(found, within=15, what=f"a dead letter of {queue}")
+    (letter,) = await eventually(found, what=f"a dead letter of {queue}")
     assert isinstance(letter, dict)
     return letter
 

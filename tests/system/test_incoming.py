@@ -47,7 +47,7 @@ class World:
             events = self.consumer.of(self.id, "message.received")
             return next((e for e in events if e["data"]["messageId"] == whatsapp_id), None)
 
-        event = await eventually(found, within=15, what=f"message.received of {whatsapp_id}")
+        event = await eventually(found, what=f"message.received of {whatsapp_id}")
         assert event is not None
         return event
 
@@ -164,7 +164,7 @@ async def test_who_gives_up_or_reads_slowly_harms_nobody(world: World) -> None:
         files = [f for f in (world.ring.directory / "spool").rglob("*") if f.is_file()]
         return not files
 
-    await eventually(tidied, within=20, what="no file on its way is left")
+    await eventually(tidied, what="no file on its way is left")
 
 
 async def test_media_above_the_limit_is_refused(world: World) -> None:
@@ -196,7 +196,6 @@ async def test_after_a_fail_over_the_new_owner_brings_it(world: World) -> None:
     await world.ring.end(owner, within=30)
     await eventually(
         lambda: world.id in world.ring.log("host-1" if owner == "host-0" else "host-0"),
-        within=20,
         what="the other host has the session",
     )
     await world.ring.wait_for_status(world.id, "working", timeout=20)

@@ -144,7 +144,7 @@ async def test_all_works_with_a_user_for_each_service(ring: Ring, brokers: Broke
         incoming = [m for m in found.json()["items"] if m["direction"] == "incoming"]
         return str(incoming[0]["id"]) if incoming else ""
 
-    message = await eventually(came_back, within=15, what="a document arrives")
+    message = await eventually(came_back, what="a document arrives")
     media = await ring.admin.get(f"/api/messages/{message}/media")
     assert (media.status_code, media.content) == (200, b"%PDF-1.4\n%%EOF\n")
     await publish(ring, COMMANDS, "p7", b"no command")
@@ -153,7 +153,7 @@ async def test_all_works_with_a_user_for_each_service(ring: Ring, brokers: Broke
         items: list[dict[str, Any]] = (await ring.admin.get("/api/dead-letters")).json()["items"]
         return items
 
-    (letter,) = await eventually(letters, within=15, what="a dead letter")
+    (letter,) = await eventually(letters, what="a dead letter")
     again = await ring.admin.post(f"/api/dead-letters/{letter['id']}/retry")
     assert again.status_code in {200, 202, 204}, again.text
     rebuild = ring.start_rebuild({"AMQP_URL": brokers.api})

@@ -117,7 +117,7 @@ async def busy(new_ring: NewRing) -> AsyncIterator[Ring]:
             shown = await ring.session(session["sessionId"])
             return shown["status"] == "working" and worker_of(ring, session["sessionId"]) != worker
 
-        await eventually(anew, within=20, what="the session works in another worker")
+        await eventually(anew, what="the session works in another worker")
         for to, status in ((CONTACT, 200), (NOBODY, 500)):
             answer = await ring.send(session["token"], to=to, type="text", message="hello")
             assert answer.status_code == status, answer.text
@@ -146,7 +146,7 @@ async def test_a_metric_says_what_happened(busy: Ring, family: str) -> None:
         assert family in scrape.families
         return ASSERTED[family](scrape)
 
-    await eventually(says, within=15, every=0.2, what=f"{family} is as it should be")
+    await eventually(says, every=0.2, what=f"{family} is as it should be")
 
 
 async def test_no_metric_is_shown_that_nothing_asserts(busy: Ring) -> None:

@@ -49,7 +49,7 @@ class World:
             assert len(got) == len(texts), f"{len(got)} of {len(texts)}"
             return [str(text) for text in got]
 
-        return await eventually(arrived, within=40, what=f"{len(texts)} texts arrive")
+        return await eventually(arrived, what=f"{len(texts)} texts arrive")
 
     def events(self, type_: str, prefix: str) -> list[dict[str, Any]]:
         """The events of that type about messages with such a reference, as they came."""
@@ -91,7 +91,7 @@ async def test_concurrent_messages_arrive_in_the_order_of_their_sequence(world: 
         assert len(found) == MANY
         return found
 
-    sent = await eventually(all_sent, within=20, what="all are sent")
+    sent = await eventually(all_sent, what="all are sent")
     queued = world.events("message.queued", "at once")
     assert {event["data"]["id"] for event in queued} == ids
     for events in (queued, sent):
@@ -108,7 +108,7 @@ async def test_events_tell_all_and_give_nothing_away(world: World) -> None:
         events = consumer.of(session_id, "message.sent")
         return [event for event in events if event["data"]["id"] == message_id]
 
-    [sent] = await eventually(published, within=10, what="the sent message is published")
+    [sent] = await eventually(published, what="the sent message is published")
     assert sent.keys() == {
         *("id", "type", "version", "sessionId", "sessionSequence", "stream", "streamVersion"),
         *("occurredAt", "correlationId", "causationId", "data"),

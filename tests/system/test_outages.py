@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from deploy.local import databases
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.infrastructure import OwnPostgres, OwnRabbitMQ
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import reading_the_log
@@ -82,7 +82,7 @@ class Load:
         """The statuses seen so far."""
         return {answer.status_code for answer in self.answers.values()}
 
-    async def answered(self, status: int, within: float) -> None:
+    async def answered(self, status: int, within: float = PATIENCE_SECONDS) -> None:
         """Wait for a further answer with this status."""
         before = sum(a.status_code == status for a in self.answers.values())
 
@@ -120,7 +120,7 @@ async def assert_true_answers(ring: Ring, session: dict[str, Any], load: Load) -
         assert messages.keys() >= {k for k, a in load.answers.items() if a.status_code == 200}
         return messages
 
-    messages = await eventually(ended, within=20, what="every message has ended")
+    messages = await eventually(ended, what="every message has ended")
     for key, answer in load.answers.items():
         if answer.status_code == 200:
             assert messages[key]["messageId"] == answer.json()["messageId"]
@@ -157,12 +157,12 @@ async def assert_people_are_told(ring: Ring, away: str) -> None:
             assert [name for name, is_ in shown.items() if is_ == "unavailable"] == [away], address
         return True
 
-    await eventually(named, within=5, what=f"readiness names the {away}")
+    await eventually(named, what=f"readiness names the {away}")
 
 
 async def says(ring: Ring, process: str, words: str) -> None:
     """Wait until the process has logged these words."""
-    await eventually(lambda: words in ring.log(process), within=10, what=f"{process}: {words}")
+    await eventually(lambda: words in ring.log(process), what=f"{process}: {words}")
 
 
 async def created(ring: Ring) -> dict[str, Any]:
@@ -174,7 +174,7 @@ async def created(ring: Ring) -> dict[str, Any]:
         body: dict[str, Any] = answer.json()
         return body
 
-    session: dict[str, Any] = await eventually(one, within=20, what="a session can be created")
+    session: dict[str, Any] = await eventually(one, what="a session can be created")
     await ring.wait_for_status(session["sessionId"], "working")
     return session
 
@@ -197,15 +197,15 @@ async def test_the_broker_is_away_at_the_start_and_later(
     load, kubelet = Load(ring, session["token"]), Kubelet(ring)
     async with kubelet.watching(), asyncio.TaskGroup() as group:
         group.create_task(load.run())
-        await load.answered(200, within=15)
+        await load.answered(200)
         await server.stop()
-        await load.answered(503, within=5)
+        await load.answered(503)
         await load.only(503, OUTAGE_SECONDS)
         await assert_people_are_told(ring, "broker")
         seen = await ring.wait_for_status(session["sessionId"], "disconnected")
         assert seen["statusReason"] == "host_silent"
         await server.start()
-        await load.answered(200, within=15)
+        await load.answered(200)
         load.end()
     assert kubelet.restarted == []
     await assert_true_answers(ring, session, load)
@@ -237,21 +237,21 @@ async def test_the_database_is_away_at_the_start_and_later(
     await says(ring, "host-0", "waiting_for_database")
     assert (await ring.admin.get("/readyz")).json()["database"] == "unavailable"
     for name in ("api-0", "projector", "host-0"):
-        assert await ring.end(name, within=10), f"{name} waits, and does not end when it is told to"
+        assert await ring.end(name), f"{name} waits, and does not end when it is told to"
         await ring.restart(name)
     await server.start()
     session = await created(ring)
     load, kubelet = Load(ring, session["token"]), Kubelet(ring)
     async with kubelet.watching(), asyncio.TaskGroup() as group:
         group.create_task(load.run())
-        await load.answered(200, within=15)
+        await load.answered(200)
         for away in (server.stop, server.kill):
             await away()
-            await load.answered(503, within=10)
+            await load.answered(503)
             await load.only(503, OUTAGE_SECONDS)
             await assert_people_are_told(ring, "database")
             await server.start()
-            await load.answered(200, within=20)
+            await load.answered(200)
         load.end()
     assert kubelet.restarted == []
     await assert_true_answers(ring, session, load)

@@ -244,9 +244,7 @@ async def test_a_text_queued_while_disconnected_goes_out_after_the_reconnect(wor
     try:
         await world.ring.wait_for_status(world.id, "disconnected")
         sending = asyncio.create_task(world.send(type="text", message="later"))
-        await eventually(
-            lambda: queued(world, "later"), within=10, what="the message is shown as queued"
-        )
+        await eventually(lambda: queued(world, "later"), what="the message is shown as queued")
     finally:
         world.whatsapp.online()
     answer = await sending
@@ -274,7 +272,7 @@ async def test_a_killed_worker_comes_back_without_a_qr(world: World) -> None:
         seen = await world.ring.session(world.id)
         return bool(seen["status"] == "working" and seen["connectedAt"] != before["connectedAt"])
 
-    await eventually(back, within=5, what="working again after the worker was killed")
+    await eventually(back, what="working again after the worker was killed")
     answer = await world.send(type="text", message="after the crash")
     assert answer.status_code == 200, answer.text
     assert (await world.contact.receive(timeout=10)).text == "after the crash"
@@ -313,7 +311,7 @@ async def test_no_ended_process_is_left_behind(world: World) -> None:
         assert not [p for p in below if p.status() == psutil.STATUS_ZOMBIE]
         return True
 
-    await eventually(none_is_left, within=10, what="no zombie is below the host")
+    await eventually(none_is_left, what="no zombie is below the host")
 
 
 async def test_unlinked_by_the_phone_is_logged_out_and_refuses(world: World) -> None:

@@ -187,7 +187,6 @@ async def use(run: Run) -> None:
         assert NAME in page.text
     await eventually(
         lambda: run.receiver.received["/hook"] and run.receiver.received["/failing"],
-        within=15,
         what="webhooks go out",
     )
     second = await run.manage("POST", "/api/sessions", json={"name": "deleted"}, shows=True)
@@ -228,7 +227,7 @@ async def misuse(run: Run) -> None:
     async def collected() -> bool:
         return len((await run.manage("GET", "/api/dead-letters")).json()["items"]) >= 3
 
-    await eventually(collected, within=20, what="the dead letters are collected")
+    await eventually(collected, what="the dead letters are collected")
 
 
 async def start_with_wrong_settings(run: Run) -> None:
@@ -260,7 +259,7 @@ async def start_with_wrong_settings(run: Run) -> None:
 
 async def says(ring: Ring, name: str, word: str) -> None:
     """Wait until a process has logged that."""
-    await eventually(lambda: word in ring.log(name), within=30, what=f"{name} says {word}")
+    await eventually(lambda: word in ring.log(name), what=f"{name} says {word}")
 
 
 async def read_metrics(run: Run) -> None:

@@ -82,7 +82,6 @@ class Linked:
         """Wait until the contact has this text."""
         await eventually(
             lambda: any(one.text == text for one in self.world.contact.inbox),
-            within=10,
             what=f"{text!r} arrives",
         )
 
@@ -217,7 +216,7 @@ async def test_logged_out_by_the_phone_while_away(world: World) -> None:
     await linked.ask("stop")
     await linked.becomes("stopped")
     waiting = asyncio.create_task(linked.send("for nobody"))
-    await eventually(lambda: queued(linked), within=10, what="the message is queued")
+    await eventually(lambda: queued(linked), what="the message is queued")
     await linked.phone.unlink()
     await linked.ask("restart")
     seen = await linked.becomes("logged_out")
@@ -239,7 +238,7 @@ async def test_delete_unlinks_answers_who_waits_and_forgets(world: World) -> Non
     await linked.ask("stop")
     await linked.becomes("stopped")
     waiting = asyncio.create_task(linked.send("too late"))
-    await eventually(lambda: queued(linked), within=10, what="the message is queued")
+    await eventually(lambda: queued(linked), what="the message is queued")
     answer = await world.ring.admin.delete(f"/api/sessions/{linked.id}")
     assert answer.status_code == 202
     answer = await waiting
@@ -251,7 +250,7 @@ async def test_delete_unlinks_answers_who_waits_and_forgets(world: World) -> Non
         seen = await world.ring.admin.get(f"/api/sessions/{linked.id}")
         return seen.status_code == 404
 
-    await eventually(forgotten, within=10, what="the session is forgotten")
+    await eventually(forgotten, what="the session is forgotten")
 
 
 async def test_replaced_by_another_program_does_not_fight(world: World) -> None:

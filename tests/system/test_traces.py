@@ -109,7 +109,7 @@ async def whole_trace(collector: TraceCollector, message_id: str) -> list[SeenSp
         assert [span for span in spans if span.parent and span.parent not in ids] == []
         return spans
 
-    return await eventually(whole, within=15, what="every hop of the message in one trace")
+    return await eventually(whole, what="every hop of the message in one trace")
 
 
 def _hop(span: SeenSpan) -> tuple[str, SpanKind, str]:
@@ -148,7 +148,7 @@ async def test_a_clients_own_trace_goes_on(
         return {_hop(span) for span in collector.of(theirs)} >= HOPS
 
     assert consumer.alive
-    await eventually(reached, within=15, what="every hop in the client's trace")
+    await eventually(reached, what="every hop in the client's trace")
 
 
 async def test_the_trace_survives_in_the_event_store(
@@ -185,7 +185,7 @@ async def test_the_trace_survives_in_the_event_store(
         return names
 
     assert consumer.alive
-    await eventually(of_the_successor, within=15, what="the trace goes on in the next host")
+    await eventually(of_the_successor, what="the trace goes on in the next host")
 
 
 async def test_each_event_of_a_bundle_is_projected_in_its_own_trace(
@@ -206,7 +206,7 @@ async def test_each_event_of_a_bundle_is_projected_in_its_own_trace(
             (trace, "00000000000000aa") for trace in traces
         }
 
-    assert await eventually(projected, within=15, what="a step in each trace")
+    assert await eventually(projected, what="a step in each trace")
 
 
 def _first_events() -> list[Envelope]:
@@ -233,7 +233,7 @@ async def test_no_span_holds_a_body_a_number_or_a_key(
         names = {span.name for span in collector.spans}
         return {"GET /login", "GET /api/messages"} <= names
 
-    await eventually(both, within=10, what="the spans of both requests")
+    await eventually(both, what="the spans of both requests")
     everything = repr(collector.spans)
     for secret in (TEXT, TO, ring.admin_key, session["token"]):
         assert secret not in everything
@@ -244,7 +244,7 @@ async def test_log_lines_carry_trace_session_and_message(
 ) -> None:
     answer = await ring.send(session["token"], to="919876540000", type="text", message="nobody")
     assert answer.status_code == 500, answer.text
-    line = await eventually(lambda: _line(ring, "send_ended"), within=10, what="the host's line")
+    line = await eventually(lambda: _line(ring, "send_ended"), what="the host's line")
     assert line is not None
     assert line["session_id"] == session["sessionId"]
 
@@ -255,7 +255,7 @@ async def test_log_lines_carry_trace_session_and_message(
             if span.attributes.get("wa.message_id") == line["message_id"]
         }
 
-    found = await eventually(traces, within=10, what="the message's trace")
+    found = await eventually(traces, what="the message's trace")
     assert found == {line["trace_id"]}
 
 

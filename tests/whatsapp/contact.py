@@ -13,7 +13,7 @@ from tests.whatsapp.pairing import PairingDesk
 from tests.whatsapp.protobufs import Message
 from tests.whatsapp.waiting import Changes
 
-_RECEIVE_SECONDS = 20.0
+_RECEIVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from tests.whatsapp.waiting import Changes
 
 _PROBE = Path(__file__).with_name("engine_probe.py")
-_EVENT_SECONDS = 20.0
+_EVENT_SECONDS = 60.0
 _END_SECONDS = 10.0
 _LONGEST_LINE_BYTES = 1 << 26
 

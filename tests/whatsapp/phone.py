@@ -4,7 +4,7 @@ from tests.whatsapp.accounts import Companion
 from tests.whatsapp.contact import Contact
 from tests.whatsapp.reception import DEVICE_REMOVED, REPLACED
 
-_WAIT_SECONDS = 20.0
+_WAIT_SECONDS = 60.0
 
 
 class Phone(Contact):

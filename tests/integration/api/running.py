@@ -79,7 +79,7 @@ class RunningApi:
             assert body.get("status") == status, body
             return body
 
-        return await eventually(reached, within=12, what=f"{session_id} is {status}")
+        return await eventually(reached, what=f"{session_id} is {status}")
 
 
 @asynccontextmanager

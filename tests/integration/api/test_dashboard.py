@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.integration.api.running import RunningApi, running_api
 from tests.integration.api.scripted_host import ScriptedHost
 from tests.integration.api.test_send import SEND, TEXT
@@ -32,7 +32,7 @@ async def bell_of(api: RunningApi) -> AsyncIterator[AsyncIterator[str]]:
 
 
 async def seen_when_rung(
-    api: RunningApi, bell: AsyncIterator[str], *texts: str, within: float = 15
+    api: RunningApi, bell: AsyncIterator[str], *texts: str, within: float = PATIENCE_SECONDS
 ) -> str:
     """The table, as it is drawn at the ring after which it holds all of these texts."""
     async with asyncio.timeout(within):
@@ -68,7 +68,6 @@ async def test_the_reason_of_a_lost_connection_with_the_time_since_its_first_fai
     await host.happen(UUID(session["sessionId"]), NO_ROUTE)
     later = await eventually(
         lambda: said("WhatsApp cannot be reached. dial tcp: no route to host."),
-        within=10,
         what="the new reason",
     )
     assert later == first

@@ -234,7 +234,7 @@ async def test_requests_that_wait(api: RunningApi, host: ScriptedHost, settings:
         open_ones = [
             asyncio.create_task(client.post("/api/messages/send", json=TEXT)) for _ in range(2)
         ]
-        await eventually(lambda: len(waiting) == 2, within=10, what="both wait")
+        await eventually(lambda: len(waiting) == 2, what="both wait")
         refused = await client.post("/api/messages/send", json=TEXT)
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_waits")
         assert refused.headers["retry-after"] == "1"
@@ -273,7 +273,7 @@ async def test_tokens_are_looked_up_for_all_who_ask_at_once() -> None:
     later[7].cancel()
     answers[0].set()
     assert await first[0] == 0
-    await eventually(lambda: len(begun) == 2, within=5, what="the next look-up")
+    await eventually(lambda: len(begun) == 2, what="the next look-up")
     assert begun[1] == {"a", "b", "nobody's"}
     last = await ask("a", "a")  # asked after it began: its answer may be older than the question
     answers[1].set()
@@ -333,7 +333,7 @@ async def test_event_streams(api: RunningApi, host: ScriptedHost, settings: Sett
         async def free() -> bool:
             return await opened(client, stack) == 200
 
-        await eventually(free, within=10, what="a place is free again")
+        await eventually(free, what="a place is free again")
 
 
 async def test_a_flood_is_slowed_down_and_the_others_are_not(

@@ -73,9 +73,7 @@ async def path(api: RunningApi, host: ScriptedHost) -> str:
     session = await api.new_session(host)
     message_id = MessageId(new_id())
     await host.happen(UUID(session["sessionId"]), _received(message_id))
-    await eventually(
-        lambda: _is_shown(api, str(message_id)), within=10, what="the message is shown"
-    )
+    await eventually(lambda: _is_shown(api, str(message_id)), what="the message is shown")
     return f"/api/messages/{message_id}/media"
 
 

@@ -28,7 +28,7 @@ async def _answers(client: httpx.AsyncClient, status: int) -> httpx.Response:
         assert answer.status_code == status, answer.text
         return answer
 
-    found: httpx.Response = await eventually(answered, within=20, what=f"a send gets {status}")
+    found: httpx.Response = await eventually(answered, what=f"a send gets {status}")
     return found
 
 
@@ -83,9 +83,7 @@ async def test_lost_confirm_is_published_again_with_the_same_id(
             proxy.mute = True
             async with asyncio.TaskGroup() as group:
                 sending = group.create_task(client.post(SEND, json=TEXT))
-                await eventually(
-                    lambda: host.commands(SendMessage), within=5, what="the command arrives"
-                )
+                await eventually(lambda: host.commands(SendMessage), what="the command arrives")
                 proxy.mute = False
                 proxy.cut()
     assert sending.result().status_code == 200
@@ -169,7 +167,7 @@ async def test_database_away_at_start_and_later(
         async def listed_again() -> bool:
             return (await api.admin.get("/api/sessions")).status_code == 200
 
-        await eventually(listed_again, within=10, what="sessions are listed again")
+        await eventually(listed_again, what="sessions are listed again")
 
 
 async def test_migrate_waits_and_repeats(own_postgres: OwnPostgres) -> None:

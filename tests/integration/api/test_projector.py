@@ -62,7 +62,7 @@ async def _fed(settings: Settings, session_id: UUID, count: int) -> None:
         assert seen == list(range(1, count + 1)), seen
         return True
 
-    done: bool = await eventually(reached, within=10, what=f"{count} events are in the feed")
+    done: bool = await eventually(reached, what=f"{count} events are in the feed")
     assert done
 
 
@@ -171,7 +171,7 @@ async def test_what_cannot_be_read_or_stored_goes_to_the_dead_letters(
             assert {row["body"] for row in rows} == expected
             return True
 
-        assert await eventually(kept, within=10, what="three dead letters")
+        assert await eventually(kept, what="three dead letters")
         await host.happen(session_id, SessionStarting(reason="again"))
         assert (await api.reaches(str(session_id), "starting"))["statusReason"] == "again"
 
@@ -179,7 +179,7 @@ async def test_what_cannot_be_read_or_stored_goes_to_the_dead_letters(
             ready = (await api.anonymous.get("/readyz")).json()
             return bool(ready["projectorBacklog"] == 0)
 
-        nothing_left: bool = await eventually(settled, within=5, what="the queue is empty")
+        nothing_left: bool = await eventually(settled, what="the queue is empty")
         assert nothing_left
 
 
@@ -232,7 +232,7 @@ async def test_receipts(api: RunningApi, host: ScriptedHost, order: str) -> None
         assert body["deliveredAt"]
         return body
 
-    message: dict[str, Any] = await eventually(both, within=5, what="both receipts are there")
+    message: dict[str, Any] = await eventually(both, what="both receipts are there")
     assert message["status"] == "read"
     assert message["to"] == "5511987654321"
 
@@ -256,7 +256,7 @@ async def test_refused_message_may_be_opened_again(
             assert body.get("status") == status
             return body
 
-        message: dict[str, Any] = await eventually(shown, within=5, what=f"it is {status}")
+        message: dict[str, Any] = await eventually(shown, what=f"it is {status}")
         assert (message["error"] is None) == (status == "queued")
         sql = "SELECT queued FROM sessions WHERE session_id = $1"
         assert [row["queued"] for row in await _rows(settings, sql, session_id)] == [queued]

@@ -99,9 +99,7 @@ async def test_queued_when_the_process_ends(
         client = api.client(session["token"])
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(client.post(SEND, json=TEXT))
-            await eventually(
-                lambda: host.commands(SendMessage), within=5, what="the command arrives"
-            )
+            await eventually(lambda: host.commands(SendMessage), what="the command arrives")
             api.stop.set()
     assert sending.result().status_code == 202
 
@@ -359,8 +357,8 @@ async def test_repeat_waits_while_the_first_is_queued(
     host.answers[SendMessage] = queue_first
     async with asyncio.TaskGroup() as group:
         first = group.create_task(client.post(SEND, json=TEXT, headers=headers))
-        await eventually(lambda: len(host.snapshots), within=5, what="the first is queued")
-        await eventually(lambda: host.commands(SendMessage), within=5, what="it arrived")
+        await eventually(lambda: len(host.snapshots), what="the first is queued")
+        await eventually(lambda: host.commands(SendMessage), what="it arrived")
         again = group.create_task(client.post(SEND, json=TEXT, headers=headers))
     assert first.result().json() == again.result().json()
     assert again.result().headers["idempotent-replayed"] == "true"
@@ -429,9 +427,7 @@ async def test_order_of_the_202s(client: httpx.AsyncClient, host: ScriptedHost) 
         body = {**TEXT, "message": str(number)}
         answer = await client.post(SEND, json=body, headers={"Prefer": "respond-async"})
         ids.append(answer.json()["id"])
-    await eventually(
-        lambda: len(host.commands(SendMessage)) == 30, within=5, what="all commands arrive"
-    )
+    await eventually(lambda: len(host.commands(SendMessage)) == 30, what="all commands arrive")
     assert [str(command.message_id) for command in host.commands(SendMessage)] == ids
 
 

@@ -80,7 +80,7 @@ async def test_created_linked_stopped_restarted_logged_out_deleted(
         assert answer.status_code == 404
         return answer
 
-    absent: httpx.Response = await eventually(gone, within=5, what="the session is gone")
+    absent: httpx.Response = await eventually(gone, what="the session is gone")
     assert_problem(absent, 404, "session_not_found")
     assert_problem(await api.admin.get(address), 404, "session_not_found")
     assert_problem(await api.admin.delete(address), 404, "session_not_found")
@@ -289,7 +289,7 @@ async def test_a_token_sees_its_own_only(api: RunningApi, host: ScriptedHost) ->
         )
         return [item["id"] for item in found.json()["items"]]
 
-    assert await eventually(filtered, within=5, what="it is shown as sent") == [own["id"]]
+    assert await eventually(filtered, what="it is shown as sent") == [own["id"]]
 
 
 async def sign_in(api: RunningApi, key: str = "no") -> Response:
@@ -428,9 +428,7 @@ async def test_health(api: RunningApi, host: ScriptedHost) -> None:
         assert (body["projectorBacklog"], body["liveHosts"]) == (0, 1)
         return body
 
-    ready: dict[str, Any] = await eventually(
-        settled, within=5, what="everything is there and projected"
-    )
+    ready: dict[str, Any] = await eventually(settled, what="everything is there and projected")
     assert (ready["broker"], ready["database"]) == ("available", "available")
 
 

@@ -107,7 +107,7 @@ async def test_deliveries_are_acknowledged_given_back_and_rejected(
         writer.reject(tags[3], requeue=True)
         await writer.wait_written()
         back = await eventually(
-            lambda: queue.get(no_ack=True, fail=False), within=5, what="it is in the queue again"
+            lambda: queue.get(no_ack=True, fail=False), what="it is in the queue again"
         )
         assert back is not None
         assert (back.body, back.redelivered) == (b"4", True)

@@ -112,9 +112,7 @@ class Reader:
 
     async def until(self, count: int) -> list[int]:
         """The sequences, once so many have come."""
-        await eventually(
-            lambda: len(self.events) >= count, within=15, what=f"{count} events have come"
-        )
+        await eventually(lambda: len(self.events) >= count, what=f"{count} events have come")
         return [event.session_sequence for event in self.events]
 
     async def stop(self) -> None:
@@ -125,9 +123,7 @@ class Reader:
 
 async def bound(publisher: Publisher, queue: str) -> None:
     """Wait until a subscriber consumes from its queue, which is bound by then."""
-    await eventually(
-        lambda: is_consumed(publisher.url, queue), within=20, what=f"a consumer of {queue}"
-    )
+    await eventually(lambda: is_consumed(publisher.url, queue), what=f"a consumer of {queue}")
 
 
 async def test_events_come_typed_and_only_those_asked_for(publisher: Publisher) -> None:
@@ -154,7 +150,7 @@ async def test_a_worker_that_dies_over_an_event_gets_it_again_and_misses_nothing
     dying = asyncio.create_task(work())
     await bound(publisher, "killed")
     await publisher.publish(sent(1), sent(2))
-    await eventually(lambda: taken == [1, 2], within=10, what="two events")
+    await eventually(lambda: taken == [1, 2], what="two events")
     dying.cancel()
     await asyncio.wait([dying])
     await publisher.publish(sent(3))
@@ -170,9 +166,7 @@ async def test_two_workers_share_a_queue(publisher: Publisher) -> None:
     )
     await bound(publisher, "shared")
     await publisher.publish(*(sent(n) for n in range(1, 101)))
-    await eventually(
-        lambda: len(one.events) + len(two.events) == 100, within=15, what="100 events in all"
-    )
+    await eventually(lambda: len(one.events) + len(two.events) == 100, what="100 events in all")
     assert one.events
     assert two.events
     assert {e.session_sequence for e in one.events + two.events} == set(range(1, 101))
@@ -199,7 +193,7 @@ async def test_a_lost_connection_that_the_broker_still_holds_changes_no_order(
             )
             return consumers.strip() == "2"  # those that stand by are counted
 
-        await eventually(connected_again, within=60, what="the reader's second connection")
+        await eventually(connected_again, what="the reader's second connection")
         proxy.forget_stranded()
         assert await reader.until(10) == list(range(1, 11))
         await reader.stop()
@@ -242,7 +236,7 @@ async def test_a_queue_of_an_earlier_version_goes_on_working(
     async def letter() -> bool:
         return await dead.get(fail=False) is not None
 
-    await eventually(letter, within=30, what="the dead letter")
+    await eventually(letter, what="the dead letter")
     await reader.stop()
 
 
@@ -285,14 +279,14 @@ async def test_an_event_is_given_back_without_an_error_when_the_connection_is_lo
         working = asyncio.create_task(work())
         await bound(publisher, "given-back")
         await publisher.publish(sent(1))
-        await eventually(lambda: taken == [1], within=30, what="the event")
+        await eventually(lambda: taken == [1], what="the event")
 
         async def unconsumed() -> bool:
             return not await is_consumed(publisher.url, "given-back")
 
-        await eventually(unconsumed, within=30, what="the broker lost the consumer")
+        await eventually(unconsumed, what="the broker lost the consumer")
         lost.set()
-        await eventually(lambda: taken == [1, 1], within=30, what="the event again")
+        await eventually(lambda: taken == [1, 1], what="the event again")
         working.cancel()
         await asyncio.wait([working])
 
@@ -324,7 +318,7 @@ async def test_an_event_whose_body_raised_comes_again(publisher: Publisher) -> N
     with pytest.raises(RuntimeError):
         await asyncio.wait_for(first, 15)
     second = asyncio.create_task(work(fails=False))
-    await eventually(lambda: seen == [1, 1], within=15, what="the event again")
+    await eventually(lambda: seen == [1, 1], what="the event again")
     second.cancel()
     await asyncio.wait([second])
 
@@ -344,7 +338,7 @@ async def test_what_is_no_event_goes_to_the_dead_letters_and_harms_no_other(
         message = await dead.get(fail=False)
         return message is not None and message.body == b"not json"
 
-    await eventually(letter, within=10, what="the dead letter")
+    await eventually(letter, what="the dead letter")
     await reader.stop()
 
 
@@ -363,13 +357,13 @@ async def test_the_body_may_reject_or_put_back(publisher: Publisher) -> None:
     working = asyncio.create_task(work())
     await bound(publisher, "settled")
     await publisher.publish(sent(1), sent(2))
-    await eventually(lambda: taken.count(1) == 2, within=10, what="the event came again")
+    await eventually(lambda: taken.count(1) == 2, what="the event came again")
     dead = await publisher.channel.get_queue("settled.dead-letters")
 
     async def letter() -> bool:
         return await dead.get(fail=False) is not None
 
-    await eventually(letter, within=10, what="the rejected event")
+    await eventually(letter, what="the rejected event")
     working.cancel()
     await asyncio.wait([working])
 
@@ -410,7 +404,7 @@ async def test_killed_in_the_past_it_begins_the_past_again(publisher: Publisher)
                 await asyncio.Event().wait()
 
     dying = asyncio.create_task(work())
-    await eventually(lambda: taken == [1, 2, 3], within=15, what="three events")
+    await eventually(lambda: taken == [1, 2, 3], what="three events")
     dying.cancel()
     await asyncio.wait([dying])
     await publisher.publish(sent(11, session))
@@ -420,7 +414,7 @@ async def test_killed_in_the_past_it_begins_the_past_again(publisher: Publisher)
     await second.stop()
     await publisher.publish(sent(12, session))
     third = Reader(again())
-    await eventually(lambda: third.events, within=15, what="what happened since")
+    await eventually(lambda: third.events, what="what happened since")
     assert min(event.session_sequence for event in third.events) >= 11
     await third.stop()
 
@@ -435,18 +429,12 @@ async def test_one_of_two_workers_reads_the_past(publisher: Publisher) -> None:
         )
 
     workers = [worker()]
-    await eventually(
-        lambda: is_consumed(publisher.url, "two.past"), within=20, what="the past is being read"
-    )
+    await eventually(lambda: is_consumed(publisher.url, "two.past"), what="the past is being read")
     workers.append(worker())
-    await eventually(
-        lambda: sum(len(one.events) for one in workers) >= 30, within=20, what="30 events"
-    )
+    await eventually(lambda: sum(len(one.events) for one in workers) >= 30, what="30 events")
     await bound(publisher, "two")
     await publisher.publish(sent(31, session))
-    await eventually(
-        lambda: sum(len(one.events) for one in workers) >= 31, within=20, what="the present"
-    )
+    await eventually(lambda: sum(len(one.events) for one in workers) >= 31, what="the present")
     sequences = sorted(e.session_sequence for one in workers for e in one.events)
     assert sequences == list(range(1, 32))
     for one in workers:
@@ -470,7 +458,7 @@ async def test_an_absent_consumer_does_not_fill_the_broker(
         assert counts == (10, 5), counts
         return True
 
-    await eventually(kept, within=15, what="the newest are kept, and few of the others")
+    await eventually(kept, what="the newest are kept, and few of the others")
     again = Reader(subscribe(publisher.url, "message.sent", queue="absent"))
     assert await again.until(10) == list(range(91, 101))
     await again.stop()

@@ -87,9 +87,9 @@ async def test_only_a_login_that_goes_on_is_overdue() -> None:
     for under_way in (True, False):  # before it is looked at: over in time
         ended.set_under_way(under_way=under_way)
     goes_on.set_under_way(under_way=True)
-    await eventually(watches[goes_on].done, within=10, what="it is overdue")
+    await eventually(watches[goes_on].done, what="it is overdue")
     assert not watches[idle].done()
     assert not watches[ended].done()
     ended.set_under_way(under_way=True)
-    await eventually(watches[ended].done, within=10, what="the next login is overdue, too")
+    await eventually(watches[ended].done, what="the next login is overdue, too")
     watches[idle].cancel()

@@ -89,12 +89,10 @@ async def test_a_deleted_session_fails_its_queue_and_is_gone(
     async with held(owner, store) as partition:
         tasks = len(asyncio.all_tasks())
         await SessionCommands(partition).handle_lifecycle(command(DeleteSession))
-        await eventually(
-            lambda: set(partition.sessions) == {OTHER}, within=30, what="it is gone from memory"
-        )
+        await eventually(lambda: set(partition.sessions) == {OTHER}, what="it is gone from memory")
         last = (await store.stream(message_stream(waiting)))[-1]
         assert last.type == "message.failed"
-        await eventually(lambda: len(asyncio.all_tasks()) < tasks, within=30, what="no task left")
+        await eventually(lambda: len(asyncio.all_tasks()) < tasks, what="no task left")
 
 
 async def test_a_deleted_session_is_not_loaded_and_not_created_again(
@@ -119,6 +117,6 @@ async def test_a_new_owner_fails_the_queue_of_a_deleted_session(
     await owner.append(SESSION, message_stream(waiting), 0, queued(waiting))
     await owner.append(SESSION, session_stream(SESSION), 2, SessionDeleted())
     async with held(owner, store) as partition:
-        await eventually(lambda: set(partition.sessions) == {OTHER}, within=30, what="it is gone")
+        await eventually(lambda: set(partition.sessions) == {OTHER}, what="it is gone")
     [_, failed] = await store.stream(message_stream(waiting))
     assert (failed.type, failed.session_sequence) == ("message.failed", 5)

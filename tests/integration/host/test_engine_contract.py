@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 from PIL import Image
 
-from tests.deadlines import eventually
+from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.system.pictures import png, png_bomb
 from tests.whatsapp import StandIn
 from wa_contracts.ids import SessionId
@@ -164,7 +164,7 @@ class Watched:
             self.all.append(seen)
         self.ended = True
 
-    async def saw(self, kind: type[Seen], within: float = 20) -> Seen:
+    async def saw(self, kind: type[Seen], within: float = PATIENCE_SECONDS) -> Seen:
         """The first observation of a kind."""
 
         def found() -> Seen | None:
@@ -357,7 +357,6 @@ async def test_a_dropped_connection_comes_back_by_itself(real_bench: Bench) -> N
     await watched.saw(ConnectionLost)
     await eventually(
         lambda: sum(isinstance(seen, LoggedIn) for seen in watched.all) == 2,
-        within=30,
         what="a second login",
     )
     await watched.stop()
@@ -366,7 +365,7 @@ async def test_a_dropped_connection_comes_back_by_itself(real_bench: Bench) -> N
 async def test_a_killed_worker_is_a_crash_and_the_next_one_logs_in(real_bench: Bench) -> None:
     session_id, watched, device = await link(real_bench)
     os.kill(worker(watched).pid or 0, signal.SIGKILL)
-    await watched.saw(EngineCrashed, within=5)
+    await watched.saw(EngineCrashed)
     await watched.stop()
     again = Watched(await real_bench.engines.start(session_id, device))
     await again.saw(LoggedIn)
@@ -376,7 +375,7 @@ async def test_a_killed_worker_is_a_crash_and_the_next_one_logs_in(real_bench: B
 async def test_a_worker_ends_by_itself_at_its_deadline(real_bench: Bench) -> None:
     _, watched, _ = await link(real_bench)
     real_bench.engines.extend(time.monotonic() + 0.3)
-    await watched.saw(EngineCrashed, within=5)
+    await watched.saw(EngineCrashed)
     with pytest.raises(NotSent):
         await watched.engine.send(text())
     await watched.stop()
@@ -394,7 +393,7 @@ async def test_a_worker_that_does_not_answer_is_a_crash(
         real_bench.engines.extend(time.monotonic() + 120)  # as a host does with each renewal
         return next((one for one in watched.all if isinstance(one, EngineCrashed)), None)
 
-    crash = await eventually(crashed, within=5, what="the frozen worker is missed")
+    crash = await eventually(crashed, what="the frozen worker is missed")
     assert crash is not None
     assert crash.reason == "engine_silent"
     assert not running(pid)
@@ -413,7 +412,7 @@ async def test_a_worker_that_answers_is_left_alone(
         real_bench.engines.extend(time.monotonic() + 120)
         return loop.time() > until
 
-    await eventually(renewed, within=5, what="renewed for longer than a silent worker lives")
+    await eventually(renewed, what="renewed for longer than a silent worker lives")
     assert not watched.ended
     assert (await watched.engine.send(text())).message_id
     await watched.stop()
@@ -434,7 +433,7 @@ async def test_a_frozen_worker_is_killed_when_it_should_stop(real_bench: Bench) 
     pid = worker(watched).pid or 0
     os.kill(pid, signal.SIGSTOP)
     await watched.stop()
-    await eventually(lambda: not running(pid), within=5, what="the frozen worker is gone")
+    await eventually(lambda: not running(pid), what="the frozen worker is gone")
 
 
 async def test_workers_and_fork_server_end_with_their_host(real_bench: Bench) -> None:
@@ -442,7 +441,7 @@ async def test_workers_and_fork_server_end_with_their_host(real_bench: Bench) ->
     pid = worker(watched).pid or 0
     assert running(pid)
     await watched.stop()
-    await eventually(lambda: not running(pid), within=5, what="the worker is gone")
+    await eventually(lambda: not running(pid), what="the worker is gone")
 
 
 def running(pid: int) -> bool:

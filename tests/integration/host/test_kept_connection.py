@@ -46,7 +46,7 @@ async def test_one_that_broke_while_nothing_was_asked_is_replaced(
         found.append(now)
         return True
 
-    await eventually(is_another, within=5, what="an answer")
+    await eventually(is_another, what="an answer")
     assert found != [pid]
 
 
@@ -59,7 +59,7 @@ async def test_one_whose_answer_was_not_waited_for_is_replaced(
     async def sleeps() -> bool:
         return bool(await pool.fetchval(SLEEPS, pid))
 
-    await eventually(sleeps, within=5, what="the statement runs")
+    await eventually(sleeps, what="the statement runs")
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking

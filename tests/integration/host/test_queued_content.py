@@ -118,9 +118,9 @@ async def test_a_queue_that_was_loaded_holds_no_content_and_sends_it(
     engine = Engine()
     running.append(asyncio.create_task(runner.run()))
     runner.resume(cast("Any", engine))
-    await eventually(lambda: len(engine.sent) == 3, within=30, what="all are sent")
+    await eventually(lambda: len(engine.sent) == 3, what="all are sent")
     assert [one.text for one in engine.sent] == [one.text for one in sent]
-    await eventually(lambda: runner.content_bytes == 0, within=30, what="the queue is empty")
+    await eventually(lambda: runner.content_bytes == 0, what="the queue is empty")
 
 
 @pytest.mark.usefixtures("session")

@@ -78,17 +78,15 @@ async def test_an_event_is_published_when_both_have_it(
     async with running(relay):
         broker.is_away = True
         relay.enqueue(list(events))
-        await eventually(lambda: broker.sent == [first, second, third], within=5, what="sent")
+        await eventually(lambda: broker.sent == [first, second, third], what="sent")
         for confirm in broker.confirms[0]:
             confirm.set_result(None)
-        await eventually(lambda: relay.relayed_position == first, within=5, what="marked")
+        await eventually(lambda: relay.relayed_position == first, what="marked")
         broker.confirms[1][lost].set_exception(ConnectionError())
         broker.confirms[1][1 - lost].set_result(None)
         for confirm in broker.confirms[2]:
             confirm.set_result(None)
-        await eventually(
-            lambda: broker.sent[3:] == [second, third], within=5, what="the rest is sent again"
-        )
+        await eventually(lambda: broker.sent[3:] == [second, third], what="the rest is sent again")
         assert relay.relayed_position == first
         for confirms in broker.confirms[3:]:
             for confirm in confirms:
@@ -108,7 +106,7 @@ async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
     relay.enqueue([first._replace(reply_to="before it runs")])
     assert broker.sent == []
     async with running(relay):
-        await eventually(lambda: broker.sent == [first.position], within=5, what="sent")
+        await eventually(lambda: broker.sent == [first.position], what="sent")
         relay.enqueue([second])
         await turns()
         assert broker.sent == [first.position]
@@ -117,11 +115,11 @@ async def test_what_a_request_waits_for_is_sent_at_once_with_all_before_it(
         for confirm in broker.confirms[0]:
             confirm.set_result(None)
         await eventually(
-            lambda: relay.relayed_position == first.position, within=5, what="woken, timer and all"
+            lambda: relay.relayed_position == first.position, what="woken, timer and all"
         )
         monkeypatch.setattr(relay_module, "GATHER_SECONDS", 0)
         relay.enqueue([first])
-        await eventually(lambda: len(broker.sent) == 4, within=5, what="sent without a request")
+        await eventually(lambda: len(broker.sent) == 4, what="sent without a request")
 
 
 async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
@@ -133,14 +131,14 @@ async def test_what_is_offered_while_the_rest_is_sent_again_waits_for_its_turn(
     first, second, third = events
     async with running(relay):
         relay.enqueue([first, second])
-        await eventually(lambda: len(broker.sent) == 2, within=5, what="sent")
+        await eventually(lambda: len(broker.sent) == 2, what="sent")
         for confirm in broker.confirms[0]:
             confirm.set_exception(ConnectionError())
-        await eventually(lambda: broker.checked == 1, within=5, what="it knows of the first one")
+        await eventually(lambda: broker.checked == 1, what="it knows of the first one")
         relay.enqueue([third._replace(reply_to="somebody")])
         assert len(broker.sent) == 2
         for confirm in broker.confirms[1]:
             confirm.set_result(None)
         await eventually(
-            lambda: broker.sent[2:] == [one.position for one in events], within=5, what="all again"
+            lambda: broker.sent[2:] == [one.position for one in events], what="all again"
         )

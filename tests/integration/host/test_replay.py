@@ -109,7 +109,6 @@ async def test_a_partition_is_replayed_in_order_and_then_said_to_be_complete(
     await replays.replay_partition(command)
     await eventually(
         lambda: queue.messages[-1:] and queue.messages[-1].type == PARTITION_REPLAYED,
-        within=10,
         what="the replay is complete",
     )
     last = decode_partition_replayed(queue.messages[-1].body)
@@ -125,7 +124,7 @@ async def test_a_partition_without_events_is_complete_at_once(
     store: EventStore, link: BrokerLink, queue: Queue
 ) -> None:
     await Replays(store, Outbox(link)).replay_partition(partition_command())
-    await eventually(lambda: len(queue.messages) == 1, within=10, what="it says so")
+    await eventually(lambda: len(queue.messages) == 1, what="it says so")
     assert queue.messages[0].type == PARTITION_REPLAYED
 
 
@@ -147,7 +146,7 @@ async def test_a_session_is_replayed_from_a_sequence_over_what_was_removed(
             queue=QUEUE,
         )
     )
-    await eventually(lambda: queue.messages, within=10, what="the replay")
+    await eventually(lambda: queue.messages, what="the replay")
     assert queue.events() == [(ONE, 4, 448), (ONE, 448, 449), (ONE, 449, 450), (ONE, 450, 451)]
 
 

@@ -124,7 +124,7 @@ async def test_what_has_begun_without_an_engine_is_said_not_to_have_gone_out(
     async def deferred() -> bool:
         return isinstance(await state_of(store, message.facts), domain.Queued)
 
-    await eventually(deferred, within=5, what="the message is queued again")
+    await eventually(deferred, what="the message is queued again")
 
 
 async def test_a_message_that_expires_or_is_cancelled_counts_as_open_until_its_end_is_stored(
@@ -161,7 +161,7 @@ async def test_a_paced_session_waits_its_turn_and_keeps_the_order(
         states = [await state_of(store, message.facts) for message in messages]
         return all(isinstance(state, domain.Sent) for state in states)
 
-    await eventually(all_sent, within=20, what="all three are sent")
+    await eventually(all_sent, what="all three are sent")
     times = [
         event.occurred_at
         for message in messages
@@ -218,7 +218,7 @@ async def test_a_message_that_expires_while_its_media_comes_is_not_sent(
     running = asyncio.create_task(runner.run())
     runner.resume(engine)
     runner.enqueue(message := await waiting(owner))
-    await eventually(lambda: len(runner) == 0, within=30, what="it has ended")
+    await eventually(lambda: len(runner) == 0, what="it has ended")
     types = [one.type for one in await store.stream(message.stream)]
     assert types == ["message.queued", "message.failed"]
     running.cancel()

@@ -147,4 +147,4 @@ async def test_a_new_owner_continues_the_sequence_of_a_session(
     [stored] = await owner.append(SESSION, session_stream(SESSION), 0, SessionCreated())
     assert stored.session_sequence == last + 1
     assert now() - stored.occurred_at < timedelta(minutes=5)
-    await eventually(lambda: owner.relayed == [stored], within=30, what="it is relayed")
+    await eventually(lambda: owner.relayed == [stored], what="it is relayed")

@@ -54,7 +54,7 @@ class Run:
                 raise RuntimeError(f"ended with {self.process.returncode}: {self.output}")
             return "Ready: " in self.output
 
-        await eventually(told, within=60, what="the supervisor is ready")
+        await eventually(told, what="the supervisor is ready")
         self.family()
 
     async def ended(self, within: float) -> int:
@@ -141,7 +141,7 @@ async def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path, runs:
     runs.append(run)
     await run.ready()
     run.process.kill()
-    await eventually(lambda: not run.survivors(), within=20, what="all children ended")
+    await eventually(lambda: not run.survivors(), what="all children ended")
 
 
 async def test_a_child_that_dies_is_started_again_and_said_so(
@@ -151,7 +151,7 @@ async def test_a_child_that_dies_is_started_again_and_said_so(
     runs.append(run)
     await run.ready()
     said = "session-host ended with 3; starting it again in 1 s."
-    await eventually(lambda: said in run.output, within=10, what="growing delay is told")
+    await eventually(lambda: said in run.output, what="growing delay is told")
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(f"http://127.0.0.1:{run.port}/")).status_code == 200
     run.process.send_signal(signal.SIGINT)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import jsonschema
 import pytest
 
-from tests.deadlines import PATIENCE_SECONDS, eventually
+from tests.deadlines import eventually
 from tests.infrastructure import NewDatabase
 from tests.integration.api.running import RunningApi, running_api, running_projector, settings_for
 from tests.integration.api.scripted_host import ScriptedHost, scripted_host
@@ -199,7 +199,7 @@ async def test_deliveries_are_listed_and_made_once_more(
     async def given_up() -> dict[str, Any]:
         return await listed("given_up")
 
-    failed = await eventually(given_up, within=PATIENCE_SECONDS, what="the test has failed")
+    failed = await eventually(given_up, what="the test has failed")
     assert (
         failed
         | {
@@ -219,7 +219,7 @@ async def test_deliveries_are_listed_and_made_once_more(
     async def delivered() -> dict[str, Any]:
         return await listed("delivered")
 
-    done = await eventually(delivered, within=PATIENCE_SECONDS, what="it is delivered after all")
+    done = await eventually(delivered, what="it is delivered after all")
     assert done | {"id": tried["id"], "attempts": 2, "responseStatus": 204, "error": None} == done
     assert len({(r.webhook_id, r.body) for r in receiver.received["/listed"]}) == 1
 
@@ -244,7 +244,7 @@ async def test_what_the_projector_writes_arrives(
 ) -> None:
     endpoint = await made(api, url=receiver.url("/real"), events=["session.connected"])
     session = await api.new_session(host)
-    await eventually(lambda: receiver.received["/real"], within=PATIENCE_SECONDS, what="it arrives")
+    await eventually(lambda: receiver.received["/real"], what="it arrives")
     [request] = receiver.received["/real"]
     assert request.event["sessionId"] == session["sessionId"]
     assert (await api.admin.get(f"/api/webhooks/{endpoint['id']}")).json()["failingSince"] is None

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from tests.deadlines import PATIENCE_SECONDS, eventually
+from tests.deadlines import eventually
 from tests.integration.webhooks.receiver import (
     Behaviour,
     answers,
@@ -102,7 +102,7 @@ async def test_a_private_address_is_not_connected_to(world: World) -> None:
             assert [d.attempts >= 2 for d in log] == [True], log
             return "private or special address" in (log[0].error or "")
 
-        await eventually(refused, within=PATIENCE_SECONDS, what="the address is refused")
+        await eventually(refused, what="the address is refused")
     assert not world.receiver.received["/private"]
 
 
@@ -133,7 +133,7 @@ async def test_a_name_that_moves_to_a_private_address_is_refused_then(
             delivery = (await world.log(endpoint))[-1]
             return "private or special address" in (delivery.error or "")
 
-        await eventually(refused, within=PATIENCE_SECONDS, what="the second delivery is refused")
+        await eventually(refused, what="the second delivery is refused")
         assert len(world.receiver.received["/moves"]) == 1
         leads_to = "127.0.0.2"
         await world.ends(endpoint, 2)
@@ -180,14 +180,11 @@ async def test_what_alone_fails_for_the_whole_time_is_given_up_and_can_be_redeli
             assert log[0].status is GIVEN_UP, log[0]
             return log[0]
 
-        poison = await eventually(
-            given_up, within=PATIENCE_SECONDS, every=0.1, what="it is given up"
-        )
+        poison = await eventually(given_up, every=0.1, what="it is given up")
         assert poison.reason == "retries_exhausted"
         assert poison.attempts > 1
         await eventually(
             lambda: any(r.sequence == 3 for r in world.receiver.received["/picky"]),
-            within=PATIENCE_SECONDS,
             what="the next of its session goes out",
         )
         world.receiver.behaviours["/picky"] = ok
@@ -197,7 +194,7 @@ async def test_what_alone_fails_for_the_whole_time_is_given_up_and_can_be_redeli
             found = await world.deliveries.page(endpoint.id, DELIVERED, None, 1000)
             return poison.id in {d.id for d in found.items}
 
-        await eventually(delivered, within=PATIENCE_SECONDS, what="it arrives after all")
+        await eventually(delivered, what="it arrives after all")
     requests = [
         (r.webhook_id, r.body)
         for r in world.receiver.received["/picky"]
@@ -220,7 +217,7 @@ async def test_a_dead_endpoint_is_paused_and_gets_everything_when_it_is_resumed(
 
     async with running_deliverer(world.settings):
         await world.receive(session, 10)
-        await eventually(paused, within=PATIENCE_SECONDS, what="it is paused")
+        await eventually(paused, what="it is paused")
         shown = await world.shown(endpoint)
         assert shown.status_reason == "unreachable"
         assert shown.last_error == "It answered 500."
@@ -244,7 +241,7 @@ async def test_gone_pauses_at_once(world: World) -> None:
         async def paused() -> bool:
             return (await world.shown(endpoint)).status_reason == "gone"
 
-        await eventually(paused, within=PATIENCE_SECONDS, what="it is paused")
+        await eventually(paused, what="it is paused")
         assert len(world.receiver.received["/gone"]) == 1
         test = await world.deliveries.test(endpoint.id, session)
         received = await world.gets("/gone", 2)
@@ -356,7 +353,7 @@ async def test_dead_endpoints_delay_nobody(world: World) -> None:
     few = world.settings.model_copy(update={"webhook_concurrency": 8})
     async with running_deliverer(few):
         await world.receive_in_turn(sessions, rounds=1)
-        await eventually(all_fail, within=PATIENCE_SECONDS, what="the dead ones are found")
+        await eventually(all_fail, what="the dead ones are found")
     async with running_deliverer(few.model_copy(update={"webhook_answer_seconds": 600})):
         await world.receive_in_turn(sessions, rounds=10)
         for number in range(10, 20):

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from deploy.local.children import Child, Orders
 from deploy.local.services import python_module
-from tests.deadlines import PATIENCE_SECONDS, eventually
+from tests.deadlines import eventually
 from tests.integration.api.running import KEYS, running_api
 from tests.integration.webhooks.world import World, running_deliverer
 from wa_api.access import key_rotation
@@ -164,7 +164,7 @@ async def waits_for_a_lock(world: World) -> None:
         async with world.database.connection() as connection:
             return bool(await connection.fetchval(WAITING))
 
-    await eventually(one_waits, within=PATIENCE_SECONDS, what="the rotation waits for a row")
+    await eventually(one_waits, what="the rotation waits for a row")
 
 
 async def test_a_token_that_is_rotated_in_the_same_moment_stays_the_new_one(world: World) -> None:

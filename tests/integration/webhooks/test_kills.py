@@ -91,20 +91,17 @@ async def test_a_second_process_stands_by_and_takes_over(world: World, start: St
         first = start()
         await eventually(
             lambda: "webhooks_led" in first.last_words(20),
-            within=PATIENCE_SECONDS,
             what="the first one leads",
         )
         second = start()
         await eventually(
             lambda: "webhooks_standing_by" in second.last_words(20),
-            within=PATIENCE_SECONDS,
             what="it stands by",
         )
         assert "webhooks_led" not in second.last_words(20)
         await first.kill()
         await eventually(
             lambda: "webhooks_led" in second.last_words(20),
-            within=PATIENCE_SECONDS,
             what="the second one leads",
         )
 
@@ -133,7 +130,6 @@ async def test_a_kill_of_the_database_loses_and_reorders_nothing(
         wanted = {(str(one), n) for one in sessions for n in range(2, ROUNDS + 2)}
         await eventually(
             lambda: {(r.event["sessionId"], r.sequence) for r in got} == wanted,
-            within=PATIENCE_SECONDS,
             what="all events come",
         )
     for one in sessions:

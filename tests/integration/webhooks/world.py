@@ -124,7 +124,7 @@ class World:
         async def so_much() -> bool:
             return (await self.shown(endpoint)).backlog == count
 
-        await eventually(so_much, within=PATIENCE_SECONDS, what=f"{count} deliveries wait")
+        await eventually(so_much, what=f"{count} deliveries wait")
 
     async def ends(self, endpoint: Endpoint, count: int, within: float = PATIENCE_SECONDS) -> None:
         """Wait until so many deliveries have ended."""

@@ -131,7 +131,7 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
         listed = (await ring.client(own["token"]).get("/api/messages?status=failed")).json()
         return str(listed["items"][0]["id"]) if listed["items"] else ""
 
-    failed = await eventually(found_failed, within=10, what="the refused message is listed")
+    failed = await eventually(found_failed, what="the refused message is listed")
     await ring.admin.post(f"/api/sessions/{own['sessionId']}/stop")
     await ring.wait_for_status(own["sessionId"], "stopped")
 

@@ -60,7 +60,7 @@ async def letter_of(ring: Ring, kind: str) -> dict[str, Any]:
         items = (await ring.admin.get("/api/dead-letters?limit=200")).json()["items"]
         return [one for one in items if one["type"] == kind]
 
-    (letter,) = await eventually(found, within=20, what=f"a dead letter {kind}")
+    (letter,) = await eventually(found, what=f"a dead letter {kind}")
     assert isinstance(letter, dict)
     return letter
 
@@ -204,7 +204,7 @@ async def test_a_bad_event_spoils_no_other_of_its_bundle(
     async def dead() -> list[dict[str, Any]]:
         return [one for one in await bundles_among_letters(ring) if one["id"] not in known]
 
-    (letter,) = await eventually(dead, within=20, what="the bundle is a dead letter")
+    (letter,) = await eventually(dead, what="the bundle is a dead letter")
     assert "session.dreamt" in letter["cause"]
     await still_sends(ring, session)
 
@@ -242,7 +242,7 @@ async def test_what_is_hardly_an_event(
         items = (await ring.admin.get("/api/dead-letters?limit=200")).json()["items"]
         return len(items) == len(known) + 1
 
-    await eventually(more, within=20, what="one more dead letter")
+    await eventually(more, what="one more dead letter")
     await still_sends(ring, session)
 
 

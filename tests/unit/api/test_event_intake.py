@@ -78,7 +78,7 @@ async def test_the_next_batch_is_read_while_one_is_written(reads: list[Any]) -> 
     running = asyncio.create_task(intake.run())
     try:
         both = (BATCH + AHEAD) // OF_A_BUNDLE
-        await eventually(lambda: len(reads) == both, within=10, what="both are read")
+        await eventually(lambda: len(reads) == both, what="both are read")
         assert writer.written == []
     finally:
         running.cancel()
@@ -100,7 +100,7 @@ async def test_one_batch_is_read_ahead_and_all_comes_in_order(reads: list[Any]) 
         def acked() -> bool:
             return bool(messages[-1].ack.call_count)
 
-        assert await eventually(acked, within=10, what="the last one is acknowledged")
+        assert await eventually(acked, what="the last one is acknowledged")
     finally:
         running.cancel()
     assert writer.written == list(range(1, 40 * OF_A_BUNDLE + 1))
@@ -120,12 +120,12 @@ async def test_a_queue_that_delivers_its_prefetch_is_not_kept_waiting(
     running = asyncio.create_task(intake.run())
     try:
         intake.accept(_bundle(1))
-        await eventually(lambda: len(writer.batches) == 1, within=10, what="the first one")
+        await eventually(lambda: len(writer.batches) == 1, what="the first one")
         last = [_bundle(1 + at * OF_A_BUNDLE) for at in (1, 2, 3)]
         for message in last[:2]:
             intake.accept(message)
         intake.accept(last[2])
-        await eventually(lambda: last[2].ack.call_count == 1, within=10, what="all three")
+        await eventually(lambda: last[2].ack.call_count == 1, what="all three")
         assert writer.batches == [OF_A_BUNDLE, 3 * OF_A_BUNDLE]
     finally:
         running.cancel()

@@ -47,12 +47,12 @@ async def test_what_comes_in_one_turn_or_soon_after_a_bundle_is_one_bundle(
     monkeypatch.setattr(bundler, "GATHER_SECONDS", 0.2)
     made = Bundler(writer)
     first = [made.add(n, b'{"n":%d}' % n, TRACE if n == 1 else None) for n in range(3)]
-    await eventually(lambda: len(writer.bodies) == 1, within=5, what="the first bundle")
+    await eventually(lambda: len(writer.bodies) == 1, what="the first bundle")
     second = made.add(3, b"{}", None)
     await asyncio.sleep(0)
     assert made.add(4, b"{}", None) is second
     assert len(writer.bodies) == 1
-    await eventually(lambda: len(writer.bodies) == 2, within=5, what="the next bundle")
+    await eventually(lambda: len(writer.bodies) == 2, what="the next bundle")
     assert writer.sequences() == [[0, 1, 2], [3, 4]]
     assert [one.json for one in decode_bundle(writer.bodies[0])] == [
         f'{{"n":{n}}}' for n in range(3)
@@ -74,5 +74,5 @@ async def test_a_bundle_has_a_size(writer: Any, monkeypatch: pytest.MonkeyPatch)
         made.add(n, b"{}", None)
     made.add(4, b'"%b"' % (b"x" * 100), None)
     made.add(5, b"{}", None)
-    await eventually(lambda: len(writer.bodies) == 3, within=5, what="the rest")
+    await eventually(lambda: len(writer.bodies) == 3, what="the rest")
     assert writer.sequences() == [[0, 1, 2], [3, 4], [5]]

@@ -131,9 +131,7 @@ async def test_slow_readers_hold_no_place_of_a_download(sessions: Sessions) -> N
     async with asyncio.TaskGroup() as group:
         for session in range(slow):
             group.create_task(sessions.read(session))
-        await eventually(
-            lambda: len(sessions.downloaded) == slow, within=30, what="all are downloaded"
-        )
+        await eventually(lambda: len(sessions.downloaded) == slow, what="all are downloaded")
         sessions.outbox.is_read.set()
 
 
@@ -144,7 +142,7 @@ async def test_a_session_has_few_transfers_at_a_time(
     async with asyncio.TaskGroup() as group:
         for _ in range(limit):
             group.create_task(sessions.read(1))
-        await eventually(lambda: sessions.downloaded == [1] * limit, within=30, what="the first")
+        await eventually(lambda: sessions.downloaded == [1] * limit, what="the first")
         with monkeypatch.context() as strict:
             strict.setattr(media_transfer, "BUSY_SECONDS", 0.01)
             with pytest.raises(DownloadFailed, match="Read or close one") as raised:

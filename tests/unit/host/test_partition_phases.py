@@ -26,8 +26,8 @@ async def test_a_partition_that_loads_saves_no_checkpoint() -> None:
         assert partition.relay_checkpoint() is None
         host.store.may_load.set()
         running = PartitionPhase.RUNNING
-        await eventually(lambda: partition.phase is running, within=10, what="it runs")
-        await eventually(lambda: bool(host.store.saved), within=10, what="a checkpoint")
+        await eventually(lambda: partition.phase is running, what="it runs")
+        await eventually(lambda: bool(host.store.saved), what="a checkpoint")
 
 
 async def test_a_stop_while_a_partition_loads_keeps_the_former_owners_checkpoint() -> None:
@@ -46,16 +46,14 @@ async def test_few_partitions_load_at_a_time_and_all_are_renewed_meanwhile(
     numbers = frozenset(range(6))
     async with running_host(*map(claim, numbers)) as host:
         at_most = supervisor_module.LOADS_AT_ONCE
-        await eventually(
-            lambda: host.store.loads_at_once == at_most, within=30, what="some of them load"
-        )
-        await eventually(lambda: numbers in host.leases.renewed, within=30, what="all are renewed")
+        await eventually(lambda: host.store.loads_at_once == at_most, what="some of them load")
+        await eventually(lambda: numbers in host.leases.renewed, what="all are renewed")
         host.store.may_load.set()
 
         def all_run() -> bool:
             return all(one.phase is PartitionPhase.RUNNING for one in host.supervisor.partitions)
 
-        await eventually(all_run, within=30, what="all run")
+        await eventually(all_run, what="all run")
         assert host.store.most_loads_at_once == at_most
 
 
@@ -80,11 +78,11 @@ async def test_a_stop_waits_for_a_partition_that_is_being_handed_over(
             phases = {one.phase for one in host.supervisor.partitions}
             return len(host.supervisor.partitions) == 2 and phases == {PartitionPhase.RUNNING}
 
-        await eventually(all_run, within=10, what="both run")
+        await eventually(all_run, what="both run")
         host.leases.fair_share = 1  # another host joined
         await asyncio.wait_for(draining.wait(), 10)
         host.stop.set()
-        await eventually(lambda: len(host.leases.released) == 1, within=10, what="the other one")
+        await eventually(lambda: len(host.leases.released) == 1, what="the other one")
         may_end.set()
         await asyncio.wait_for(host.running, 10)
         assert writer_lives == [True]

@@ -99,7 +99,7 @@ async def running(broker: Any, store: Store, relayed: int = 0) -> AsyncIterator[
 
 async def all_relayed(relay: Relay, store: Store) -> None:
     """Wait until the checkpoint is at the last event."""
-    await eventually(lambda: relay.relayed_position == store.last, within=60, what="all relayed")
+    await eventually(lambda: relay.relayed_position == store.last, what="all relayed")
 
 
 def public(last: int, after: int = 0) -> list[int]:
@@ -144,7 +144,7 @@ async def test_a_new_owner_reads_what_was_left_in_pages() -> None:
     broker.is_back.clear()
     async with running(broker, store, relayed=100) as relay:
         relay.continue_from_store(store.last, store.last - 100)
-        await eventually(lambda: store.reads > 0, within=30, what="a read")
+        await eventually(lambda: store.reads > 0, what="a read")
         assert relay.backlog == 9_900
         assert len(store.alive) <= 2 * PAGE
         relay.enqueue(store.append(1))

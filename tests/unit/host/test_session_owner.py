@@ -148,7 +148,7 @@ def command(kind: type[SessionCommand]) -> Any:
 
 
 async def _phase(owner: SessionOwner, phase: EnginePhase) -> None:
-    await eventually(lambda: owner.engine_phase is phase, within=10, what=f"engine {phase.name}")
+    await eventually(lambda: owner.engine_phase is phase, what=f"engine {phase.name}")
 
 
 async def test_a_stop_during_a_start_leaves_no_engine() -> None:
@@ -196,7 +196,7 @@ async def test_u0000_from_whatsapp_is_replaced(text: str) -> None:
             return [one.text for one in bench.writer.events if isinstance(one, MessageReceived)]
 
         wanted = [text.replace("\x00", "\ufffd")]
-        await eventually(lambda: texts() == wanted, within=10, what="the message")
+        await eventually(lambda: texts() == wanted, what="the message")
 
 
 async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
@@ -210,6 +210,6 @@ async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
         def texts() -> list[str | None]:
             return [one.text for one in bench.writer.events if isinstance(one, MessageReceived)]
 
-        await eventually(lambda: texts() == ["before", "after"], within=10, what="the others")
+        await eventually(lambda: texts() == ["before", "after"], what="the others")
         assert bench.owner.engine_phase is EnginePhase.RUNNING
         assert not bench.engines.started[0].is_stopped
