@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright, expect
 
 PROGRAM = "chromium-headless-shell"
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 """How long a test waits for what should be seen, if it names no time of its own."""
 
 _FLAGS = (

@@ -1,5 +1,9 @@
-"""How a page looks and whether everybody can use it: pictures in every form, and axe's rules."""
+"""How a page looks and whether everybody can use it: widths, axe's rules, pictures on request.
 
+`SCREENSHOTS=1 make test` keeps a picture of every state in test-results/screenshots.
+"""
+
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +27,18 @@ _RUN = """
         })),
     }))
 """
+_SETTLE = """
+    async () => {
+        const finite = () => document.getAnimations().filter(
+            one => one.effect.getComputedTiming().endTime !== Infinity);
+        do {
+            await new Promise(requestAnimationFrame);
+            finite().forEach(one => one.finish());
+            await new Promise(requestAnimationFrame);
+        } while (finite().length);
+    }
+"""
+"""Ends the transitions that a change of width, theme or state began."""
 _OVERHANG = """
     () => Math.max(
         document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -41,19 +57,17 @@ async def examine(
     full: bool = False,
     documentation: bool = False,
 ) -> None:
-    """Check a state of the page in both themes and at both widths, and keep a picture of each.
+    """Check a state of the page in both themes and at both widths.
 
     It fits its window, and axe finds no violation. The API documentation is the same everywhere and
     long: axe reads it where `documentation` is asked for.
     """
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     for scheme in _SCHEMES:
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         for form in forms:
             if page.viewport_size != FORMS[form]:
                 await page.set_viewport_size(FORMS[form])
-            path = SCREENSHOTS / f"{name}-{scheme}-{form}.png"
-            await page.screenshot(path=path, full_page=full, animations="disabled")
+            await photograph(page, f"{name}-{scheme}-{form}", full=full)
             await fits(page, f"{name}, {form}")
         if page.viewport_size != WIDE:
             await page.set_viewport_size(WIDE)
@@ -61,8 +75,17 @@ async def examine(
         assert not violations, f"{name}, {scheme}: {violations}"
 
 
+async def photograph(page: Page, name: str, *, full: bool = False) -> None:
+    """Keep a picture, if pictures are wanted: painting one costs a second of a core."""
+    if "SCREENSHOTS" in os.environ:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        await page.screenshot(path=path, full_page=full, animations="disabled")
+
+
 async def fits(page: Page, what: str) -> None:
     """The page does not scroll sideways, and no table reaches over its frame."""
+    await page.evaluate(_SETTLE)
     overhang = await page.evaluate(_OVERHANG)
     assert overhang <= 0, f"{what} is {overhang} px too wide"
 

@@ -290,5 +290,5 @@ async def test_the_overview_names_the_hosts_with_their_sessions(
 
     await eventually(all_are_owned, what="every session stands at one of the hosts")
     assert await ring.end(f"host-{other}")
-    await expect(hosts).to_have_count(0, timeout=10_000)
+    await expect(hosts).to_have_count(0)
     await expect(health).to_contain_text("1 host,")
