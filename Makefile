@@ -45,10 +45,10 @@ rules: $(READY)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m deploy.local.provenance
+	@$(BIN)/python -m deploy.supply_chain.provenance
 	@for member in $(MEMBERS); do (cd $$member && "$(CURDIR)/$(BIN)/deptry" src) || exit 1; done
-	@$(BIN)/python -m deploy.local.licences
-	@$(BIN)/python -m deploy.local.vulnerabilities
+	@$(BIN)/python -m deploy.supply_chain.licences
+	@$(BIN)/python -m deploy.supply_chain.vulnerabilities
 	@$(BIN)/python -m pytest --quiet tests/unit/deploy tests/unit/contracts/test_published_contract.py \
 	  tests/integration/contracts/test_asyncapi_specification.py tests/unit/contracts/test_golden.py
 

@@ -1,7 +1,7 @@
 """Real Postgres and RabbitMQ for the tests: one of each a run, cheap isolation a module.
 
 A container engine is used if one answers, else the servers of `deploy.local`. Whatever happens to
-pytest, the servers end with it: they are its children (see deploy/local/children.py).
+pytest, the servers end with it: they are its children (see deploy/servers/children.py).
 """
 
 import contextlib
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import databases, servers
-from deploy.local.databases import Databases
-from deploy.local.servers import PostgresServer, RabbitMQServer
+from deploy.servers import databases, factory
+from deploy.servers.databases import Databases
+from deploy.servers.factory import PostgresServer, RabbitMQServer
 
 TEMPLATE = "wa_template"
 _numbers = itertools.count(1)
@@ -40,7 +40,7 @@ def _directory(name: str) -> Iterator[Path]:
 async def postgres() -> AsyncIterator[PostgresServer]:
     """The run's Postgres. Do not stop it: others use it too; take `own_postgres` for that."""
     with _directory("postgres") as path:
-        server = servers.postgres_server(path, durable=False)
+        server = factory.postgres_server(path, durable=False)
         try:
             await server.start()
             await databases.provide(server.url, TEMPLATE, f"{TEMPLATE}_devices")
@@ -53,7 +53,7 @@ async def postgres() -> AsyncIterator[PostgresServer]:
 async def rabbitmq() -> AsyncIterator[RabbitMQServer]:
     """The run's RabbitMQ. Do not stop it: others use it too; take `own_rabbitmq` for that."""
     with _directory("rabbitmq") as path:
-        server = servers.rabbitmq_server(path)
+        server = factory.rabbitmq_server(path)
         try:
             await server.start()
             yield server
@@ -123,7 +123,7 @@ async def own_postgres() -> AsyncIterator[OwnPostgres]:
 
         async def new() -> PostgresServer:
             path = stack.enter_context(_directory("own-postgres"))
-            server = servers.postgres_server(path, durable=False)
+            server = factory.postgres_server(path, durable=False)
             stack.push_async_callback(server.stop)
             await server.start()
             return server
@@ -138,7 +138,7 @@ async def own_rabbitmq() -> AsyncIterator[OwnRabbitMQ]:
 
         async def new() -> RabbitMQServer:
             path = stack.enter_context(_directory("own-rabbitmq"))
-            server = servers.rabbitmq_server(path)
+            server = factory.rabbitmq_server(path)
             stack.push_async_callback(server.stop)
             await server.start()
             return server

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from deploy.local import databases, servers
-from deploy.local.servers import PostgresServer, RabbitMQServer
+from deploy.servers import databases, factory
+from deploy.servers.factory import PostgresServer, RabbitMQServer
 from tests.system.ring import Ring
 
 
@@ -18,9 +18,9 @@ async def standing_servers(
 ) -> AsyncIterator[tuple[PostgresServer, RabbitMQServer]]:
     """Postgres (durable, as in production) and RabbitMQ of one's own during the block."""
     async with AsyncExitStack() as stack:
-        postgres = servers.postgres_server(directory / "postgres")
+        postgres = factory.postgres_server(directory / "postgres")
         stack.push_async_callback(postgres.stop)
-        rabbitmq = servers.rabbitmq_server(directory / "rabbitmq")
+        rabbitmq = factory.rabbitmq_server(directory / "rabbitmq")
         stack.push_async_callback(rabbitmq.stop)
         await asyncio.gather(postgres.start(), rabbitmq.start())
         yield postgres, rabbitmq

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 
 from deploy.local import configuration, demo, doctor, tools
-from deploy.local.children import ChildDied
 from deploy.local.configuration import Configuration, Misconfigured
-from deploy.local.debian import PackageUnavailable
-from deploy.local.erlang import BrokerUnavailable
-from deploy.local.postgres import PostgresUnavailable
 from deploy.local.stack import Stack
 from deploy.local.supervise import Supervisor
+from deploy.servers.children import ChildDied
+from deploy.servers.debian import PackageUnavailable
+from deploy.servers.erlang import BrokerUnavailable
+from deploy.servers.postgres import PostgresUnavailable
 
 # Errors for the user to fix. They are printed as a sentence, without a traceback.
 _TOLD = (Misconfigured, ChildDied, PackageUnavailable, BrokerUnavailable, PostgresUnavailable)

@@ -8,9 +8,10 @@ import sys
 
 import psutil
 
-from deploy.local import containers, debian, erlang, postgres, tools
+from deploy.local import tools
 from deploy.local.configuration import Configuration
-from deploy.local.ports import is_free
+from deploy.servers import containers, debian, erlang, postgres
+from deploy.servers.ports import is_free
 
 _GB_DISK, _GB_MEMORY = 1, 0.7
 LEAST_DISK_BYTES = int(_GB_DISK * 1e9)

@@ -11,7 +11,7 @@ from typing import Literal
 from dotenv import dotenv_values
 
 from deploy.local.configuration import Configuration, Misconfigured
-from deploy.local.ports import free_port
+from deploy.servers.ports import free_port
 
 SHORTEST_KEY = 32
 _GENERATED = ("ADMIN_KEY", "TOKEN_ENCRYPTION_KEY")

@@ -12,12 +12,12 @@ from typing import IO, Self
 
 from dotenv import dotenv_values
 
-from deploy.local import broker_users, databases, servers
-from deploy.local.broker_users import BrokerUrls
-from deploy.local.children import ProcessRecord
 from deploy.local.configuration import Configuration, Misconfigured
-from deploy.local.ports import free_port
 from deploy.local.services import Owner
+from deploy.servers import broker_users, databases, factory
+from deploy.servers.broker_users import BrokerUrls
+from deploy.servers.children import ProcessRecord
+from deploy.servers.ports import free_port
 
 Migrate = Callable[[databases.Databases], Awaitable[None]]
 Say = Callable[[str], None]
@@ -57,8 +57,8 @@ class Stack:
         self._say = say or _silently
         self._directory = configuration.data_dir
         self.record = ProcessRecord(self._directory / "processes.json")
-        self.postgres: servers.PostgresServer | None = None
-        self.rabbitmq: servers.RabbitMQServer | None = None
+        self.postgres: factory.PostgresServer | None = None
+        self.rabbitmq: factory.RabbitMQServer | None = None
         self._lock: IO[str] | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,7 +103,7 @@ class Stack:
         named = self._configuration.external_databases
         if named is not None:
             return databases.Databases(*named.values())
-        self.postgres = servers.postgres_server(
+        self.postgres = factory.postgres_server(
             self._directory / "postgres", port=self._port("API_DATABASE_URL", 5433)
         )
         began = time.monotonic()
@@ -115,7 +115,7 @@ class Stack:
     async def _start_broker(self) -> BrokerUrls:
         if self._configuration.external_broker is not None:
             return broker_users.same_for_all(self._configuration.external_broker)
-        self.rabbitmq = servers.rabbitmq_server(
+        self.rabbitmq = factory.rabbitmq_server(
             self._directory / "rabbitmq", port=self._port("AMQP_URL", 5673)
         )
         began = time.monotonic()

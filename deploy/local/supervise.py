@@ -16,14 +16,14 @@ import httpx
 import psutil
 
 from deploy.local import services
-from deploy.local.children import Child, ChildDied, Orders
 from deploy.local.configuration import Configuration, Misconfigured
-from deploy.local.databases import Databases
 from deploy.local.logs import LogTails, start_log
-from deploy.local.ports import is_free
-from deploy.local.servers import PostgresServer, RabbitMQServer
 from deploy.local.services import Keys, Program, Service
 from deploy.local.stack import Stack, Urls
+from deploy.servers.children import Child, ChildDied, Orders
+from deploy.servers.databases import Databases
+from deploy.servers.factory import PostgresServer, RabbitMQServer
+from deploy.servers.ports import is_free
 
 _LONGEST_DELAY_SECONDS = 30.0
 _STEADY_AFTER_SECONDS = 60.0

@@ -3,7 +3,7 @@
 import shutil
 import sys
 
-from deploy.local import debian
+from deploy.servers import debian
 
 # Program → Debian package.
 _WANTED = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The databases, roles and schemas that the services expect: what deploy/local/databases.py makes,
+# The databases, roles and schemas that the services expect: what deploy/servers/databases.py makes,
 # for the postgres image, which runs this at its first start. It may be run again at any time, for
 # example to set changed passwords; what is there keeps its data.
 set -euo pipefail

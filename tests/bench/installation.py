@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from deploy.local import databases
-from deploy.local.children import Child, Orders
-from deploy.local.ports import free_port
-from deploy.local.servers import PostgresServer, RabbitMQServer
 from deploy.local.services import python_module
+from deploy.servers import databases
+from deploy.servers.children import Child, Orders
+from deploy.servers.factory import PostgresServer, RabbitMQServer
+from deploy.servers.ports import free_port
 from tests.deadlines import eventually
 from tests.standing import standing_servers
 from tests.system.ring import Ring

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from deploy.local.databases import Databases
+from deploy.servers.databases import Databases
 from tests.bench.figures import Figure
 from tests.bench.installation import SIMULATED, Servers
 from tests.bench.load import post_at_pace

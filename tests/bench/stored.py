@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from deploy.local.databases import Databases
+from deploy.servers.databases import Databases
 from tests.deadlines import eventually
 from tests.system.ring import Ring
 from wa_api.access.credentials import PREFIX

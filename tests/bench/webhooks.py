@@ -16,10 +16,10 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from deploy.local import databases, servers
-from deploy.local.children import Child, Orders
-from deploy.local.ports import free_port
 from deploy.local.services import python_module
+from deploy.servers import databases, factory
+from deploy.servers.children import Child, Orders
+from deploy.servers.ports import free_port
 from tests.deadlines import eventually
 from tests.integration.api.running import KEYS, settings_for
 from tests.integration.webhooks.receiver import Receiver, answers, hangs, running_receiver
@@ -98,7 +98,7 @@ async def main() -> None:
     parser.add_argument("--times", type=int, default=3)
     asked = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="wa-bench-webhooks-"))
-    postgres = servers.postgres_server(directory / "postgres")
+    postgres = factory.postgres_server(directory / "postgres")
     try:
         await postgres.start()
         without, beside = [], []

@@ -7,7 +7,7 @@ from pathlib import Path
 import docker
 from docker.models.containers import Container
 
-from deploy.local.databases import Databases
+from deploy.servers.databases import Databases
 from tests.deadlines import eventually
 from tests.system.ring import Ring
 

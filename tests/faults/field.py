@@ -15,9 +15,9 @@ from uuid import UUID
 
 import asyncpg
 
-from deploy.local import databases
-from deploy.local.databases import Databases
-from deploy.local.servers import PostgresServer, RabbitMQServer
+from deploy.servers import databases
+from deploy.servers.databases import Databases
+from deploy.servers.factory import PostgresServer, RabbitMQServer
 from tests.deadlines import eventually
 from tests.faults import recorder
 from tests.faults.clients import Clients

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import httpx
 
-from deploy.local.databases import Databases
+from deploy.servers.databases import Databases
 from tests.deadlines import eventually
 from tests.faults.field import stored_events
 from tests.system.cluster import fair_shares

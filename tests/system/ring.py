@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.children import Child, Orders
-from deploy.local.databases import Databases
-from deploy.local.ports import free_port
 from deploy.local.services import new_admin_key, new_key, python_module
+from deploy.servers.children import Child, Orders
+from deploy.servers.databases import Databases
+from deploy.servers.ports import free_port
 from tests.deadlines import PATIENCE_SECONDS, eventually
 
 RINGS: pytest.StashKey[list["Ring"]] = pytest.StashKey()

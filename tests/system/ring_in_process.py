@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import SecretStr
 
-from deploy.local.databases import Databases
+from deploy.servers.databases import Databases
 from tests.integration.api.running import ADMIN_KEY, KEYS, settings_for
 from wa_api.processes.project import run_projector
 from wa_api.processes.serve import run_api

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import imageio_ffmpeg
 import pytest
 
-from deploy.local import databases
-from deploy.local.children import Child, Orders
-from deploy.local.servers import PostgresServer
+from deploy.servers import databases
+from deploy.servers.children import Child, Orders
+from deploy.servers.factory import PostgresServer
 from tests.infrastructure import TEMPLATE, NewBroker, NewDatabase, databases_from
 from tests.system.ring import RINGS, Ring
 from tests.system.zygote import Zygote, may_fork

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.ports import free_port
+from deploy.servers.ports import free_port
 from tests.deadlines import eventually
 from tests.npm import installed
 from tests.queues import is_consumed

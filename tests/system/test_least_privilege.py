@@ -12,12 +12,12 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ProbableAuthenticationError
 from aiormq.exceptions import ChannelAccessRefused
 
-from deploy.local import broker_users
-from deploy.local.broker_users import BrokerUrls
-from deploy.local.databases import Databases
-from deploy.local.ports import free_port
-from deploy.local.rabbitmq import EmbeddedRabbitMQ
-from deploy.local.servers import RabbitMQServer
+from deploy.servers import broker_users
+from deploy.servers.broker_users import BrokerUrls
+from deploy.servers.databases import Databases
+from deploy.servers.factory import RabbitMQServer
+from deploy.servers.ports import free_port
+from deploy.servers.rabbitmq import EmbeddedRabbitMQ
 from tests.deadlines import eventually
 from tests.infrastructure import NewBroker, NewDatabase, OwnRabbitMQ
 from tests.system.conftest import NewRing

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from deploy.local import databases
+from deploy.servers import databases
 from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.infrastructure import OwnPostgres, OwnRabbitMQ
 from tests.system.conftest import NewRing

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 import wa_session_host.store.retention
-from deploy.local.servers import RabbitMQServer
+from deploy.servers.factory import RabbitMQServer
 from tests.deadlines import eventually
 from tests.integration.webhooks.receiver import running_receiver
 from tests.system.conftest import NewRing

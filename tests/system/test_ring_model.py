@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from deploy.local.databases import Databases
+from deploy.servers.databases import Databases
 from tests.faults.field import stored_events
 from tests.infrastructure import NewBroker, NewDatabase
 from tests.system.ring_in_process import RingInProcess

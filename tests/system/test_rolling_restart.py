@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from deploy.local.children import Child
+from deploy.servers.children import Child
 from tests.deadlines import eventually
 from tests.integration.webhooks.receiver import Receiver, running_receiver
 from tests.system.cluster import TO, Cluster, fair_shares

@@ -17,8 +17,8 @@ import httpx
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from deploy.local.children import Child
-from deploy.local.servers import PostgresServer, RabbitMQServer
+from deploy.servers.children import Child
+from deploy.servers.factory import PostgresServer, RabbitMQServer
 from tests.deadlines import eventually
 from tests.integration.webhooks.receiver import Receiver, answers, running_receiver
 from tests.system.conftest import NewRing

@@ -12,7 +12,7 @@ import aio_pika
 import pytest
 from opentelemetry.trace import SpanKind
 
-from deploy.local.children import Child, Orders
+from deploy.servers.children import Child, Orders
 from tests.deadlines import eventually
 from tests.system import traced_consumer
 from tests.system.ring import Ring

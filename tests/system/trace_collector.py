@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.trace import SpanKind
 
-from deploy.local.ports import free_port
+from deploy.servers.ports import free_port
 
 TO_SDK_KIND = 1
 """OTLP counts kinds from 1, with 0 for unspecified; the SDK from 0."""

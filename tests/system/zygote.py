@@ -26,8 +26,8 @@ from typing import IO, Any
 
 import uuid_utils
 
-from deploy.local.children import PR_SET_PDEATHSIG, Child, Orders
 from deploy.local.services import python_module
+from deploy.servers.children import PR_SET_PDEATHSIG, Child, Orders
 
 PRELOADED = (
     "wa_session_host.main",

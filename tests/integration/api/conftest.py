@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.databases import Databases
+from deploy.servers.databases import Databases
 from tests.integration.api.running import RunningApi, running_api, running_projector, settings_for
 from tests.integration.api.scripted_host import ScriptedHost, scripted_host
 from wa_api.settings import Settings

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from deploy.local import databases
+from deploy.servers import databases
 from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres, OwnRabbitMQ
 from tests.integration.api.running import RunningApi, running_api, running_projector, settings_for

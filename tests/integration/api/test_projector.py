@@ -10,7 +10,7 @@ import aio_pika
 import asyncpg
 import pytest
 
-from deploy.local import databases
+from deploy.servers import databases
 from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres
 from tests.integration.api.running import RunningApi, running_projector, settings_for

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.local.servers import PostgresServer, RabbitMQServer
+from deploy.servers.factory import PostgresServer, RabbitMQServer
 from tests.bench.__main__ import MEASURES
 from tests.bench.installation import Servers
 

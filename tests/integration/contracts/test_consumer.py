@@ -17,7 +17,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused
 
-from deploy.local.servers import RabbitMQServer
+from deploy.servers.factory import RabbitMQServer
 from tests.deadlines import eventually
 from tests.proxy import proxy_to
 from tests.queues import is_consumed

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 import yaml
 
-from deploy.local import databases, postgres
-from deploy.local.servers import PostgresServer
+from deploy.servers import databases, postgres
+from deploy.servers.factory import PostgresServer
 from tests.infrastructure import OwnPostgres
 from wa_runtime.migrations import migrate
 

@@ -8,10 +8,10 @@ import asyncpg
 import psutil
 import pytest
 
-from deploy.local import databases
-from deploy.local.databases import Databases
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.rabbitmq import EmbeddedRabbitMQ
+from deploy.servers import databases
+from deploy.servers.databases import Databases
+from deploy.servers.postgres import EmbeddedPostgres
+from deploy.servers.rabbitmq import EmbeddedRabbitMQ
 from tests.infrastructure import NewBroker, OwnPostgres, OwnRabbitMQ
 from wa_runtime.postgres import DATABASE_ERRORS
 

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from deploy.local.ports import free_port
+from deploy.servers.ports import free_port
 from tests.deadlines import eventually
 
 

@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from deploy.local.children import Child, Orders
 from deploy.local.services import python_module
+from deploy.servers.children import Child, Orders
 from tests.deadlines import eventually
 from tests.integration.api.running import KEYS, running_api
 from tests.integration.webhooks.world import World, running_deliverer

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import databases
-from deploy.local.children import Child, Orders
-from deploy.local.ports import free_port
 from deploy.local.services import python_module
+from deploy.servers import databases
+from deploy.servers.children import Child, Orders
+from deploy.servers.ports import free_port
 from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.infrastructure import OwnPostgres
 from tests.integration.api.running import KEYS, settings_for

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import configuration, doctor, provenance, services
+from deploy.local import configuration, doctor, services
 from deploy.local.configuration import Misconfigured
-from deploy.local.ports import free_port
+from deploy.servers.ports import free_port
+from deploy.supply_chain import provenance
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from deploy.local import licences, shipped, vulnerabilities
-from deploy.local.vulnerabilities import Audit, read, verdict
+from deploy.supply_chain import licences, locks, vulnerabilities
+from deploy.supply_chain.vulnerabilities import Audit, read, verdict
 
 
 def test_every_package_of_the_images_is_looked_at() -> None:
-    names = shipped.packages()
+    names = locks.packages()
     assert {"fastapi", "neonize", "asyncpg", "pillow", "cryptography"} <= set(names)
     assert not {"pytest", "pip-audit", "ruff"} & set(names)
     found = {name.lower().replace("_", "-") for name, _, _ in licences.report(names)}

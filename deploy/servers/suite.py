@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from deploy.local import debian
+from deploy.servers import debian
 
 _PROGRAMS = {
     "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
-from deploy.local.servers import RabbitMQServer
+from deploy.servers.factory import RabbitMQServer
 from wa_runtime.broker_users import API, SESSION_HOST, BrokerUser, definitions
 
 

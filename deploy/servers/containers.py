@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from deploy.local.ports import free_port, speaks_amqp
+from deploy.servers.ports import free_port, speaks_amqp
 
 POSTGRES_IMAGE = "postgres:17"
 RABBITMQ_IMAGE = "rabbitmq:4.1-management"

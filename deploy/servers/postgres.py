@@ -15,8 +15,8 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from deploy.local.children import Child, ChildDied, Orders
-from deploy.local.ports import free_port
+from deploy.servers.children import Child, ChildDied, Orders
+from deploy.servers.ports import free_port
 
 SUPERUSER = "postgres"
 # Postgres refuses to run as root. A user namespace maps root to an ordinary user.

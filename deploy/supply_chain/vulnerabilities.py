@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.shipped import LOCKS
+from deploy.supply_chain.locks import LOCKS
 
 SECONDS = 120
 NOT_MADE = "Known holes were not looked for: {reason}. Run `make check` again where they can be."

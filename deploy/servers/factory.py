@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Protocol
 
-from deploy.local import containers
-from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.rabbitmq import EmbeddedRabbitMQ
+from deploy.servers import containers
+from deploy.servers.postgres import EmbeddedPostgres
+from deploy.servers.rabbitmq import EmbeddedRabbitMQ
 
 
 class PostgresServer(Protocol):

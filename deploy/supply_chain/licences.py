@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.local import shipped
+from deploy.supply_chain import locks
 
 _PARTS = re.compile(r"\s*(?:;|\bAND\b|\bOR\b)\s*")
 ALLOWED = frozenset(
@@ -47,14 +47,14 @@ def is_allowed(licence: str) -> bool:
 
 
 def main() -> int:
-    found = report(shipped.packages())
+    found = report(locks.packages())
     if "--list" in sys.argv:
         for name, version, licence in found:
             print(f"{name} {version}: {licence}")
     refused = [one for one in found if not is_allowed(one[2])]
     for name, version, licence in refused:
         print(
-            f"{name} {version}: the licence {licence!r} is not on the list in deploy/local/licences.py"
+            f"{name} {version}: the licence {licence!r} is not on the list in deploy/supply_chain/licences.py"
         )
     return 1 if refused else 0
 

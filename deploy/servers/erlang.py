@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local import debian, suite
+from deploy.servers import debian, suite
 
 
 class BrokerUnavailable(RuntimeError):

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import psutil
 
-from deploy.local import erlang
-from deploy.local.children import Child, ChildDied, Orders
-from deploy.local.ports import free_port, speaks_amqp
+from deploy.servers import erlang
+from deploy.servers.children import Child, ChildDied, Orders
+from deploy.servers.ports import free_port, speaks_amqp
 
 USER = "wa"
 _CONFIGURATION = """\

@@ -1,0 +1,1 @@
+"""Postgres and RabbitMQ of this machine: from Debian packages or in containers."""

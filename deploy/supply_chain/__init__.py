@@ -1,0 +1,1 @@
+"""What the images ship: locked packages, their licences, known holes, their origin."""
