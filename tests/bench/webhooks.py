@@ -22,8 +22,8 @@ from deploy.servers.children import Child, Orders
 from deploy.servers.ports import free_port
 from tests.deadlines import eventually
 from tests.integration.api.running import KEYS, settings_for
+from tests.integration.webhooks.installation import WebhookInstallation
 from tests.integration.webhooks.receiver import Receiver, answers, hangs, running_receiver
-from tests.integration.webhooks.world import World
 from wa_api.database.pool import Database
 from wa_runtime.migrations import migrate
 
@@ -37,19 +37,19 @@ async def run(postgres: str, directory: Path, asked: argparse.Namespace, *, dead
         database = await stack.enter_async_context(Database(stored.api))
         receiver = await stack.enter_async_context(running_receiver())
         settings = settings_for(stored.api, "amqp://127.0.0.1:1/", directory)
-        world = World(settings, database, receiver)
+        installation = WebhookInstallation(settings, database, receiver)
         healthy = asked.endpoints - asked.dead
-        sessions = [await world.session() for _ in range(healthy + dead)]
+        sessions = [await installation.session() for _ in range(healthy + dead)]
         for number, session in enumerate(sessions):
             url = _dead(receiver, number) if number >= healthy else receiver.url(f"/{number}")
-            await world.endpoints.create(url, ["message.*"], session)
+            await installation.endpoints.create(url, ["message.*"], session)
         rounds = asked.events // asked.endpoints
         wanted = rounds * healthy
         child = Child.start(_orders(stored.api, directory))
         stack.push_async_callback(child.kill)
         await eventually(lambda: "webhooks_led" in child.last_words(50), what="it leads")
         began = time.monotonic()
-        await world.receive_in_turn(sessions, rounds)
+        await installation.receive_in_turn(sessions, rounds)
         await eventually(
             lambda: sum(len(receiver.received[f"/{n}"]) for n in range(healthy)) >= wanted,
             within=600,

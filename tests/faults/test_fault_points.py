@@ -41,7 +41,7 @@ REACHES_WHATSAPP = set(FaultPoint) - UNKNOWN | {FaultPoint.ENGINE_CALLED}
 
 
 @dataclass
-class World:
+class ArmedRing:
     """A ring with a recorder, and a file that arms a fault point."""
 
     ring: Ring
@@ -56,9 +56,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(
+async def armed_ring(
     new_ring: NewRing, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ArmedRing]:
     """One for the module."""
     directory = tmp_path_factory.mktemp("faults")
     async with AsyncExitStack() as stack:
@@ -76,42 +76,44 @@ async def world(
         consumer = await stack.enter_async_context(consuming(ring.broker))
         session = await ring.create_session("faults")
         await ring.wait_for_status(session["sessionId"], "working")
-        yield World(ring, session, directory / "armed", directory / "recorded.jsonl", consumer)
+        yield ArmedRing(ring, session, directory / "armed", directory / "recorded.jsonl", consumer)
         await ring.stop()
 
 
 @pytest.mark.parametrize("point", list(FaultPoint))
-async def test_the_answer_is_true_wherever_a_process_dies(world: World, point: FaultPoint) -> None:
-    ring, name = world.ring, DIES.get(point, "host-0")
-    await ring.wait_for_status(world.session["sessionId"], "working")
+async def test_the_answer_is_true_wherever_a_process_dies(
+    armed_ring: ArmedRing, point: FaultPoint
+) -> None:
+    ring, name = armed_ring.ring, DIES.get(point, "host-0")
+    await ring.wait_for_status(armed_ring.session["sessionId"], "working")
     key = f"dies-at-{point}"
     if point is FaultPoint.RELAY_MARKED:
         # A mark is kept for every event. The one after this message's end is meant.
-        sending = asyncio.create_task(send(world, key))
+        sending = asyncio.create_task(send(armed_ring, key))
         await sending
-        world.armed.write_text(point)
-        another = asyncio.create_task(send(world, f"after-{key}"))
+        armed_ring.armed.write_text(point)
+        another = asyncio.create_task(send(armed_ring, f"after-{key}"))
     else:
-        world.armed.write_text(point)
-        another = sending = asyncio.create_task(send(world, key))
+        armed_ring.armed.write_text(point)
+        another = sending = asyncio.create_task(send(armed_ring, key))
     child = ring.processes[name]
     await eventually(lambda: not child.alive, what=f"{name} died at {point}")
-    assert not world.armed.exists()
+    assert not armed_ring.armed.exists()
     await ring.restart(name)
     answer, _ = await sending, await another
-    again = await send(world, key)
+    again = await send(armed_ring, key)
     if point in UNKNOWN:
         assert answer.status_code == 500, answer.text
         assert answer.json()["code"] == "outcome_unknown"
     else:
         assert answer.status_code == 200, answer.text
         assert answer.json()["messageId"] == next(
-            one.message_id for one in recorder.read(world.log) if one.text == key
+            one.message_id for one in recorder.read(armed_ring.log) if one.text == key
         )
     assert again.status_code == answer.status_code
     assert again.json()["id"] == answer.json()["id"]
     assert again.headers["Idempotent-Replayed"] == "true"
-    assert world.reached(key) == (1 if point in REACHES_WHATSAPP else 0)
+    assert armed_ring.reached(key) == (1 if point in REACHES_WHATSAPP else 0)
     message = await ring.wait_for_message(
         answer.json()["id"], "unknown" if point in UNKNOWN else "sent"
     )
@@ -119,7 +121,7 @@ async def test_the_answer_is_true_wherever_a_process_dies(world: World, point: F
     await eventually(
         lambda: any(
             event["data"]["id"] == message["id"]
-            for event in world.consumer.of(world.session["sessionId"], end)
+            for event in armed_ring.consumer.of(armed_ring.session["sessionId"], end)
         ),
         what=f"the consumer has {end}",
     )
@@ -127,29 +129,31 @@ async def test_the_answer_is_true_wherever_a_process_dies(world: World, point: F
 
 @pytest.mark.parametrize("point", [FaultPoint.COMMAND_RECEIVED, FaultPoint.OUTCOME_STORED])
 async def test_a_key_used_by_many_at_once_over_two_apis_and_a_crash_is_one_message(
-    world: World, point: FaultPoint
+    armed_ring: ArmedRing, point: FaultPoint
 ) -> None:
-    await world.ring.wait_for_status(world.session["sessionId"], "working")
-    key, host = f"many-at-{point}", world.ring.processes["host-0"]
-    world.armed.write_text(point)
+    await armed_ring.ring.wait_for_status(armed_ring.session["sessionId"], "working")
+    key, host = f"many-at-{point}", armed_ring.ring.processes["host-0"]
+    armed_ring.armed.write_text(point)
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
-        sends = [group.create_task(send(world, key, api=number % 2)) for number in range(CLIENTS)]
+        sends = [
+            group.create_task(send(armed_ring, key, api=number % 2)) for number in range(CLIENTS)
+        ]
         await eventually(lambda: not host.alive, what=f"the host died at {point}")
-        await world.ring.restart("host-0")
+        await armed_ring.ring.restart("host-0")
     assert time.monotonic() - began < WAIT_SECONDS, "somebody was not told and had to look it up"
     answers = [task.result() for task in sends]
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
-    assert world.reached(key) == 1
-    other = await send(world, key, message="another text")
+    assert armed_ring.reached(key) == 1
+    other = await send(armed_ring, key, message="another text")
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_conflict")
 
 
-async def send(world: World, key: str, *, api: int = 0, message: str | None = None) -> Any:
+async def send(armed_ring: ArmedRing, key: str, *, api: int = 0, message: str | None = None) -> Any:
     """A text with a key, for as long as it takes to be accepted."""
-    return await world.ring.send(
-        world.session["token"],
+    return await armed_ring.ring.send(
+        armed_ring.session["token"],
         api=api,
         headers={"Idempotency-Key": key},
         to=TO,
@@ -158,5 +162,5 @@ async def send(world: World, key: str, *, api: int = 0, message: str | None = No
     )
 
 
-async def test_afterwards_the_events_are_gapless(world: World) -> None:
-    world.consumer.assert_gapless()
+async def test_afterwards_the_events_are_gapless(armed_ring: ArmedRing) -> None:
+    armed_ring.consumer.assert_gapless()

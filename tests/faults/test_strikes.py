@@ -22,7 +22,7 @@ TO = "919876543210"
 
 
 @dataclass
-class World:
+class StruckField:
     """A field with working sessions, its clients and its strikes."""
 
     field: Field
@@ -52,34 +52,34 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world() -> AsyncIterator[World]:
+async def struck() -> AsyncIterator[StruckField]:
     """One field for all strikes: each must leave it whole for the next."""
     with TemporaryDirectory(prefix="wa-test-strikes-", ignore_cleanup_errors=True) as directory:
         async with a_field(Path(directory)) as field:
             await field.open_sessions(SESSIONS)
-            yield World(field, Clients(field.ring, field.sessions, seed=1), Strikes(field))
+            yield StruckField(field, Clients(field.ring, field.sessions, seed=1), Strikes(field))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_every_promise_holds_under(world: World, kind: str) -> None:
-    await world.calm()
+async def test_every_promise_holds_under(struck: StruckField, kind: str) -> None:
+    await struck.calm()
     ends = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(world.clients.send_until(ends, at_once=SESSIONS))
-        await world.answered(SESSIONS)
-        await world.strikes.strike(kind)
-        await world.answered(SESSIONS)
+        group.create_task(struck.clients.send_until(ends, at_once=SESSIONS))
+        await struck.answered(SESSIONS)
+        await struck.strikes.strike(kind)
+        await struck.answered(SESSIONS)
         ends.set()
-    findings = await world.field.findings(world.clients, world.strikes.done)
+    findings = await struck.field.findings(struck.clients, struck.strikes.done)
     assert findings.problems() == [], findings.table()
 
 
 async def test_what_a_host_without_its_database_held_works_elsewhere_before_it_is_back(
-    world: World,
+    struck: StruckField,
 ) -> None:
     """It still reaches the broker: it must let go of its queues although nobody tells it to."""
-    await world.calm()
-    field = world.field
+    await struck.calm()
+    field = struck.field
     while not (hit := await field.sessions_of("host-1")):
         await field.open_sessions(1)
     field.host_database.half_open = True
@@ -90,8 +90,8 @@ async def test_what_a_host_without_its_database_held_works_elsewhere_before_it_i
                 await eventually(partial(answers, field, session), what="an answer")
     finally:
         field.host_database.heal()
-    world.strikes.done.append(Strike("database_half_open", began, time.time(), hit))
-    await world.calm()
+    struck.strikes.done.append(Strike("database_half_open", began, time.time(), hit))
+    await struck.calm()
 
 
 async def answers(field: Field, session: dict[str, Any]) -> bool:
@@ -101,10 +101,12 @@ async def answers(field: Field, session: dict[str, Any]) -> bool:
     return True
 
 
-async def test_the_second_hosts_clock_is_a_minute_ahead_and_no_event_tells(world: World) -> None:
-    lines = world.field.ring.log("host-1").splitlines()
+async def test_the_second_hosts_clock_is_a_minute_ahead_and_no_event_tells(
+    struck: StruckField,
+) -> None:
+    lines = struck.field.ring.log("host-1").splitlines()
     logged = datetime.fromisoformat(lines[-1].split()[0])
     now = datetime.now(UTC)
     assert logged - now > timedelta(seconds=30), "the clock of the second host is right"
-    assert "partitions_claimed" in world.field.ring.log("host-1")
-    assert all(event.occurred_at <= now for event in world.field.consumed)
+    assert "partitions_claimed" in struck.field.ring.log("host-1")
+    assert all(event.occurred_at <= now for event in struck.field.consumed)

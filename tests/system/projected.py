@@ -40,7 +40,7 @@ FEED = """
 
 
 @dataclass
-class World:
+class ProjectedRing:
     """A ring with sessions that work, and an event consumer since before all of them."""
 
     ring: Ring

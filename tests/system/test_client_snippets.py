@@ -32,7 +32,7 @@ PROGRAMS = {"javascript": "node", "python": sys.executable, "curl": "curl"}
 
 
 @dataclass
-class World:
+class LinkedRing:
     """A ring where the examples expect it, one linked session, and who gets its messages."""
 
     ring: Ring
@@ -66,9 +66,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(
+async def linked_ring(
     new_ring: NewRing, video: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
+) -> AsyncIterator[LinkedRing]:
     """Port 3000, the real engine, and an example.com that has what the examples send."""
     async with StandIn.start() as whatsapp, example_com(whatsapp, video) as environment:
         ring = await new_ring(
@@ -79,12 +79,12 @@ async def world(
         )
         contact = whatsapp.contact(THEIRS)
         session = await link(ring, whatsapp.phone(OURS))
-        yield World(ring, session["token"], contact, tmp_path_factory.mktemp("examples"))
+        yield LinkedRing(ring, session["token"], contact, tmp_path_factory.mktemp("examples"))
         await ring.stop()
 
 
 @pytest.fixture
-async def page(world: World, browser: Browser) -> AsyncIterator[Operator]:
+async def page(linked_ring: LinkedRing, browser: Browser) -> AsyncIterator[Operator]:
     """The page as anybody sees it, at the address that the examples name."""
     async with Operator.at(browser, ADDRESS) as visitor:
         await visitor.page.goto("/")
@@ -110,25 +110,27 @@ def check_photo(received: ReceivedMessage, caption: str) -> None:
     assert (received.kind, received.caption, received.media) == ("image", caption, photo())
 
 
-async def run_javascript(world: World, text: str) -> None:
-    await world.run("javascript", text)
-    hello, picture = await world.received(2)
+async def run_javascript(linked_ring: LinkedRing, text: str) -> None:
+    await linked_ring.run("javascript", text)
+    hello, picture = await linked_ring.received(2)
     check_text(hello, "Hello!")
     check_photo(picture, "Check this!")
 
 
-async def run_python(world: World, text: str) -> None:
-    printed = [ast.literal_eval(line) for line in (await world.run("python", text)).splitlines()]
-    hello, picture = await world.received(2)
+async def run_python(linked_ring: LinkedRing, text: str) -> None:
+    printed = [
+        ast.literal_eval(line) for line in (await linked_ring.run("python", text)).splitlines()
+    ]
+    hello, picture = await linked_ring.received(2)
     check_text(hello, "Hello!")
     check_photo(picture, "Check this out!")
     assert [answer["messageId"] for answer in printed] == [hello.id, picture.id]
     assert all(answer["success"] is True for answer in printed)
 
 
-async def run_curl(world: World, text: str) -> None:
-    answers = values(await world.run("curl", text))
-    hello, picture, document = await world.received(3)
+async def run_curl(linked_ring: LinkedRing, text: str) -> None:
+    answers = values(await linked_ring.run("curl", text))
+    hello, picture, document = await linked_ring.received(3)
     check_text(hello, "Hello!")
     check_photo(picture, "Check this!")
     assert (document.kind, document.file_name, document.caption, document.media) == (
@@ -145,8 +147,10 @@ RUN = {"javascript": run_javascript, "python": run_python, "curl": run_curl}
     ("language", "file"),
     [("javascript", "javascript.mjs"), ("python", "python.txt"), ("curl", "curl.sh")],
 )
-async def test_the_seeds_snippet_runs_as_it_stands(world: World, language: str, file: str) -> None:
-    await RUN[language](world, (SEED / file).read_text())
+async def test_the_seeds_snippet_runs_as_it_stands(
+    linked_ring: LinkedRing, language: str, file: str
+) -> None:
+    await RUN[language](linked_ring, (SEED / file).read_text())
 
 
 @pytest.mark.parametrize(
@@ -158,39 +162,39 @@ async def test_the_seeds_snippet_runs_as_it_stands(world: World, language: str, 
     ],
 )
 async def test_the_pages_snippet_runs_as_it_is_copied(
-    world: World, page: Operator, language: str, label: str, tab: str
+    linked_ring: LinkedRing, page: Operator, language: str, label: str, tab: str
 ) -> None:
-    await RUN[language](world, await copied(page, label, tab))
+    await RUN[language](linked_ring, await copied(page, label, tab))
 
 
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("text", "Hello World!"),
+        ("text", "Hello LinkedRing!"),
         ("image", "Check this photo!"),
         ("video", "Watch this!"),
         ("document", "Here's your document"),
     ],
 )
 async def test_every_request_of_the_page_is_sent(
-    world: World, page: Operator, kind: str, text: str
+    linked_ring: LinkedRing, page: Operator, kind: str, text: str
 ) -> None:
     body = json.loads(await copied(page, f"{kind} request"))
     async with httpx.AsyncClient(base_url=ADDRESS, trust_env=False, timeout=45) as client:
-        authorization = {"Authorization": f"Bearer {world.token}"}
+        authorization = {"Authorization": f"Bearer {linked_ring.token}"}
         answer = await client.post("/api/messages/send", json=body, headers=authorization)
     assert answer.status_code == 200, answer.text
-    (received,) = await world.received(1)
+    (received,) = await linked_ring.received(1)
     assert (received.kind, received.text or received.caption) == (kind, text)
     assert answer.json()["messageId"] == received.id
 
 
 async def test_the_examples_of_retries_look_ups_and_events_run(
-    world: World, page: Operator
+    linked_ring: LinkedRing, page: Operator
 ) -> None:
     events = await copied(page, "events example")
     listening = await asyncio.create_subprocess_exec(
-        *("bash", "-c", f"exec {events.replace('YOUR_TOKEN_HERE', world.token)}"),
+        *("bash", "-c", f"exec {events.replace('YOUR_TOKEN_HERE', linked_ring.token)}"),
         env={"PATH": os.environ["PATH"]},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -200,14 +204,14 @@ async def test_the_examples_of_retries_look_ups_and_events_run(
         async with asyncio.timeout(20):
             assert (await listening.stdout.readline()).startswith(b"retry:")
         example = await copied(page, "example with an idempotency key")
-        first = values(await world.run("curl", example))[0]
-        again = values(await world.run("curl", example))[0]
+        first = values(await linked_ring.run("curl", example))[0]
+        again = values(await linked_ring.run("curl", example))[0]
         assert first["id"] == again["id"]
-        (received,) = await world.received(1)
+        (received,) = await linked_ring.received(1)
         check_text(received, "Your order is on its way.")
-        await world.ring.wait_for_message(first["id"], ("sent", "delivered"))
+        await linked_ring.ring.wait_for_message(first["id"], ("sent", "delivered"))
         look_up = (await copied(page, "look-up example")).replace("MESSAGE_ID", first["id"])
-        assert values(await world.run("curl", look_up))[0]["messageId"] == received.id
+        assert values(await linked_ring.run("curl", look_up))[0]["messageId"] == received.id
         async with asyncio.timeout(20):
             while b"event: message.sent" not in await listening.stdout.readline():
                 pass

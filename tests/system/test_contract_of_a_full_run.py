@@ -71,7 +71,7 @@ async def reading(ring: Ring) -> AsyncIterator[Reading]:
 
 
 @dataclass(frozen=True)
-class World:
+class LinkedRing:
     """A ring whose engine talks to the stand-in, and its reader."""
 
     ring: Ring
@@ -92,7 +92,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
     """A ring on the real engine."""
     async with StandIn.start() as whatsapp:
         ring = await new_ring(
@@ -101,13 +101,13 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
             host_environment=whatsapp.engine_environment(),
         )
         async with reading(ring) as heard:
-            yield World(ring, whatsapp, whatsapp.contact(THEIRS), heard)
+            yield LinkedRing(ring, whatsapp, whatsapp.contact(THEIRS), heard)
         await ring.stop()
 
 
-async def test_the_life_of_messages_on_the_real_engine(world: World) -> None:
-    ring, contact = world.ring, world.contact
-    phone, session = await world.linked()
+async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) -> None:
+    ring, contact = linked_ring.ring, linked_ring.contact
+    phone, session = await linked_ring.linked()
 
     async def send(to: str = THEIRS, **headers: str) -> dict[str, Any]:
         answer = await ring.send(
@@ -131,45 +131,45 @@ async def test_the_life_of_messages_on_the_real_engine(world: World) -> None:
     phone.forget_acks()
     assert (await sending)["code"] == "outcome_unknown"
     await ring.wait_for_status(session["sessionId"], "working")
-    await world.ask(session, "stop", "stopped")
+    await linked_ring.ask(session, "stop", "stopped")
     queued = await send(Prefer="respond-async")
     await ring.wait_for_message(queued["id"], "queued")
     await ring.admin.post(f"/api/messages/{queued['id']}/cancel")
-    await world.heard.all_of(
+    await linked_ring.heard.all_of(
         *("message.queued", "message.sent", "message.delivered", "message.read"),
         *("message.failed", "message.unknown", "message.cancelled", "message.received"),
     )
-    assert world.heard.misunderstood == []
+    assert linked_ring.heard.misunderstood == []
 
 
-async def test_the_life_of_sessions_on_the_real_engine(world: World) -> None:
-    phone, session = await world.linked()
+async def test_the_life_of_sessions_on_the_real_engine(linked_ring: LinkedRing) -> None:
+    phone, session = await linked_ring.linked()
     phone.refuse_login(402, code=101, expire=2)
     await phone.drop()
-    await world.ring.wait_for_status(session["sessionId"], "restricted", timeout=20)
+    await linked_ring.ring.wait_for_status(session["sessionId"], "restricted", timeout=20)
     phone.refuse_login(405)
-    await world.ring.wait_for_status(session["sessionId"], "failed", timeout=20)
+    await linked_ring.ring.wait_for_status(session["sessionId"], "failed", timeout=20)
     phone.refuse_login(406)
-    await world.ask(session, "restart", "banned")
+    await linked_ring.ask(session, "restart", "banned")
     phone.allow_login()
-    other, second = await world.linked()
+    other, second = await linked_ring.linked()
     await other.unlink()
-    await world.ring.wait_for_status(second["sessionId"], "logged_out")
-    await world.ring.admin.delete(f"/api/sessions/{second['sessionId']}")
-    _, third = await world.linked()
-    await world.ask(third, "stop", "stopped")
-    await world.ask(third, "restart", "working")
-    await world.ask(third, "logout", "logged_out")
-    await world.heard.all_of(
+    await linked_ring.ring.wait_for_status(second["sessionId"], "logged_out")
+    await linked_ring.ring.admin.delete(f"/api/sessions/{second['sessionId']}")
+    _, third = await linked_ring.linked()
+    await linked_ring.ask(third, "stop", "stopped")
+    await linked_ring.ask(third, "restart", "working")
+    await linked_ring.ask(third, "logout", "logged_out")
+    await linked_ring.heard.all_of(
         *("session.created", "session.starting", "session.qr_issued", "session.connecting"),
         *("session.connected", "session.disconnected", "session.restricted", "session.failed"),
         *("session.banned", "session.logged_out", "session.stopped", "session.deleted"),
     )
-    assert world.heard.misunderstood == []
+    assert linked_ring.heard.misunderstood == []
 
 
 async def test_what_only_the_simulated_engine_shows_quickly_and_all_types_in_sum(
-    world: World, new_ring: NewRing
+    linked_ring: LinkedRing, new_ring: NewRing
 ) -> None:
     ring = await new_ring(
         environment={"SIMULATED_QR_SECONDS": "0.4", "SIMULATED_QR_CODES": "2"},
@@ -196,11 +196,11 @@ async def test_what_only_the_simulated_engine_shows_quickly_and_all_types_in_sum
         for channel in document["channels"].values()
         if channel["bindings"]["amqp"]["is"] == "routingKey"
     }
-    assert world.heard.types | heard.types == described
+    assert linked_ring.heard.types | heard.types == described
 
 
-async def test_the_reader_would_notice(world: World) -> None:
-    document = (await world.ring.client(None).get("/asyncapi.json")).json()
+async def test_the_reader_would_notice(linked_ring: LinkedRing) -> None:
+    document = (await linked_ring.ring.client(None).get("/asyncapi.json")).json()
     example = document["components"]["messages"]["MessageSent"]["examples"][0]["payload"]
     reader = ContractReader(document)
 

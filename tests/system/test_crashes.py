@@ -22,7 +22,7 @@ LEASE_SECONDS = 3
 
 
 @dataclass(frozen=True)
-class World:
+class LinkedRing:
     """A ring of linked sessions, their phones, and an event consumer since before all of them."""
 
     ring: Ring
@@ -69,7 +69,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
     """One ring for the module; every test leaves it working again."""
     async with StandIn.start() as whatsapp:
         ring = await new_ring(
@@ -80,28 +80,33 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
         async with consuming(ring.broker) as consumer:
             phones = [whatsapp.phone(str(919800000000 + number)) for number in range(SESSIONS)]
             sessions = [await link(ring, phone) for phone in phones]
-            yield World(ring, whatsapp, whatsapp.contact(TO), phones, sessions, consumer)
+            yield LinkedRing(ring, whatsapp, whatsapp.contact(TO), phones, sessions, consumer)
         await ring.stop()
 
 
-async def test_a_killed_worker_is_back_soon_and_no_other_session_notices(world: World) -> None:
-    victim = world.sessions[0]["sessionId"]
-    before = await eventually(world.connected_at, what="all work")
-    seen = {s["sessionId"]: len(world.consumer.of(s["sessionId"])) for s in world.sessions}
-    os.kill(worker_of(world.ring, victim), signal.SIGKILL)
+async def test_a_killed_worker_is_back_soon_and_no_other_session_notices(
+    linked_ring: LinkedRing,
+) -> None:
+    victim = linked_ring.sessions[0]["sessionId"]
+    before = await eventually(linked_ring.connected_at, what="all work")
+    seen = {
+        s["sessionId"]: len(linked_ring.consumer.of(s["sessionId"])) for s in linked_ring.sessions
+    }
+    os.kill(worker_of(linked_ring.ring, victim), signal.SIGKILL)
 
     async def back() -> dict[str, str]:
-        now = await world.connected_at()
+        now = await linked_ring.connected_at()
         assert now[victim] != before[victim]
         return now
 
     now = await eventually(back, what="the session works again")
     assert {id_ for id_ in now if now[id_] != before[id_]} == {victim}
-    answers = [await world.start(number, f"after {number}") for number in range(SESSIONS)]
+    answers = [await linked_ring.start(number, f"after {number}") for number in range(SESSIONS)]
     assert {answer.status_code for answer in answers} == {200}
-    for session in world.sessions:
+    for session in linked_ring.sessions:
         types = [
-            e["type"] for e in world.consumer.of(session["sessionId"])[seen[session["sessionId"]] :]
+            e["type"]
+            for e in linked_ring.consumer.of(session["sessionId"])[seen[session["sessionId"]] :]
         ]
         changes = [type_ for type_ in types if type_.startswith("session.")]
         if session["sessionId"] == victim:
@@ -112,67 +117,71 @@ async def test_a_killed_worker_is_back_soon_and_no_other_session_notices(world: 
             assert changes == []
 
 
-async def test_rest_stops_saying_working_when_the_only_host_is_killed(world: World) -> None:
-    await eventually(world.connected_at, what="all work")
-    world.phones[1].mute()
-    await world.ring.kill_host()
+async def test_rest_stops_saying_working_when_the_only_host_is_killed(
+    linked_ring: LinkedRing,
+) -> None:
+    await eventually(linked_ring.connected_at, what="all work")
+    linked_ring.phones[1].mute()
+    await linked_ring.ring.kill_host()
 
     async def silent() -> bool:
-        answer = await world.ring.admin.get("/api/sessions", params={"limit": "200"})
+        answer = await linked_ring.ring.admin.get("/api/sessions", params={"limit": "200"})
         shown = {(one["status"], one["statusReason"]) for one in answer.json()["items"]}
         return shown == {("disconnected", "host_silent")}
 
     await eventually(silent, what="REST says that the host is silent")
-    waiting = world.start(2, "queued while no host lives")
-    await world.ring.restart("host-0")
+    waiting = linked_ring.start(2, "queued while no host lives")
+    await linked_ring.ring.restart("host-0")
     answer = await waiting
     assert answer.status_code == 200, answer.text
 
-    muted = world.sessions[1]["sessionId"]
-    seen = await world.ring.wait_for_status(muted, "connecting")
+    muted = linked_ring.sessions[1]["sessionId"]
+    seen = await linked_ring.ring.wait_for_status(muted, "connecting")
     assert seen["statusReason"] == "host_changed"
-    message_id = await world.queue(1, "while connecting")
-    await world.ring.wait_for_message(message_id, "queued")
-    world.phones[1].unmute()
-    await world.ring.admin.post(f"/api/sessions/{muted}/restart")
-    await world.ring.wait_for_message(message_id, ("sent", "delivered"), timeout=20)
-    await eventually(world.connected_at, what="all work")
+    message_id = await linked_ring.queue(1, "while connecting")
+    await linked_ring.ring.wait_for_message(message_id, "queued")
+    linked_ring.phones[1].unmute()
+    await linked_ring.ring.admin.post(f"/api/sessions/{muted}/restart")
+    await linked_ring.ring.wait_for_message(message_id, ("sent", "delivered"), timeout=20)
+    await eventually(linked_ring.connected_at, what="all work")
 
 
 async def test_after_kill_9_of_everything_all_come_back_and_what_was_queued_goes_out(
-    world: World,
+    linked_ring: LinkedRing,
 ) -> None:
-    await eventually(world.connected_at, what="all work")
-    shown = [e for e in world.consumer.events if e["type"] == "session.qr_issued"]
-    phone = world.phones[3]
+    await eventually(linked_ring.connected_at, what="all work")
+    shown = [e for e in linked_ring.consumer.events if e["type"] == "session.qr_issued"]
+    phone = linked_ring.phones[3]
     phone.hold_acks()
-    in_flight = await world.queue(3, "in flight")
-    await world.received("in flight")
-    behind = await world.queue(3, "behind it")
-    await world.ring.admin.post(f"/api/sessions/{world.sessions[4]['sessionId']}/stop")
-    stopped = await world.queue(4, "for a stopped session")
+    in_flight = await linked_ring.queue(3, "in flight")
+    await linked_ring.received("in flight")
+    behind = await linked_ring.queue(3, "behind it")
+    await linked_ring.ring.admin.post(f"/api/sessions/{linked_ring.sessions[4]['sessionId']}/stop")
+    stopped = await linked_ring.queue(4, "for a stopped session")
     for message_id in (behind, stopped):
-        await world.ring.wait_for_message(message_id, "queued")
+        await linked_ring.ring.wait_for_message(message_id, "queued")
 
-    workers = [worker_of(world.ring, s["sessionId"]) for s in world.sessions]
-    for name in world.ring.processes:
-        await world.ring.kill(name)
+    workers = [worker_of(linked_ring.ring, s["sessionId"]) for s in linked_ring.sessions]
+    for name in linked_ring.ring.processes:
+        await linked_ring.ring.kill(name)
     await eventually(lambda: not any(_lives(pid) for pid in workers), what="no worker is left")
     phone.forget_acks()
-    for name in world.ring.processes:
-        await world.ring.restart(name)
+    for name in linked_ring.ring.processes:
+        await linked_ring.ring.restart(name)
 
-    unknown = await world.ring.wait_for_message(in_flight, "unknown", timeout=30)
+    unknown = await linked_ring.ring.wait_for_message(in_flight, "unknown", timeout=30)
     assert unknown["error"]["code"] == "outcome_unknown"
-    await world.ring.wait_for_message(behind, ("sent", "delivered"), timeout=30)
-    await world.ring.admin.post(f"/api/sessions/{world.sessions[4]['sessionId']}/restart")
-    await world.ring.wait_for_message(stopped, ("sent", "delivered"), timeout=30)
-    await eventually(world.connected_at, what="all work again")
-    await world.received("for a stopped session")
+    await linked_ring.ring.wait_for_message(behind, ("sent", "delivered"), timeout=30)
+    await linked_ring.ring.admin.post(
+        f"/api/sessions/{linked_ring.sessions[4]['sessionId']}/restart"
+    )
+    await linked_ring.ring.wait_for_message(stopped, ("sent", "delivered"), timeout=30)
+    await eventually(linked_ring.connected_at, what="all work again")
+    await linked_ring.received("for a stopped session")
     for text in ("in flight", "behind it", "for a stopped session"):
-        assert (await world.texts()).count(text) == 1
-    assert [e for e in world.consumer.events if e["type"] == "session.qr_issued"] == shown
-    world.consumer.assert_gapless()
+        assert (await linked_ring.texts()).count(text) == 1
+    assert [e for e in linked_ring.consumer.events if e["type"] == "session.qr_issued"] == shown
+    linked_ring.consumer.assert_gapless()
 
 
 def _lives(pid: int) -> bool:

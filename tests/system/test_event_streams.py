@@ -20,7 +20,7 @@ LAST = "the last one"
 
 
 @dataclass(frozen=True)
-class World:
+class StreamedRing:
     """A ring with two apis, and two working sessions."""
 
     ring: Ring
@@ -50,7 +50,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def streamed(new_ring: NewRing) -> AsyncIterator[StreamedRing]:
     """One ring for the module."""
     ring = await new_ring(
         apis=2,
@@ -59,7 +59,7 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
     sessions = [await ring.create_session(name) for name in ("one", "other")]
     for session in sessions:
         await ring.wait_for_status(session["sessionId"], "working")
-    yield World(ring, *sessions)
+    yield StreamedRing(ring, *sessions)
     await ring.stop()
 
 
@@ -85,20 +85,20 @@ async def the_rest(stream: EventStream) -> list[dict[str, Any]]:
 
 
 async def test_two_hundred_readers_get_everything_from_one_read_a_notification(
-    world: World,
+    streamed: StreamedRing,
 ) -> None:
-    url, key = world.ring.url(), world.ring.admin_key
+    url, key = streamed.ring.url(), streamed.ring.admin_key
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(following(url, key))]
         begun = streams[0].last_id  # events of earlier tests may still come
         for _ in range(1, READERS):
             one = following(url, key, last_id=begun)
             streams.append(await stack.enter_async_context(one))
-        before = await world.reads()
-        sending = asyncio.create_task(world.send(*(f"many {n}" for n in range(MESSAGES)), LAST))
+        before = await streamed.reads()
+        sending = asyncio.create_task(streamed.send(*(f"many {n}" for n in range(MESSAGES)), LAST))
         heard = await asyncio.gather(*(until(stream, LAST) for stream in streams))
         await sending
-        reads = await world.reads() - before
+        reads = await streamed.reads() - before
     ids = [[event["id"] for event in events] for events in heard]
     assert len(ids[0]) >= 2 * MESSAGES
     assert all(one == ids[0] for one in ids)
@@ -107,16 +107,16 @@ async def test_two_hundred_readers_get_everything_from_one_read_a_notification(
 
 
 async def test_a_reader_that_comes_back_elsewhere_misses_and_repeats_nothing(
-    world: World,
+    streamed: StreamedRing,
 ) -> None:
-    token, references = world.session["token"], [f"resumed {n}" for n in range(60)]
-    async with following(world.ring.url(1), token) as steady:
-        sending = asyncio.create_task(world.send(*references, "resumed, end"))
+    token, references = streamed.session["token"], [f"resumed {n}" for n in range(60)]
+    async with following(streamed.ring.url(1), token) as steady:
+        sending = asyncio.create_task(streamed.send(*references, "resumed, end"))
         heard, last_id, number = [], steady.last_id, 0
         done = False
         while not done:
             number += 1
-            async with following(world.ring.url(number % 2), token, last_id=last_id) as stream:
+            async with following(streamed.ring.url(number % 2), token, last_id=last_id) as stream:
                 for _ in range(7):
                     event = await stream.next()
                     heard.append(event)
@@ -134,79 +134,81 @@ async def test_a_reader_that_comes_back_elsewhere_misses_and_repeats_nothing(
     assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
 
 
-async def test_a_reader_comes_back_after_its_api_was_killed(world: World) -> None:
-    token = world.session["token"]
-    async with following(world.ring.url(1), token) as steady:
+async def test_a_reader_comes_back_after_its_api_was_killed(streamed: StreamedRing) -> None:
+    token = streamed.session["token"]
+    async with following(streamed.ring.url(1), token) as steady:
         begun = steady.last_id  # events of earlier tests may still come
-        async with following(world.ring.url(0), token, last_id=begun) as stream:
-            await world.send("before the kill")
+        async with following(streamed.ring.url(0), token, last_id=begun) as stream:
+            await streamed.send("before the kill")
             heard = await until(stream, "before the kill")
-            await world.ring.kill("api-0")
+            await streamed.ring.kill("api-0")
             heard += await the_rest(stream)
-        await world.send("while it is away")
-        await world.ring.restart("api-0")
-        async with following(world.ring.url(0), token, last_id=stream.last_id) as again:
-            await world.send("after it")
+        await streamed.send("while it is away")
+        await streamed.ring.restart("api-0")
+        async with following(streamed.ring.url(0), token, last_id=stream.last_id) as again:
+            await streamed.send("after it")
             heard += await until(again, "after it")
         whole = await until(steady, "after it")
     assert [event["id"] for event in heard] == [event["id"] for event in whole]
 
 
-async def test_a_position_before_everything_gives_everything(world: World) -> None:
-    await world.send("the past, end")
-    async with following(world.ring.url(), world.session["token"], last_id="0") as stream:
+async def test_a_position_before_everything_gives_everything(streamed: StreamedRing) -> None:
+    await streamed.send("the past, end")
+    async with following(streamed.ring.url(), streamed.session["token"], last_id="0") as stream:
         events = await until(stream, "the past, end")
     sequences = [event["sessionSequence"] for event in events]
     assert sequences == list(range(1, len(sequences) + 1))
 
 
-async def test_a_position_that_was_never_reached_means_from_now_on(world: World) -> None:
+async def test_a_position_that_was_never_reached_means_from_now_on(streamed: StreamedRing) -> None:
     far = str(10**17)
-    async with following(world.ring.url(), world.session["token"], last_id=far) as stream:
-        await world.send("from now on")
+    async with following(streamed.ring.url(), streamed.session["token"], last_id=far) as stream:
+        await streamed.send("from now on")
         assert await until(stream, "from now on")
 
 
-async def test_several_types_and_patterns_choose(world: World) -> None:
-    url, key = world.ring.url(), world.ring.admin_key
+async def test_several_types_and_patterns_choose(streamed: StreamedRing) -> None:
+    url, key = streamed.ring.url(), streamed.ring.admin_key
     async with (
         following(url, key, type=["message.queued", "message.sent"]) as two,
-        following(url, key, type="message.*", sessionId=world.other["sessionId"]) as pattern,
+        following(url, key, type="message.*", sessionId=streamed.other["sessionId"]) as pattern,
         following(url, key, type="session.*") as sessions,
     ):
-        await world.send("chosen", session=world.other)
+        await streamed.send("chosen", session=streamed.other)
         assert [e["type"] for e in await until(two, "chosen")] == ["message.queued", "message.sent"]
         events = await until(pattern, "chosen")
-        assert {event["sessionId"] for event in events} == {world.other["sessionId"]}
-        created = await world.ring.create_session("a third")
+        assert {event["sessionId"] for event in events} == {streamed.other["sessionId"]}
+        created = await streamed.ring.create_session("a third")
         event = await sessions.next()
         assert (event["type"], event["sessionId"]) == ("session.created", created["sessionId"])
-    client = world.ring.client(key)
+    client = streamed.ring.client(key)
     answer = await client.get("/api/events", params={"type": "message.vanished"})
     assert answer.status_code == 400
     assert "message.sent" in answer.json()["error"]
 
 
-async def test_a_sessions_token_shows_its_own_events_alone(world: World) -> None:
-    async with following(world.ring.url(), world.other["token"], last_id="0") as stream:
-        await world.send("not for the other")
-        await world.send("for the other", session=world.other)
+async def test_a_sessions_token_shows_its_own_events_alone(streamed: StreamedRing) -> None:
+    async with following(streamed.ring.url(), streamed.other["token"], last_id="0") as stream:
+        await streamed.send("not for the other")
+        await streamed.send("for the other", session=streamed.other)
         events = await until(stream, "for the other")
-    assert {event["sessionId"] for event in events} == {world.other["sessionId"]}
-    params = {"sessionId": world.session["sessionId"]}
-    answer = await world.ring.client(world.other["token"]).get("/api/events", params=params)
+    assert {event["sessionId"] for event in events} == {streamed.other["sessionId"]}
+    params = {"sessionId": streamed.session["sessionId"]}
+    answer = await streamed.ring.client(streamed.other["token"]).get("/api/events", params=params)
     assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("way", ["rotate", "delete"])
-async def test_a_stream_ends_with_the_token_that_opened_it(world: World, way: str) -> None:
-    session = await world.ring.create_session("leaked")
+async def test_a_stream_ends_with_the_token_that_opened_it(
+    streamed: StreamedRing, way: str
+) -> None:
+    session = await streamed.ring.create_session("leaked")
     path = f"/api/sessions/{session['sessionId']}"
-    async with following(world.ring.url(), session["token"]) as stream:
+    async with following(streamed.ring.url(), session["token"]) as stream:
         if way == "rotate":
-            answer = await world.ring.admin.post(f"{path}/token")
+            answer = await streamed.ring.admin.post(f"{path}/token")
         else:
-            answer = await world.ring.admin.delete(path)
+            answer = await streamed.ring.admin.delete(path)
         assert answer.is_success, answer.text
         async with asyncio.timeout(30):  # 15 s are promised
             with pytest.raises(EOFError):

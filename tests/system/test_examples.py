@@ -130,7 +130,7 @@ async def running(example: Example, environment: Mapping[str, str]) -> AsyncIter
 
 
 @dataclass(frozen=True)
-class World:
+class WorkingRing:
     """A ring and a working session."""
 
     ring: Ring
@@ -144,46 +144,46 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def working_ring(new_ring: NewRing) -> AsyncIterator[WorkingRing]:
     """One ring for the module."""
     ring = await new_ring(
         environment={"SIMULATED_LINKS_AFTER": "0.1", "WEBHOOK_ALLOWED_HOSTS": "127.0.0.1"}
     )
     session = await ring.create_session("shop")
     await ring.wait_for_status(session["sessionId"], "working")
-    yield World(ring, session)
+    yield WorkingRing(ring, session)
     await ring.stop()
 
 
 @pytest.mark.parametrize("example", ["python", "node"], indirect=True)
 async def test_it_prints_what_happens_and_after_a_kill_what_it_missed(
-    world: World, example: Example, request: pytest.FixtureRequest
+    working_ring: WorkingRing, example: Example, request: pytest.FixtureRequest
 ) -> None:
     queue = f"example of {request.node.callspec.id}"
-    environment = {"AMQP_URL": world.ring.broker, "QUEUE": queue}
+    environment = {"AMQP_URL": working_ring.ring.broker, "QUEUE": queue}
     async with running(example, environment) as first:
-        await eventually(lambda: is_consumed(world.ring.broker, queue), what="it consumes")
-        sent = await world.send("hello")
-        await world.send("nobody", to="15550000000")
+        await eventually(lambda: is_consumed(working_ring.ring.broker, queue), what="it consumes")
+        sent = await working_ring.send("hello")
+        await working_ring.send("nobody", to="15550000000")
         lines = await first.prints(3)
         kinds = {line["type"]: line for line in lines}
         assert kinds["message.sent"]["message"] == sent["messageId"]
         assert kinds["message.received"]["about"] == "hello"
         assert kinds["message.failed"]["about"] == "not_on_whatsapp"
-        assert {line["session"] for line in lines} == {world.session["sessionId"]}
-    missed = await world.send("while it is away")
+        assert {line["session"] for line in lines} == {working_ring.session["sessionId"]}
+    missed = await working_ring.send("while it is away")
     async with running(example, environment) as second:
-        for message in (missed, await world.send("back again")):
+        for message in (missed, await working_ring.send("back again")):
             await second.prints_about(message["messageId"])
         sequences = [line["sequence"] for line in second.lines]
         assert sequences == sorted(sequences)
 
 
-async def test_the_library_reaches_into_the_past(world: World, python: Path) -> None:
+async def test_the_library_reaches_into_the_past(working_ring: WorkingRing, python: Path) -> None:
     since = datetime.now(UTC)
-    sent = await world.send("before anybody listened")
+    sent = await working_ring.send("before anybody listened")
     environment = {
-        "AMQP_URL": world.ring.broker,
+        "AMQP_URL": working_ring.ring.broker,
         "QUEUE": "late",
         "SINCE": since.isoformat(),
     }
@@ -193,26 +193,26 @@ async def test_the_library_reaches_into_the_past(world: World, python: Path) -> 
     assert lines[0]["message"] == sent["messageId"]
 
 
-async def test_the_receiver_takes_what_is_signed_by_its_endpoint(world: World) -> None:
+async def test_the_receiver_takes_what_is_signed_by_its_endpoint(working_ring: WorkingRing) -> None:
     port = free_port()
     asked = {"url": f"http://127.0.0.1:{port}/whatsapp", "events": ["message.sent"]}
-    endpoint = (await world.ring.admin.post("/api/webhooks", json=asked)).json()
+    endpoint = (await working_ring.ring.admin.post("/api/webhooks", json=asked)).json()
     address = f"/api/webhooks/{endpoint['id']}"
     uvicorn = (sys.executable, "-m", "uvicorn", "receiver:app", "--no-access-log")
     receiver = Example((*uvicorn, "--port", str(port)), EXAMPLES / "webhook_receiver")
-    world.ring.start_webhooks({"WEBHOOK_RETRY_FIRST_SECONDS": "0.2"})
+    working_ring.ring.start_webhooks({"WEBHOOK_RETRY_FIRST_SECONDS": "0.2"})
     async with running(receiver, {"WEBHOOK_SECRET": "whsec_c29tZWJvZHkgZWxzZSdz"}) as wrong:
-        sent = await world.send("hello")
+        sent = await working_ring.send("hello")
 
         async def refused() -> bool:
-            shown = (await world.ring.admin.get(address)).json()
+            shown = (await working_ring.ring.admin.get(address)).json()
             return bool(shown["lastError"] == "It answered 401.")
 
         await eventually(refused, what="a signature by another secret is refused")
         assert wrong.lines == []
     async with running(receiver, {"WEBHOOK_SECRET": endpoint["secret"]}) as right:
         [line] = await right.prints(1)
-    assert (line["type"], line["session"]) == ("message.sent", world.session["sessionId"])
+    assert (line["type"], line["session"]) == ("message.sent", working_ring.session["sessionId"])
     assert line["data"]["messageId"] == sent["messageId"]
 
 

@@ -19,7 +19,7 @@ TO = "12345678900"
 
 
 @dataclass(frozen=True)
-class World:
+class WaitingRing:
     """A ring of one host with a session that does not work, and an event consumer."""
 
     ring: Ring
@@ -56,7 +56,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def waiting_ring(new_ring: NewRing) -> AsyncIterator[WaitingRing]:
     """One for the module; every test leaves the host running and the session stopped."""
     ring = await new_ring(environment={"LEASE_SECONDS": "2", "SIMULATED_LINKS_AFTER": "0.1"})
     async with consuming(ring.broker) as consumer:
@@ -64,55 +64,57 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
         await ring.wait_for_status(session["sessionId"], "working")
         await ring.admin.post(f"/api/sessions/{session['sessionId']}/stop")
         await ring.wait_for_status(session["sessionId"], "stopped")
-        yield World(ring, session, consumer)
+        yield WaitingRing(ring, session, consumer)
 
 
-async def test_a_message_of_a_stopped_session_expires(world: World) -> None:
-    message_id = await world.queue(1)
-    await world.ring.wait_for_message(message_id, ("queued", "failed"))
-    await world.assert_expired(message_id)
+async def test_a_message_of_a_stopped_session_expires(waiting_ring: WaitingRing) -> None:
+    message_id = await waiting_ring.queue(1)
+    await waiting_ring.ring.wait_for_message(message_id, ("queued", "failed"))
+    await waiting_ring.assert_expired(message_id)
 
 
-async def test_who_waits_for_it_is_told(world: World) -> None:
-    answer = await world.send(1, wait=True)
+async def test_who_waits_for_it_is_told(waiting_ring: WaitingRing) -> None:
+    answer = await waiting_ring.send(1, wait=True)
     assert (answer.status_code, answer.json()["code"]) == (500, "expired")
 
 
-async def test_only_what_is_past_its_time_expires(world: World) -> None:
-    lasting = await world.queue(3600)
-    await world.assert_expired(await world.queue(1))
-    await world.ring.wait_for_message(lasting, "queued")
-    await world.ring.admin.post(f"/api/messages/{lasting}/cancel")
-    await world.ring.wait_for_message(lasting, "cancelled")
+async def test_only_what_is_past_its_time_expires(waiting_ring: WaitingRing) -> None:
+    lasting = await waiting_ring.queue(3600)
+    await waiting_ring.assert_expired(await waiting_ring.queue(1))
+    await waiting_ring.ring.wait_for_message(lasting, "queued")
+    await waiting_ring.ring.admin.post(f"/api/messages/{lasting}/cancel")
+    await waiting_ring.ring.wait_for_message(lasting, "cancelled")
 
 
-async def test_a_message_expires_at_the_next_owner(world: World) -> None:
+async def test_a_message_expires_at_the_next_owner(waiting_ring: WaitingRing) -> None:
     expires_at = time.monotonic() + 2
-    message_id = await world.queue(2)
-    await world.ring.wait_for_message(message_id, "queued")
-    await world.ring.kill_host()
+    message_id = await waiting_ring.queue(2)
+    await waiting_ring.ring.wait_for_message(message_id, "queued")
+    await waiting_ring.ring.kill_host()
     await eventually(lambda: time.monotonic() > expires_at, what="its time is over")
-    await world.ring.wait_for_message(message_id, "queued")
-    await world.ring.restart("host-0")
-    await world.assert_expired(message_id)
-    session = await world.ring.session(world.session["sessionId"])
+    await waiting_ring.ring.wait_for_message(message_id, "queued")
+    await waiting_ring.ring.restart("host-0")
+    await waiting_ring.assert_expired(message_id)
+    session = await waiting_ring.ring.session(waiting_ring.session["sessionId"])
     assert session["status"] == "stopped"
 
 
-async def test_a_command_that_waited_too_long_in_the_broker_is_not_queued(world: World) -> None:
-    await world.ring.kill_host()
+async def test_a_command_that_waited_too_long_in_the_broker_is_not_queued(
+    waiting_ring: WaitingRing,
+) -> None:
+    await waiting_ring.ring.kill_host()
     expires_at = time.monotonic() + 1
-    message_id = await world.queue(1)
+    message_id = await waiting_ring.queue(1)
     await eventually(lambda: time.monotonic() > expires_at, what="its time is over")
-    await world.ring.restart("host-0")
+    await waiting_ring.ring.restart("host-0")
 
     async def there() -> bool:
-        answer = await world.ring.admin.get(f"/api/messages/{message_id}")
+        answer = await waiting_ring.ring.admin.get(f"/api/messages/{message_id}")
         return answer.status_code == 200
 
     await eventually(there, what="its owner has ended it")
-    await world.assert_expired(message_id)
-    types = [e["type"] for e in world.consumer.events if e["data"].get("id") == message_id]
+    await waiting_ring.assert_expired(message_id)
+    types = [e["type"] for e in waiting_ring.consumer.events if e["data"].get("id") == message_id]
     assert set(types) == {"message.failed"}
 
 
@@ -126,7 +128,7 @@ async def test_a_message_of_a_session_that_is_logged_in_nowhere_expires(new_ring
             phone.refuse_login(402, code=101, expire=600)
             await phone.drop()
             await ring.wait_for_status(session["sessionId"], "restricted", timeout=20)
-            world = World(ring, session, consumer)
-            await world.assert_expired(await world.queue(1))
+            waiting_ring = WaitingRing(ring, session, consumer)
+            await waiting_ring.assert_expired(await waiting_ring.queue(1))
             assert whatsapp.contact(TO).inbox == []
         await ring.stop()

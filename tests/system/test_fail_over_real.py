@@ -22,7 +22,7 @@ SESSIONS_OF_A_HOST = 2
 
 
 @dataclass
-class World:
+class LinkedCluster:
     """Two hosts, linked sessions, their phones, and an event consumer since all of them work."""
 
     cluster: Cluster
@@ -55,7 +55,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def linked_cluster(new_ring: NewRing) -> AsyncIterator[LinkedCluster]:
     """One cluster for the module; every test leaves it with two hosts."""
     async with StandIn.start() as whatsapp:
         ring = await new_ring(
@@ -75,24 +75,24 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
 
         cluster = Cluster(ring, linked)
         async with consuming(ring.broker) as consumer:
-            yield World(cluster, whatsapp.contact(TO), phones, consumer)
+            yield LinkedCluster(cluster, whatsapp.contact(TO), phones, consumer)
             shown = [e["sessionId"] for e in consumer.events if e["type"] == "session.qr_issued"]
             assert len(shown) == len(set(shown)), "a session needed a second QR code"
         await ring.stop()
 
 
 async def test_a_host_that_ends_hands_idle_sessions_over_at_once_and_a_busy_one_after_its_ack(
-    world: World,
+    linked_cluster: LinkedCluster,
 ) -> None:
-    cluster, ring = world.cluster, world.cluster.ring
-    shares, before = await world.shares()
-    busy, *idle = sorted(world.of_second_host(shares))
-    phone = world.phones[busy]
+    cluster, ring = linked_cluster.cluster, linked_cluster.cluster.ring
+    shares, before = await linked_cluster.shares()
+    busy, *idle = sorted(linked_cluster.of_second_host(shares))
+    phone = linked_cluster.phones[busy]
     phone.hold_acks()
     sending = asyncio.create_task(
-        ring.send(world.token(busy), to=TO, type="text", message="in flight")
+        ring.send(linked_cluster.token(busy), to=TO, type="text", message="in flight")
     )
-    await eventually(lambda: world.received("in flight"), what="it is in flight")
+    await eventually(lambda: linked_cluster.received("in flight"), what="it is in flight")
     ending = asyncio.create_task(ring.end("host-1"))
     await cluster.moved(set(idle), before)
     until = time.monotonic() + LEASE_SECONDS  # no sign of life is good for longer
@@ -105,38 +105,40 @@ async def test_a_host_that_ends_hands_idle_sessions_over_at_once_and_a_busy_one_
     assert answer.status_code == 200, answer.text
     assert await ending, "the host had to be killed"
     await cluster.moved({busy, *idle}, before)
-    assert world.received("in flight") == 1
+    assert linked_cluster.received("in flight") == 1
     await ring.restart("host-1")
 
 
 async def test_the_sessions_of_a_killed_host_work_elsewhere_soon_without_a_qr(
-    world: World,
+    linked_cluster: LinkedCluster,
 ) -> None:
-    cluster, ring = world.cluster, world.cluster.ring
-    shares, before = await world.shares()
-    lost = world.of_second_host(shares)
+    cluster, ring = linked_cluster.cluster, linked_cluster.cluster.ring
+    shares, before = await linked_cluster.shares()
+    lost = linked_cluster.of_second_host(shares)
     await ring.kill_host(1)  # its workers are left to find out
     await cluster.moved(lost, before)
     for id_ in lost:
-        answer = await ring.send(world.token(id_), to=TO, type="text", message=f"after {id_}")
+        answer = await ring.send(
+            linked_cluster.token(id_), to=TO, type="text", message=f"after {id_}"
+        )
         assert answer.status_code == 200, answer.text
     await ring.restart("host-1")
 
 
 async def test_a_frozen_hosts_engines_are_gone_before_another_host_starts_them(
-    world: World,
+    linked_cluster: LinkedCluster,
 ) -> None:
     """Thawed, it can neither send nor store for what it lost, and takes its share anew."""
-    cluster, ring = world.cluster, world.cluster.ring
-    shares, before = await world.shares()
-    theirs = world.of_second_host(shares)
+    cluster, ring = linked_cluster.cluster, linked_cluster.cluster.ring
+    shares, before = await linked_cluster.shares()
+    theirs = linked_cluster.of_second_host(shares)
     workers = {worker_of(ring, id_) for id_ in theirs}
     victim = min(theirs)
-    world.phones[victim].hold_acks()
+    linked_cluster.phones[victim].hold_acks()
     sending = asyncio.create_task(
-        ring.send(world.token(victim), to=TO, type="text", message="when it froze")
+        ring.send(linked_cluster.token(victim), to=TO, type="text", message="when it froze")
     )
-    await eventually(lambda: world.received("when it froze"), what="it is in flight")
+    await eventually(lambda: linked_cluster.received("when it froze"), what="it is in flight")
     frozen = ring.processes["host-1"]
     frozen.signal(signal.SIGSTOP)
 
@@ -151,16 +153,18 @@ async def test_a_frozen_hosts_engines_are_gone_before_another_host_starts_them(
     )
     assert not [pid for pid in workers if runs(pid)], "engines of the frozen host still run"
     await cluster.moved(theirs, before)
-    world.phones[victim].forget_acks()
+    linked_cluster.phones[victim].forget_acks()
     answer = await sending
     assert (answer.status_code, answer.json()["code"]) == (500, "outcome_unknown"), answer.text
     frozen.signal(signal.SIGCONT)
-    await world.shares()
-    assert world.received("when it froze") == 1
+    await linked_cluster.shares()
+    assert linked_cluster.received("when it froze") == 1
     message = await ring.wait_for_message(answer.json()["id"], "unknown")
     assert message["messageId"] is None
     for id_ in theirs:
-        answer = await ring.send(world.token(id_), to=TO, type="text", message=f"thawed {id_}")
+        answer = await ring.send(
+            linked_cluster.token(id_), to=TO, type="text", message=f"thawed {id_}"
+        )
         assert answer.status_code == 200, answer.text
 
 

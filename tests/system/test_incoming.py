@@ -25,7 +25,7 @@ LIMIT = 5_000_000
 
 
 @dataclass(frozen=True)
-class World:
+class LinkedRing:
     """A ring with two hosts, a session linked to the stand-in, and who writes to it."""
 
     ring: Ring
@@ -63,7 +63,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
     """One ring and one linked session for the module."""
     async with StandIn.start() as whatsapp:
         ring = await new_ring(
@@ -77,59 +77,61 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
             phone = whatsapp.phone(OURS)
             session = await link(ring, phone)
             contact = whatsapp.contact(THEIRS)
-            yield World(ring, whatsapp, phone, contact, session, consumer)
+            yield LinkedRing(ring, whatsapp, phone, contact, session, consumer)
         await ring.stop()
 
 
-async def test_a_text_arrives_with_all_that_is_known_of_it(world: World) -> None:
-    sent = await world.contact.send_text(OURS, "Grüße aus 東京 👋")
-    event = await world.received(sent)
+async def test_a_text_arrives_with_all_that_is_known_of_it(linked_ring: LinkedRing) -> None:
+    sent = await linked_ring.contact.send_text(OURS, "Grüße aus 東京 👋")
+    event = await linked_ring.received(sent)
     data = event["data"]
     assert (data["type"], data["text"], data["messageId"]) == ("text", "Grüße aus 東京 👋", sent)
     assert data["senderNumber"] == THEIRS
-    assert data["senderLid"] == f"{world.contact.lid}@lid"
+    assert data["senderLid"] == f"{linked_ring.contact.lid}@lid"
     assert data["isGroup"] is False
     assert data["mediaMimeType"] is None
-    shown = await world.ring.wait_for_message(data["id"], "delivered")
+    shown = await linked_ring.ring.wait_for_message(data["id"], "delivered")
     assert (shown["direction"], shown["sender"], shown["to"]) == ("incoming", THEIRS, OURS)
 
 
-async def test_an_answer_names_what_it_quotes(world: World) -> None:
-    answer = await world.ring.send(world.session["token"], to=THEIRS, type="text", message="yes?")
+async def test_an_answer_names_what_it_quotes(linked_ring: LinkedRing) -> None:
+    answer = await linked_ring.ring.send(
+        linked_ring.session["token"], to=THEIRS, type="text", message="yes?"
+    )
     whatsapp_id = answer.json()["messageId"]
-    quoting = await world.contact.send_text(OURS, "yes!", quoting=whatsapp_id)
-    assert (await world.received(quoting))["data"]["quotedMessageId"] == whatsapp_id
+    quoting = await linked_ring.contact.send_text(OURS, "yes!", quoting=whatsapp_id)
+    assert (await linked_ring.received(quoting))["data"]["quotedMessageId"] == whatsapp_id
 
 
-async def test_a_message_in_a_group_names_group_and_sender(world: World) -> None:
+async def test_a_message_in_a_group_names_group_and_sender(linked_ring: LinkedRing) -> None:
     group = "120363012345678901@g.us"
-    sent = await world.contact.send_text(OURS, "hello all", group=group)
-    data = (await world.received(sent))["data"]
+    sent = await linked_ring.contact.send_text(OURS, "hello all", group=group)
+    data = (await linked_ring.received(sent))["data"]
     assert (data["isGroup"], data["chat"], data["text"]) == (True, group, "hello all")
     assert data["senderNumber"] == THEIRS
-    assert data["senderLid"] == f"{world.contact.lid}@lid"
+    assert data["senderLid"] == f"{linked_ring.contact.lid}@lid"
 
 
-async def test_an_image_that_arrived_is_downloaded_as_it_was_sent(world: World) -> None:
+async def test_an_image_that_arrived_is_downloaded_as_it_was_sent(linked_ring: LinkedRing) -> None:
     picture = png()
-    sent = await world.contact.send_image(OURS, picture, "image/png", "Look!")
-    data = (await world.received(sent))["data"]
+    sent = await linked_ring.contact.send_image(OURS, picture, "image/png", "Look!")
+    data = (await linked_ring.received(sent))["data"]
     assert (data["type"], data["text"]) == ("image", "Look!")
     assert (data["mediaMimeType"], data["mediaSize"]) == ("image/png", len(picture))
-    answer = await world.media(data["id"])
+    answer = await linked_ring.media(data["id"])
     assert answer.status_code == 200, answer.text
     assert answer.content == picture
     assert answer.headers["content-type"] == "image/png"
     assert int(answer.headers["content-length"]) == len(picture)
     assert answer.headers["content-disposition"].startswith("attachment; ")
     assert "sandbox" in answer.headers["content-security-policy"]
-    assert (await world.media(sent)).content == picture  # by WhatsApp's id too
+    assert (await linked_ring.media(sent)).content == picture  # by WhatsApp's id too
 
 
-async def test_a_large_document_comes_whole_under_its_name(world: World) -> None:
+async def test_a_large_document_comes_whole_under_its_name(linked_ring: LinkedRing) -> None:
     data = os.urandom(LIMIT - 7)
-    message_id = await world.document(data, 'figures "東京".pdf')
-    answers = await asyncio.gather(*(world.media(message_id) for _ in range(3)))
+    message_id = await linked_ring.document(data, 'figures "東京".pdf')
+    answers = await asyncio.gather(*(linked_ring.media(message_id) for _ in range(3)))
     assert [answer.content == data for answer in answers] == [True] * 3
     assert answers[0].headers["content-disposition"] == (
         'attachment; filename="figures ____.pdf"; '
@@ -137,118 +139,125 @@ async def test_a_large_document_comes_whole_under_its_name(world: World) -> None
     )
 
 
-async def test_the_keys_of_media_are_in_no_event(world: World) -> None:
-    message_id = await world.document(b"private")
+async def test_the_keys_of_media_are_in_no_event(linked_ring: LinkedRing) -> None:
+    message_id = await linked_ring.document(b"private")
     [event] = [
-        e for e in world.consumer.of(world.id, "message.received") if e["data"]["id"] == message_id
+        e
+        for e in linked_ring.consumer.of(linked_ring.id, "message.received")
+        if e["data"]["id"] == message_id
     ]
     assert not {"directPath", "mediaKey", "sha256", "encryptedSha256"} & event["data"].keys()
-    assert not [raw for raw in world.consumer.raw if b"mediaKey" in raw or b"/v/" in raw]
+    assert not [raw for raw in linked_ring.consumer.raw if b"mediaKey" in raw or b"/v/" in raw]
 
 
-async def test_who_gives_up_or_reads_slowly_harms_nobody(world: World) -> None:
+async def test_who_gives_up_or_reads_slowly_harms_nobody(linked_ring: LinkedRing) -> None:
     data = os.urandom(LIMIT - 1)
-    message_id = await world.document(data)
-    client = world.ring.client(world.session["token"])
+    message_id = await linked_ring.document(data)
+    client = linked_ring.ring.client(linked_ring.session["token"])
     async with client.stream("GET", f"/api/messages/{message_id}/media") as slow:
         pieces = slow.aiter_raw(1000)
         got = await anext(pieces)
         async with client.stream("GET", f"/api/messages/{message_id}/media") as given_up:
             await anext(given_up.aiter_raw(1000))
-        assert (await world.media(message_id)).content == data
+        assert (await linked_ring.media(message_id)).content == data
         async for piece in pieces:
             got += piece
     assert got == data
 
     async def tidied() -> bool:
-        files = [f for f in (world.ring.directory / "spool").rglob("*") if f.is_file()]
+        files = [f for f in (linked_ring.ring.directory / "spool").rglob("*") if f.is_file()]
         return not files
 
     await eventually(tidied, what="no file on its way is left")
 
 
-async def test_media_above_the_limit_is_refused(world: World) -> None:
-    message_id = await world.document(bytes(LIMIT + 1))
-    answer = await world.media(message_id)
+async def test_media_above_the_limit_is_refused(linked_ring: LinkedRing) -> None:
+    message_id = await linked_ring.document(bytes(LIMIT + 1))
+    answer = await linked_ring.media(message_id)
     assert (answer.status_code, answer.json()["code"]) == (413, "media_too_large")
     assert str(LIMIT) in answer.json()["error"]
 
 
-async def test_what_has_no_media_is_not_found(world: World) -> None:
-    text = (await world.received(await world.contact.send_text(OURS, "no media")))["data"]["id"]
-    answer = await world.ring.send(world.session["token"], to=THEIRS, type="text", message="mine")
+async def test_what_has_no_media_is_not_found(linked_ring: LinkedRing) -> None:
+    text = (await linked_ring.received(await linked_ring.contact.send_text(OURS, "no media")))[
+        "data"
+    ]["id"]
+    answer = await linked_ring.ring.send(
+        linked_ring.session["token"], to=THEIRS, type="text", message="mine"
+    )
     for message_id in (text, answer.json()["id"]):
-        refused = await world.media(message_id)
+        refused = await linked_ring.media(message_id)
         assert (refused.status_code, refused.json()["code"]) == (404, "media_not_found")
-    other = await world.ring.create_session("another")
-    hidden = await world.media(text, token=other["token"])
+    other = await linked_ring.ring.create_session("another")
+    hidden = await linked_ring.media(text, token=other["token"])
     assert (hidden.status_code, hidden.json()["code"]) == (404, "message_not_found")
 
 
-async def test_after_a_fail_over_the_new_owner_brings_it(world: World) -> None:
+async def test_after_a_fail_over_the_new_owner_brings_it(linked_ring: LinkedRing) -> None:
     data = os.urandom(100_000)
-    message_id = await world.document(data)
+    message_id = await linked_ring.document(data)
     [owner] = [
         name
         for name in ("host-0", "host-1")
-        if "worker_started" in world.ring.log(name) and world.id in world.ring.log(name)
+        if "worker_started" in linked_ring.ring.log(name)
+        and linked_ring.id in linked_ring.ring.log(name)
     ]
-    await world.ring.end(owner, within=30)
+    await linked_ring.ring.end(owner, within=30)
     await eventually(
-        lambda: world.id in world.ring.log("host-1" if owner == "host-0" else "host-0"),
+        lambda: linked_ring.id in linked_ring.ring.log("host-1" if owner == "host-0" else "host-0"),
         what="the other host has the session",
     )
-    await world.ring.wait_for_status(world.id, "working", timeout=20)
-    answer = await world.media(message_id)
+    await linked_ring.ring.wait_for_status(linked_ring.id, "working", timeout=20)
+    answer = await linked_ring.media(message_id)
     assert answer.status_code == 200, answer.text
     assert answer.content == data
-    await world.ring.restart(owner)
-    await fair_shares(world.ring, 2)
-    await world.ring.wait_for_status(world.id, "working", timeout=20)
+    await linked_ring.ring.restart(owner)
+    await fair_shares(linked_ring.ring, 2)
+    await linked_ring.ring.wait_for_status(linked_ring.id, "working", timeout=20)
 
 
-async def test_a_session_that_does_not_work_brings_nothing(world: World) -> None:
-    message_id = await world.document(b"later")
-    await world.ring.admin.post(f"/api/sessions/{world.id}/stop")
-    await world.ring.wait_for_status(world.id, "stopped")
-    answer = await world.media(message_id)
+async def test_a_session_that_does_not_work_brings_nothing(linked_ring: LinkedRing) -> None:
+    message_id = await linked_ring.document(b"later")
+    await linked_ring.ring.admin.post(f"/api/sessions/{linked_ring.id}/stop")
+    await linked_ring.ring.wait_for_status(linked_ring.id, "stopped")
+    answer = await linked_ring.media(message_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "session_stopped")
-    await world.ring.admin.post(f"/api/sessions/{world.id}/restart")
-    await world.ring.wait_for_status(world.id, "working", timeout=20)
-    assert (await world.media(message_id)).content == b"later"
+    await linked_ring.ring.admin.post(f"/api/sessions/{linked_ring.id}/restart")
+    await linked_ring.ring.wait_for_status(linked_ring.id, "working", timeout=20)
+    assert (await linked_ring.media(message_id)).content == b"later"
 
 
-async def test_media_that_whatsapp_keeps_no_more_is_said(world: World) -> None:
-    message_id = await world.document(b"soon gone")
-    world.whatsapp.forget_media()
-    answer = await world.media(message_id)
+async def test_media_that_whatsapp_keeps_no_more_is_said(linked_ring: LinkedRing) -> None:
+    message_id = await linked_ring.document(b"soon gone")
+    linked_ring.whatsapp.forget_media()
+    answer = await linked_ring.media(message_id)
     assert (answer.status_code, answer.json()["code"]) == (410, "media_gone")
 
 
 async def test_receipts_show_in_rest_on_the_page_and_on_the_exchange(
-    world: World, browser: Browser
+    linked_ring: LinkedRing, browser: Browser
 ) -> None:
-    async with Operator.at(browser, world.ring.url()) as operator:
-        await operator.sign_in(world.ring.admin_key)
-        await operator.page.goto(f"/sessions/{world.id}")
-        media = world.consumer.of(world.id, "message.received")[-1]["data"]["id"]
+    async with Operator.at(browser, linked_ring.ring.url()) as operator:
+        await operator.sign_in(linked_ring.ring.admin_key)
+        await operator.page.goto(f"/sessions/{linked_ring.id}")
+        media = linked_ring.consumer.of(linked_ring.id, "message.received")[-1]["data"]["id"]
         link_to_media = operator.page.locator(f"a[href='/api/messages/{media}/media']")
         await expect(link_to_media).to_have_text("document")
-        world.contact.auto_deliver = False
-        answer = await world.ring.send(
-            world.session["token"], to=THEIRS, type="text", message="receipts"
+        linked_ring.contact.auto_deliver = False
+        answer = await linked_ring.ring.send(
+            linked_ring.session["token"], to=THEIRS, type="text", message="receipts"
         )
         message_id, whatsapp_id = answer.json()["id"], answer.json()["messageId"]
         state = operator.page.locator(f"#message-{message_id} .state")
         await expect(state).to_have_text("Sent")
         for kind, word, confirm in (
-            ("delivered", "Delivered", world.contact.deliver),
-            ("read", "Read", world.contact.read),
+            ("delivered", "Delivered", linked_ring.contact.deliver),
+            ("read", "Read", linked_ring.contact.read),
         ):
             await confirm(whatsapp_id)
-            shown = await world.ring.wait_for_message(message_id, kind)
+            shown = await linked_ring.ring.wait_for_message(message_id, kind)
             assert shown[f"{kind}At"] is not None
             await expect(state).to_have_text(word)
-            events = await world.consumer.wait_for(world.id, f"message.{kind}")
+            events = await linked_ring.consumer.wait_for(linked_ring.id, f"message.{kind}")
             assert events[-1]["data"]["messageId"] == whatsapp_id
             assert events[-1]["data"][f"{kind}At"] == shown[f"{kind}At"]

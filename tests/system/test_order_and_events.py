@@ -20,7 +20,7 @@ SECRET = "a text for one pair of eyes only"
 
 
 @dataclass(frozen=True)
-class World:
+class LinkedRing:
     """A linked session, the contact that it writes to, and an event consumer since before it."""
 
     ring: Ring
@@ -58,7 +58,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
     """One ring and one linked session for the module."""
     async with StandIn.start() as whatsapp:
         ring = await new_ring(
@@ -68,40 +68,50 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
         )
         async with consuming(ring.broker) as consumer:
             session = await link(ring, whatsapp.phone("919876543210"))
-            yield World(ring, whatsapp.contact(TO), session, consumer)
+            yield LinkedRing(ring, whatsapp.contact(TO), session, consumer)
         await ring.stop()
 
 
-async def test_sequential_messages_arrive_in_the_order_of_their_202s(world: World) -> None:
+async def test_sequential_messages_arrive_in_the_order_of_their_202s(
+    linked_ring: LinkedRing,
+) -> None:
     texts = [f"one by one {number}" for number in range(MANY)]
-    ids = [await world.send_soon(text) for text in texts]
-    assert await world.all_arrive(set(texts)) == texts
-    await world.consumer.wait_for(world.session["sessionId"], "message.sent", count=MANY)
-    sent = [event["data"]["id"] for event in world.events("message.sent", "one by one")]
+    ids = [await linked_ring.send_soon(text) for text in texts]
+    assert await linked_ring.all_arrive(set(texts)) == texts
+    await linked_ring.consumer.wait_for(
+        linked_ring.session["sessionId"], "message.sent", count=MANY
+    )
+    sent = [event["data"]["id"] for event in linked_ring.events("message.sent", "one by one")]
     assert sent == ids
 
 
-async def test_concurrent_messages_arrive_in_the_order_of_their_sequence(world: World) -> None:
+async def test_concurrent_messages_arrive_in_the_order_of_their_sequence(
+    linked_ring: LinkedRing,
+) -> None:
     texts = {f"at once {number}" for number in range(MANY)}
-    ids = set(await asyncio.gather(*(world.send_soon(text) for text in texts)))
-    arrived = await world.all_arrive(texts)
+    ids = set(await asyncio.gather(*(linked_ring.send_soon(text) for text in texts)))
+    arrived = await linked_ring.all_arrive(texts)
 
     def all_sent() -> list[dict[str, Any]]:
-        found = world.events("message.sent", "at once")
+        found = linked_ring.events("message.sent", "at once")
         assert len(found) == MANY
         return found
 
     sent = await eventually(all_sent, what="all are sent")
-    queued = world.events("message.queued", "at once")
+    queued = linked_ring.events("message.queued", "at once")
     assert {event["data"]["id"] for event in queued} == ids
     for events in (queued, sent):
         ordered = sorted(events, key=lambda event: int(event["sessionSequence"]))
         assert [event["data"]["reference"] for event in ordered] == arrived
 
 
-async def test_events_tell_all_and_give_nothing_away(world: World) -> None:
-    ring, consumer, session_id = world.ring, world.consumer, world.session["sessionId"]
-    answer = await ring.send(world.session["token"], to=TO, type="text", message=SECRET)
+async def test_events_tell_all_and_give_nothing_away(linked_ring: LinkedRing) -> None:
+    ring, consumer, session_id = (
+        linked_ring.ring,
+        linked_ring.consumer,
+        linked_ring.session["sessionId"],
+    )
+    answer = await ring.send(linked_ring.session["token"], to=TO, type="text", message=SECRET)
     message_id = answer.json()["id"]
 
     def published() -> list[dict[str, Any]]:
@@ -133,7 +143,7 @@ async def test_events_tell_all_and_give_nothing_away(world: World) -> None:
     assert [e["id"] for e in log.of(session_id)] == [e["id"] for e in consumer.of(session_id)]
     assert log.of(session_id, "session.qr_issued")[0]["data"]["qr"] is None
     log.assert_gapless()
-    keys = (world.session["token"], rotated.json()["token"], ring.admin_key, SECRET)
+    keys = (linked_ring.session["token"], rotated.json()["token"], ring.admin_key, SECRET)
     for raw in (*consumer.raw, *log.raw):
         assert not [key for key in keys if key.encode() in raw]
     assert not [raw for raw in log.raw if code.encode() in raw]

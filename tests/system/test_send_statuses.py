@@ -15,13 +15,13 @@ from tests.system.pictures import png
 from tests.system.ring import Ring
 
 TO = "919876543210"
-TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello World!"}
+TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello SendingRing!"}
 QUEUE_LIMIT = 5
 MEDIA_MAX_BYTES = 20_000
 
 
 @dataclass(frozen=True)
-class World:
+class SendingRing:
     """A ring of two apis with a working and a stopped session, and a server of media."""
 
     ring: Ring
@@ -42,8 +42,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
-    """The world of this module."""
+async def sending_ring(new_ring: NewRing) -> AsyncIterator[SendingRing]:
+    """The sending_ring of this module."""
     async with MediaServer.start() as media:
         ring = await new_ring(
             apis=2,
@@ -67,7 +67,7 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
             await ring.wait_for_status(session["sessionId"], "working")
         await ring.admin.post(f"/api/sessions/{stopped['sessionId']}/stop")
         await ring.wait_for_status(stopped["sessionId"], "stopped")
-        yield World(ring, media, working["token"], stopped)
+        yield SendingRing(ring, media, working["token"], stopped)
         await ring.stop()
 
 
@@ -82,39 +82,43 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
     return body
 
 
-async def test_200_and_the_message_afterwards(world: World) -> None:
-    answer = await world.send(type="text", message="Hi", reference="order 7", unknown="ignored")
+async def test_200_and_the_message_afterwards(sending_ring: SendingRing) -> None:
+    answer = await sending_ring.send(
+        type="text", message="Hi", reference="order 7", unknown="ignored"
+    )
     assert answer.status_code == 200
     body = answer.json()
     assert body == {"success": True, "status": "sent"} | {k: body[k] for k in ("messageId", "id")}
     assert body["messageId"].startswith("3EB0")
     for key in (body["messageId"], body["id"]):
-        shown = await world.ring.wait_for_message(key, ("sent", "delivered"))
+        shown = await sending_ring.ring.wait_for_message(key, ("sent", "delivered"))
         assert (shown["id"], shown["messageId"]) == (body["id"], body["messageId"])
         assert (shown["to"], shown["reference"], shown["error"]) == (TO, "order 7", None)
 
 
-async def test_media_by_url_and_by_path(world: World) -> None:
-    good = world.media.put("photo.png", png())
-    hop = world.media.redirect("hop", to=good)
+async def test_media_by_url_and_by_path(sending_ring: SendingRing) -> None:
+    good = sending_ring.media.put("photo.png", png())
+    hop = sending_ring.media.redirect("hop", to=good)
     for address in (good, hop, "photo.png", "alias.png"):
-        answer = await world.send(type="image", mediaUrl=address)
+        answer = await sending_ring.send(type="image", mediaUrl=address)
         assert answer.status_code == 200, (address, answer.text)
-    answer = await world.send(to=f"{TO}@s.whatsapp.net", type="document", mediaUrl="photo.png")
+    answer = await sending_ring.send(
+        to=f"{TO}@s.whatsapp.net", type="document", mediaUrl="photo.png"
+    )
     assert answer.status_code == 200, answer.text
 
 
-async def test_202_at_once_and_after_the_wait(world: World) -> None:
+async def test_202_at_once_and_after_the_wait(sending_ring: SendingRing) -> None:
     for headers, token, becomes in (
-        ({"Prefer": "respond-async"}, world.token, ("sent", "delivered")),
-        ({}, world.stopped["token"], "queued"),
+        ({"Prefer": "respond-async"}, sending_ring.token, ("sent", "delivered")),
+        ({}, sending_ring.stopped["token"], "queued"),
     ):
-        answer = await world.ring.send(token, headers=headers, **TEXT)
+        answer = await sending_ring.ring.send(token, headers=headers, **TEXT)
         assert answer.status_code == 202
         body = answer.json()
         assert body == {"success": True, "messageId": None, "id": body["id"], "status": "queued"}
         assert answer.headers["location"] == f"/api/messages/{body['id']}"
-        await world.ring.wait_for_message(body["id"], becomes)
+        await sending_ring.ring.wait_for_message(body["id"], becomes)
 
 
 IMAGE = {"to": TO, "type": "image"}
@@ -142,8 +146,10 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("body", "field"), [c[1:] for c in INVALID], ids=[c[0] for c in INVALID])
-async def test_400(world: World, body: dict[str, Any], field: str) -> None:
-    problem = assert_problem(await world.ring.send(world.token, **body), 400, "invalid_request")
+async def test_400(sending_ring: SendingRing, body: dict[str, Any], field: str) -> None:
+    problem = assert_problem(
+        await sending_ring.ring.send(sending_ring.token, **body), 400, "invalid_request"
+    )
     assert [detail["field"] for detail in problem["details"]] == [field]
     assert "secret" not in problem["error"]
 
@@ -152,23 +158,23 @@ async def test_400(world: World, body: dict[str, Any], field: str) -> None:
     "raw",
     [b"{", b"to=1", b"\xff", b'{"to":"919876543210","type":"text","message":"\\ud800"}', b"[]"],
 )
-async def test_400_for_what_is_no_json_object(world: World, raw: bytes) -> None:
-    problem = assert_problem(await world.post(raw), 400, "invalid_request")
+async def test_400_for_what_is_no_json_object(sending_ring: SendingRing, raw: bytes) -> None:
+    problem = assert_problem(await sending_ring.post(raw), 400, "invalid_request")
     assert problem["details"][0]["field"] == "body"
 
 
-async def test_400_for_media_that_only_its_fetch_can_judge(world: World) -> None:
-    away = world.media.redirect("away", to="http://127.0.0.2:1/a.png")
-    text = world.media.put("text.png", b"this is no picture")
-    empty = world.media.put("empty.png", b"")
+async def test_400_for_media_that_only_its_fetch_can_judge(sending_ring: SendingRing) -> None:
+    away = sending_ring.media.redirect("away", to="http://127.0.0.2:1/a.png")
+    text = sending_ring.media.put("text.png", b"this is no picture")
+    empty = sending_ring.media.put("empty.png", b"")
     for address in (away, text, empty):
-        answer = await world.send(type="image", mediaUrl=address)
+        answer = await sending_ring.send(type="image", mediaUrl=address)
         problem = assert_problem(answer, 400, "invalid_request")
         assert problem["details"][0]["field"] == "mediaUrl", address
 
 
-async def test_401(world: World) -> None:
-    ring = world.ring
+async def test_401(sending_ring: SendingRing) -> None:
+    ring = sending_ring.ring
     deleted, rotated = await ring.create_session(), await ring.create_session()
     assert (await ring.admin.delete(f"/api/sessions/{deleted['sessionId']}")).status_code == 202
     renewed = await ring.admin.post(f"/api/sessions/{rotated['sessionId']}/token")
@@ -180,31 +186,35 @@ async def test_401(world: World) -> None:
     assert (await ring.send(renewed.json()["token"], **TEXT)).status_code == 200
 
 
-async def test_413(world: World) -> None:
+async def test_413(sending_ring: SendingRing) -> None:
     assert_problem(
-        await world.send(type="text", message="x", more="x" * 262_144), 413, "body_too_large"
+        await sending_ring.send(type="text", message="x", more="x" * 262_144), 413, "body_too_large"
     )
-    large = world.media.put("large.png", png() + bytes(MEDIA_MAX_BYTES))
+    large = sending_ring.media.put("large.png", png() + bytes(MEDIA_MAX_BYTES))
     for address in (large, "large.png"):
-        answer = await world.send(type="image", mediaUrl=address)
+        answer = await sending_ring.send(type="image", mediaUrl=address)
         assert_problem(answer, 413, "media_too_large")
 
 
-async def test_415(world: World) -> None:
-    answer = await world.post(b"to=919876543210", "application/x-www-form-urlencoded")
+async def test_415(sending_ring: SendingRing) -> None:
+    answer = await sending_ring.post(b"to=919876543210", "application/x-www-form-urlencoded")
     assert_problem(answer, 415, "unsupported_media_type")
 
 
-async def test_429_above_the_rate(world: World) -> None:
-    number = await world.ring.add_api({"SESSION_RATE_PER_MINUTE": "2"})
-    answers = [await world.ring.send(world.token, api=number, **TEXT) for _ in range(3)]
+async def test_429_above_the_rate(sending_ring: SendingRing) -> None:
+    number = await sending_ring.ring.add_api({"SESSION_RATE_PER_MINUTE": "2"})
+    answers = [
+        await sending_ring.ring.send(sending_ring.token, api=number, **TEXT) for _ in range(3)
+    ]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert_problem(answers[-1], 429, "rate_limited")
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
 
 
-async def test_429_for_a_full_queue_and_no_202_for_a_message_that_is_not_kept(world: World) -> None:
-    ring = world.ring
+async def test_429_for_a_full_queue_and_no_202_for_a_message_that_is_not_kept(
+    sending_ring: SendingRing,
+) -> None:
+    ring = sending_ring.ring
     session = await ring.create_session()
     await ring.wait_for_status(session["sessionId"], "working")
     await ring.admin.post(f"/api/sessions/{session['sessionId']}/stop")
@@ -230,23 +240,32 @@ async def test_429_for_a_full_queue_and_no_202_for_a_message_that_is_not_kept(wo
     assert "idempotent-replayed" not in answer.headers
 
 
-async def test_500(world: World) -> None:
-    ring = world.ring
+async def test_500(sending_ring: SendingRing) -> None:
+    ring = sending_ring.ring
     for to, code in (("919876540000", "not_on_whatsapp"), ("919876540001", "send_failed")):
-        assert_problem(await world.send(to=to, type="text", message="x"), 500, code)
-    unknown = await world.send(to="919876540002", type="text", message="x")
+        assert_problem(await sending_ring.send(to=to, type="text", message="x"), 500, code)
+    unknown = await sending_ring.send(to="919876540002", type="text", message="x")
     problem = assert_problem(unknown, 500, "outcome_unknown")
     assert (await ring.wait_for_message(problem["id"], "unknown"))["messageId"] is None
-    for address in (f"{world.media.address}/missing.png", "missing.png", "http://127.0.0.1:1/a"):
-        answer = await world.send(type="image", mediaUrl=address)
+    for address in (
+        f"{sending_ring.media.address}/missing.png",
+        "missing.png",
+        "http://127.0.0.1:1/a",
+    ):
+        answer = await sending_ring.send(type="image", mediaUrl=address)
         assert_problem(answer, 500, "media_unavailable")
 
 
-async def test_the_same_key_is_one_message_over_processes_and_restarts(world: World) -> None:
-    ring = world.ring
+async def test_the_same_key_is_one_message_over_processes_and_restarts(
+    sending_ring: SendingRing,
+) -> None:
+    ring = sending_ring.ring
     key = {"Idempotency-Key": str(uuid.uuid4())}
     answers = await asyncio.gather(
-        *(ring.send(world.token, headers=key, api=number % 2, **TEXT) for number in range(20))
+        *(
+            ring.send(sending_ring.token, headers=key, api=number % 2, **TEXT)
+            for number in range(20)
+        )
     )
     assert {answer.status_code for answer in answers} == {200}
     [body] = {answer.text for answer in answers}
@@ -255,16 +274,16 @@ async def test_the_same_key_is_one_message_over_processes_and_restarts(world: Wo
         await ring.kill(name)
     for name in ("api-0", "api-1", "host-0", "projector"):
         await ring.restart(name)
-    again = await ring.send(world.token, headers=key, api=1, **TEXT)
+    again = await ring.send(sending_ring.token, headers=key, api=1, **TEXT)
     assert (again.status_code, again.text) == (200, body)
     assert again.headers["idempotent-replayed"] == "true"
     for headers in (key, {**key, "Prefer": "respond-async"}):
-        other = await ring.send(world.token, headers=headers, **{**TEXT, "message": "other"})
+        other = await ring.send(sending_ring.token, headers=headers, **{**TEXT, "message": "other"})
         assert_problem(other, 422, "idempotency_conflict")
 
 
-async def test_a_409_is_not_kept_under_the_key(world: World) -> None:
-    ring = world.ring
+async def test_a_409_is_not_kept_under_the_key(sending_ring: SendingRing) -> None:
+    ring = sending_ring.ring
     session = await ring.create_session()
     await ring.wait_for_status(session["sessionId"], "working")
     await ring.admin.post(f"/api/sessions/{session['sessionId']}/logout")

@@ -22,7 +22,7 @@ _numbers = count(4915110000001)
 
 
 @dataclass(frozen=True)
-class World:
+class LinkedRing:
     """A ring whose engine talks to the stand-in."""
 
     ring: Ring
@@ -39,7 +39,7 @@ class World:
 class Linked:
     """A session and its phone."""
 
-    world: World
+    linked_ring: LinkedRing
     phone: Phone
     session: dict[str, Any]
 
@@ -50,17 +50,17 @@ class Linked:
 
     async def ask(self, what: str) -> None:
         """Restart, stop or log out."""
-        answer = await self.world.ring.admin.post(f"/api/sessions/{self.id}/{what}")
+        answer = await self.linked_ring.ring.admin.post(f"/api/sessions/{self.id}/{what}")
         assert answer.status_code == 202, answer.text
 
     async def becomes(self, status: str) -> dict[str, Any]:
         """Wait for a status."""
-        return await self.world.ring.wait_for_status(self.id, status, timeout=20)
+        return await self.linked_ring.ring.wait_for_status(self.id, status, timeout=20)
 
     async def send(self, text: str, *, wait: bool = True) -> httpx.Response:
         """A text to the contact."""
         headers = {} if wait else {"Prefer": "respond-async"}
-        return await self.world.ring.send(
+        return await self.linked_ring.ring.send(
             self.session["token"], headers=headers, to=TO, type="text", message=text
         )
 
@@ -69,19 +69,19 @@ class Linked:
         answer = await self.send(text, wait=False)
         assert answer.status_code == 202, answer.text
         message_id: str = answer.json()["id"]
-        await self.world.ring.wait_for_message(message_id, "queued")
+        await self.linked_ring.ring.wait_for_message(message_id, "queued")
         return message_id
 
     async def arrives(self, message_id: str, text: str) -> None:
         """Wait until a queued text was sent, once."""
-        await self.world.ring.wait_for_message(message_id, ("sent", "delivered"), timeout=30)
+        await self.linked_ring.ring.wait_for_message(message_id, ("sent", "delivered"), timeout=30)
         await self.is_out(text)
-        assert [one.text for one in self.world.contact.inbox].count(text) == 1
+        assert [one.text for one in self.linked_ring.contact.inbox].count(text) == 1
 
     async def is_out(self, text: str) -> None:
         """Wait until the contact has this text."""
         await eventually(
-            lambda: any(one.text == text for one in self.world.contact.inbox),
+            lambda: any(one.text == text for one in self.linked_ring.contact.inbox),
             what=f"{text!r} arrives",
         )
 
@@ -92,7 +92,7 @@ class Linked:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
+async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
     """One ring and one stand-in for the module."""
     async with StandIn.start() as whatsapp:
         ring = await new_ring(
@@ -100,20 +100,22 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
             environment={"LEASE_SECONDS": "3", "LOGIN_SECONDS": "5"},
             host_environment=whatsapp.engine_environment(),
         )
-        yield World(ring, whatsapp, whatsapp.contact(TO))
+        yield LinkedRing(ring, whatsapp, whatsapp.contact(TO))
         await ring.stop()
 
 
-async def test_scan_qr_refuses(world: World) -> None:
-    session = await world.ring.create_session()
-    await world.ring.wait_for_status(session["sessionId"], "scan_qr", timeout=20)
-    linked = Linked(world, world.whatsapp.phone(str(next(_numbers))), session)
+async def test_scan_qr_refuses(linked_ring: LinkedRing) -> None:
+    session = await linked_ring.ring.create_session()
+    await linked_ring.ring.wait_for_status(session["sessionId"], "scan_qr", timeout=20)
+    linked = Linked(linked_ring, linked_ring.whatsapp.phone(str(next(_numbers))), session)
     await linked.refuses("session_scan_qr")
     await linked.ask("stop")
 
 
-async def test_starting_queues_and_a_login_without_an_answer_is_tried_anew(world: World) -> None:
-    linked = await world.linked()
+async def test_starting_queues_and_a_login_without_an_answer_is_tried_anew(
+    linked_ring: LinkedRing,
+) -> None:
+    linked = await linked_ring.linked()
     linked.phone.mute()
     await linked.ask("restart")
     await linked.becomes("starting")
@@ -125,8 +127,10 @@ async def test_starting_queues_and_a_login_without_an_answer_is_tried_anew(world
     await linked.arrives(message_id, "while starting")
 
 
-async def test_stopped_queues_once_the_send_in_flight_is_acknowledged(world: World) -> None:
-    linked = await world.linked()
+async def test_stopped_queues_once_the_send_in_flight_is_acknowledged(
+    linked_ring: LinkedRing,
+) -> None:
+    linked = await linked_ring.linked()
     linked.phone.hold_acks()
     in_flight = asyncio.create_task(linked.send("before the stop"))
     await linked.is_out("before the stop")
@@ -144,8 +148,8 @@ async def test_stopped_queues_once_the_send_in_flight_is_acknowledged(world: Wor
     await linked.arrives(message_id, "while stopped")
 
 
-async def test_restricted_queues_until_whatsapp_lets_it_work_again(world: World) -> None:
-    linked = await world.linked()
+async def test_restricted_queues_until_whatsapp_lets_it_work_again(linked_ring: LinkedRing) -> None:
+    linked = await linked_ring.linked()
     linked.phone.refuse_login(402, code=101, expire=3)
     await linked.phone.drop()
     restricted = await linked.becomes("restricted")
@@ -159,9 +163,9 @@ async def test_restricted_queues_until_whatsapp_lets_it_work_again(world: World)
 
 @pytest.mark.parametrize(("refusal", "reason"), [(403, "locked"), (406, "banned")])
 async def test_banned_refuses_and_fails_the_backlog(
-    world: World, refusal: int, reason: str
+    linked_ring: LinkedRing, refusal: int, reason: str
 ) -> None:
-    linked = await world.linked()
+    linked = await linked_ring.linked()
     await linked.ask("stop")
     await linked.becomes("stopped")
     message_id = await linked.queue("before the ban")
@@ -169,15 +173,15 @@ async def test_banned_refuses_and_fails_the_backlog(
     await linked.ask("restart")
     banned = await linked.becomes("banned")
     assert banned["statusReason"] == reason
-    failed = await world.ring.wait_for_message(message_id, "failed")
+    failed = await linked_ring.ring.wait_for_message(message_id, "failed")
     assert failed["error"]["code"] == "session_banned"
     await linked.refuses("session_banned")
     await linked.ask("restart")
     await linked.becomes("scan_qr")
 
 
-async def test_failed_refuses(world: World) -> None:
-    linked = await world.linked()
+async def test_failed_refuses(linked_ring: LinkedRing) -> None:
+    linked = await linked_ring.linked()
     linked.phone.refuse_login(405)
     await linked.phone.drop()
     failed = await linked.becomes("failed")
@@ -189,8 +193,10 @@ async def test_failed_refuses(world: World) -> None:
 
 
 @pytest.mark.parametrize("while_working", [True, False])
-async def test_log_out_unlinks_and_fails_the_backlog(world: World, while_working: bool) -> None:
-    linked = await world.linked()
+async def test_log_out_unlinks_and_fails_the_backlog(
+    linked_ring: LinkedRing, while_working: bool
+) -> None:
+    linked = await linked_ring.linked()
     if while_working:
         linked.phone.hold_acks()
         sending = asyncio.create_task(linked.send("never acknowledged"))
@@ -203,7 +209,7 @@ async def test_log_out_unlinks_and_fails_the_backlog(world: World, while_working
     await linked.ask("logout")
     await linked.becomes("logged_out")
     assert not linked.phone.is_linked
-    failed = await world.ring.wait_for_message(message_id, "failed")
+    failed = await linked_ring.ring.wait_for_message(message_id, "failed")
     assert failed["error"]["code"] == "session_logged_out"
     if while_working:
         answer = await sending
@@ -211,8 +217,8 @@ async def test_log_out_unlinks_and_fails_the_backlog(world: World, while_working
     await linked.refuses("session_logged_out")
 
 
-async def test_logged_out_by_the_phone_while_away(world: World) -> None:
-    linked = await world.linked()
+async def test_logged_out_by_the_phone_while_away(linked_ring: LinkedRing) -> None:
+    linked = await linked_ring.linked()
     await linked.ask("stop")
     await linked.becomes("stopped")
     waiting = asyncio.create_task(linked.send("for nobody"))
@@ -227,19 +233,19 @@ async def test_logged_out_by_the_phone_while_away(world: World) -> None:
 
 async def queued(linked: Linked) -> bool:
     """Whether a message of the session waits."""
-    answer = await linked.world.ring.admin.get(
+    answer = await linked.linked_ring.ring.admin.get(
         "/api/messages", params={"sessionId": linked.id, "status": "queued"}
     )
     return bool(answer.json()["items"])
 
 
-async def test_delete_unlinks_answers_who_waits_and_forgets(world: World) -> None:
-    linked = await world.linked()
+async def test_delete_unlinks_answers_who_waits_and_forgets(linked_ring: LinkedRing) -> None:
+    linked = await linked_ring.linked()
     await linked.ask("stop")
     await linked.becomes("stopped")
     waiting = asyncio.create_task(linked.send("too late"))
     await eventually(lambda: queued(linked), what="the message is queued")
-    answer = await world.ring.admin.delete(f"/api/sessions/{linked.id}")
+    answer = await linked_ring.ring.admin.delete(f"/api/sessions/{linked.id}")
     assert answer.status_code == 202
     answer = await waiting
     assert (answer.status_code, answer.json()["code"]) == (409, "session_deleted")
@@ -247,14 +253,14 @@ async def test_delete_unlinks_answers_who_waits_and_forgets(world: World) -> Non
     assert (await linked.send("no")).status_code == 401
 
     async def forgotten() -> bool:
-        seen = await world.ring.admin.get(f"/api/sessions/{linked.id}")
+        seen = await linked_ring.ring.admin.get(f"/api/sessions/{linked.id}")
         return seen.status_code == 404
 
     await eventually(forgotten, what="the session is forgotten")
 
 
-async def test_replaced_by_another_program_does_not_fight(world: World) -> None:
-    linked = await world.linked()
+async def test_replaced_by_another_program_does_not_fight(linked_ring: LinkedRing) -> None:
+    linked = await linked_ring.linked()
     await linked.phone.replace()
     seen = await linked.becomes("disconnected")
     assert seen["statusReason"] == "stream_replaced"
@@ -265,19 +271,19 @@ async def test_replaced_by_another_program_does_not_fight(world: World) -> None:
 
 
 async def test_a_connection_that_is_up_but_silent_and_a_process_that_is_frozen_are_found(
-    world: World,
+    linked_ring: LinkedRing,
 ) -> None:
     """Both say why, and both work again by themselves. The engine's keep-alive takes its time."""
-    muted, frozen = await world.linked(), await world.linked()
+    muted, frozen = await linked_ring.linked(), await linked_ring.linked()
     muted.phone.mute()
-    pid = worker_of(world.ring, frozen.id)
+    pid = worker_of(linked_ring.ring, frozen.id)
     os.kill(pid, signal.SIGSTOP)
-    lost = await world.ring.wait_for_status(frozen.id, "disconnected", timeout=20)
+    lost = await linked_ring.ring.wait_for_status(frozen.id, "disconnected", timeout=20)
     assert lost["statusReason"] == "engine_silent"
-    lost = await world.ring.wait_for_status(muted.id, "disconnected", timeout=50)
+    lost = await linked_ring.ring.wait_for_status(muted.id, "disconnected", timeout=50)
     assert lost["statusReason"] == "keepalive_timeout"
     muted.phone.unmute()
     for linked in (frozen, muted):
-        await world.ring.wait_for_status(linked.id, "working", timeout=60)
+        await linked_ring.ring.wait_for_status(linked.id, "working", timeout=60)
         answer = await linked.send("heard again")
         assert answer.status_code == 200, answer.text

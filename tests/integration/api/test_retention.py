@@ -32,7 +32,7 @@ SESSION = SessionId(UUID(int=5))
 TO = "919876543210"
 
 
-class World:
+class ProjectedSession:
     """A session's projections; each event happens at the time that it is told."""
 
     def __init__(self, database: Database) -> None:
@@ -72,12 +72,12 @@ class World:
 
 
 @pytest.fixture
-async def world(new_database: NewDatabase) -> AsyncIterator[World]:
+async def projected(new_database: NewDatabase) -> AsyncIterator[ProjectedSession]:
     """A session that was created just now."""
     url = (await new_database()).api
     await migrate(url, "wa_api")
     async with Database(url, size=2) as database:
-        made = World(database)
+        made = ProjectedSession(database)
         await made.happen((NOW, SessionCreated(name="shop")))
         yield made
 
@@ -97,21 +97,23 @@ def ids(number: int) -> Iterable[MessageId]:
     return [MessageId(uuid4()) for _ in range(number)]
 
 
-async def test_an_ended_message_is_forgotten_when_its_last_event_is_old(world: World) -> None:
+async def test_an_ended_message_is_forgotten_when_its_last_event_is_old(
+    projected: ProjectedSession,
+) -> None:
     old, delivered_lately = ids(2)
     receipt = MessageDelivered(id=delivered_lately, message_id="3EB1", to=TO, delivered_at=RECENT)
-    await world.happen(
+    await projected.happen(
         (OLD, queued(old)),
         (OLD, sent(old)),
         (OLD, queued(delivered_lately)),
         (OLD, sent(delivered_lately)),
         (RECENT, receipt),
     )
-    await world.forget()
-    assert await world.messages() == {delivered_lately}
+    await projected.forget()
+    assert await projected.messages() == {delivered_lately}
 
 
-async def test_a_received_message_goes_by_when_it_was_stored(world: World) -> None:
+async def test_a_received_message_goes_by_when_it_was_stored(projected: ProjectedSession) -> None:
     one, two = ids(2)
     for at, message_id in ((OLD, one), (RECENT, two)):
         incoming = MessageReceived(
@@ -124,42 +126,44 @@ async def test_a_received_message_goes_by_when_it_was_stored(world: World) -> No
             text="Hello!",
             received_at=OLD,
         )
-        await world.happen((at, incoming))
-    await world.forget()
-    assert await world.messages() == {two}
+        await projected.happen((at, incoming))
+    await projected.forget()
+    assert await projected.messages() == {two}
 
 
-async def test_an_open_message_stays_however_old(world: World) -> None:
+async def test_an_open_message_stays_however_old(projected: ProjectedSession) -> None:
     [waiting] = ids(1)
-    await world.happen((OLD - KEEP, queued(waiting)))
-    await world.forget()
-    assert await world.messages() == {waiting}
+    await projected.happen((OLD - KEEP, queued(waiting)))
+    await projected.forget()
+    assert await projected.messages() == {waiting}
 
 
 async def test_the_feed_keeps_its_positions_and_a_client_from_before_gets_what_is_left(
-    world: World,
+    projected: ProjectedSession,
 ) -> None:
     number = BATCH + 7  # more than a batch
-    await world.happen(*[(OLD, queued(one)) for one in ids(number)])
+    await projected.happen(*[(OLD, queued(one)) for one in ids(number)])
     [last] = ids(1)
-    await world.happen((RECENT, queued(last)))
-    before = await world.feed.end()
-    await world.happen((NOW, sent(last)))
-    await world.forget()
-    left = (await world.feed.after(1, FeedFilter())).entries
+    await projected.happen((RECENT, queued(last)))
+    before = await projected.feed.end()
+    await projected.happen((NOW, sent(last)))
+    await projected.forget()
+    left = (await projected.feed.after(1, FeedFilter())).entries
     assert [(entry.position, entry.type) for entry in left] == [
         (before, "message.queued"),
         (before + 1, "message.sent"),
     ]
-    assert await world.feed.end() == before + 1
+    assert await projected.feed.end() == before + 1
 
 
-async def test_the_same_id_may_come_anew_while_its_old_row_is_there(world: World) -> None:
+async def test_the_same_id_may_come_anew_while_its_old_row_is_there(
+    projected: ProjectedSession,
+) -> None:
     [reused] = ids(1)
-    await world.happen((OLD, queued(reused)), (OLD, sent(reused)), (NOW, queued(reused)))
-    async with world.database.connection() as connection:
+    await projected.happen((OLD, queued(reused)), (OLD, sent(reused)), (NOW, queued(reused)))
+    async with projected.database.connection() as connection:
         [row] = await connection.fetch("SELECT * FROM messages")
     assert (row["status"], row["message_id"], row["sent_at"]) == ("queued", None, None)
     assert (row["created_at"], row["changed_at"]) == (NOW, NOW)
-    await world.forget()
-    assert await world.messages() == {reused}
+    await projected.forget()
+    assert await projected.messages() == {reused}

@@ -52,7 +52,7 @@ FILE_NAME, CAPTION = "figures 東京.pdf", "the figures"
 
 @dataclass
 class Bench:
-    """Engines of one kind, and what stands for the world around them."""
+    """Engines of one kind, and what surrounds them."""
 
     engines: Engines
     scan: Callable[[str], Awaitable[None]]
@@ -145,7 +145,7 @@ async def real(folder: Path) -> AsyncIterator[Bench]:
 
 @pytest.fixture(params=[simulated, real], ids=["simulated", "real"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    """The suite's world, once with each engine."""
+    """The suite's surroundings, once with each engine."""
     async with request.param(tmp_path) as made:
         yield made
 

@@ -38,7 +38,7 @@ REFUSED = ErrorDetail(code="session_scan_qr", message="Not linked yet.")
 LATER = timedelta(days=31)
 
 
-class World:
+class StoredSession:
     """A partition with one session; the clock is a parameter."""
 
     def __init__(self, owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -96,9 +96,9 @@ class World:
 
 
 @pytest.fixture
-async def world(owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]") -> World:
+async def stored_session(owner: Owner, pool: "asyncpg.Pool[asyncpg.Record]") -> StoredSession:
     """A created session."""
-    made = World(owner, pool)
+    made = StoredSession(owner, pool)
     await owner.append(SESSION, session_stream(SESSION), 0, SessionCreated())
     return made
 
@@ -122,175 +122,195 @@ def received() -> MessageReceived:
     )
 
 
-async def test_finished_streams_go_as_a_whole_and_session_streams_stay(world: World) -> None:
+async def test_finished_streams_go_as_a_whole_and_session_streams_stay(
+    stored_session: StoredSession,
+) -> None:
     incoming = received()
     refused = MessageId(uuid4())
-    await world.message()
-    await world.message(incoming, message_id=incoming.id)
-    await world.message(failed(refused), message_id=refused)
-    await world.end_with(SessionStopped())
-    await world.relay_all()
-    assert await world.remove(now() + LATER) == 3
-    assert await world.streams() == {session_stream(SESSION)}
+    await stored_session.message()
+    await stored_session.message(incoming, message_id=incoming.id)
+    await stored_session.message(failed(refused), message_id=refused)
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + LATER) == 3
+    assert await stored_session.streams() == {session_stream(SESSION)}
 
 
-async def _aged(world: World) -> None:
+async def _aged(stored_session: StoredSession) -> None:
     """Make all that is stored older than the retention."""
-    await world.pool.execute("UPDATE events SET occurred_at = occurred_at - $1::interval", LATER)
+    await stored_session.pool.execute(
+        "UPDATE events SET occurred_at = occurred_at - $1::interval", LATER
+    )
 
 
-async def test_of_a_session_the_newest_event_of_each_type_stays(world: World) -> None:
+async def test_of_a_session_the_newest_event_of_each_type_stays(
+    stored_session: StoredSession,
+) -> None:
     linked = SessionLinked(jid="15550001111:1@s.whatsapp.net", phone_number="15550001111")
-    await world.end_with(linked)
+    await stored_session.end_with(linked)
     for _ in range(300):  # its connection comes and goes
-        await world.end_with(SessionDisconnected(reason="connection_lost", message=""))
-        await world.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
-    await world.relay_all()
-    await _aged(world)
-    await world.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
-    before = await world.session()
-    assert await world.remove(now()) == 0
-    kept = await world.store.stream(session_stream(SESSION))
+        await stored_session.end_with(SessionDisconnected(reason="connection_lost", message=""))
+        await stored_session.end_with(
+            SessionConnected(phone_number="15550001111", connected_at=now())
+        )
+    await stored_session.relay_all()
+    await _aged(stored_session)
+    await stored_session.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
+    before = await stored_session.session()
+    assert await stored_session.remove(now()) == 0
+    kept = await stored_session.store.stream(session_stream(SESSION))
     assert [one.type for one in kept] == [
         *("session.created", "session.linked", "session.disconnected"),
         *("session.connected", "session.connected"),
     ], "the newest is not relayed yet: the one before it stays"
-    assert await world.session() == before
-    await world.relay_all()
-    await world.remove(now())
-    assert len(await world.store.stream(session_stream(SESSION))) == 4
-    assert await world.session() == before
-    await world.end_with(SessionStopped())
-    assert (await world.last_sequence()) == 603
+    assert await stored_session.session() == before
+    await stored_session.relay_all()
+    await stored_session.remove(now())
+    assert len(await stored_session.store.stream(session_stream(SESSION))) == 4
+    assert await stored_session.session() == before
+    await stored_session.end_with(SessionStopped())
+    assert (await stored_session.last_sequence()) == 603
 
 
-async def test_a_young_event_of_a_session_stays(world: World) -> None:
+async def test_a_young_event_of_a_session_stays(stored_session: StoredSession) -> None:
     for _ in range(3):
-        await world.end_with(SessionStopped())
-    await world.relay_all()
-    await world.remove(now() + KEEP - timedelta(minutes=1))
-    assert len(await world.store.stream(session_stream(SESSION))) == 4
+        await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    await stored_session.remove(now() + KEEP - timedelta(minutes=1))
+    assert len(await stored_session.store.stream(session_stream(SESSION))) == 4
 
 
-async def test_of_a_deleted_session_no_number_and_no_message_is_left(world: World) -> None:
+async def test_of_a_deleted_session_no_number_and_no_message_is_left(
+    stored_session: StoredSession,
+) -> None:
     linked = SessionLinked(jid="15550001111:1@s.whatsapp.net", phone_number="15550001111")
-    await world.end_with(linked)
-    await world.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
+    await stored_session.end_with(linked)
+    await stored_session.end_with(SessionConnected(phone_number="15550001111", connected_at=now()))
     for _ in range(400):
-        await world.message()
+        await stored_session.message()
     incoming, waiting = received(), MessageId(uuid4())
-    await world.message(incoming, message_id=incoming.id)
-    still_open = await world.message(queued(waiting), message_id=waiting)
-    await world.end_with(SessionLoggedOut(reason="operator"))
-    await world.end_with(SessionDeleted())
-    await world.remove(now())
-    assert len(await world.streams()) == 403, "nothing of it is relayed"
-    await world.relay_all()
-    await world.remove(now())
-    assert await world.streams() == {session_stream(SESSION), still_open}
-    state = message_state(await world.store.stream(still_open))
+    await stored_session.message(incoming, message_id=incoming.id)
+    still_open = await stored_session.message(queued(waiting), message_id=waiting)
+    await stored_session.end_with(SessionLoggedOut(reason="operator"))
+    await stored_session.end_with(SessionDeleted())
+    await stored_session.remove(now())
+    assert len(await stored_session.streams()) == 403, "nothing of it is relayed"
+    await stored_session.relay_all()
+    await stored_session.remove(now())
+    assert await stored_session.streams() == {session_stream(SESSION), still_open}
+    state = message_state(await stored_session.store.stream(still_open))
     assert isinstance(state, domain.Queued)
-    await world.owner.append(SESSION, still_open, 1, domain.failed(state.facts, "internal", ""))
-    await world.relay_all()
-    await world.remove(now())
-    rows = await world.pool.fetch("SELECT type, data::text, private FROM events ORDER BY position")
+    await stored_session.owner.append(
+        SESSION, still_open, 1, domain.failed(state.facts, "internal", "")
+    )
+    await stored_session.relay_all()
+    await stored_session.remove(now())
+    rows = await stored_session.pool.fetch(
+        "SELECT type, data::text, private FROM events ORDER BY position"
+    )
     assert [row["type"] for row in rows] == ["session.deleted", "message.failed"]
     assert all("15550001111" not in str(row) for row in rows)
-    assert await world.session() == session_domain.Deleted()
-    await world.owner.append(SESSION, message_stream(waiting), 2, failed(waiting))
-    assert await world.last_sequence() == world.owner.relayed[-1].session_sequence
+    assert await stored_session.session() == session_domain.Deleted()
+    await stored_session.owner.append(SESSION, message_stream(waiting), 2, failed(waiting))
+    assert await stored_session.last_sequence() == stored_session.owner.relayed[-1].session_sequence
 
 
-async def test_what_is_younger_than_the_retention_stays(world: World) -> None:
-    sent = await world.message()
-    await world.end_with(SessionStopped())
-    await world.relay_all()
-    assert await world.remove(now() + KEEP - timedelta(minutes=1)) == 0
-    assert sent in await world.streams()
+async def test_what_is_younger_than_the_retention_stays(stored_session: StoredSession) -> None:
+    sent = await stored_session.message()
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + KEEP - timedelta(minutes=1)) == 0
+    assert sent in await stored_session.streams()
 
 
-async def test_the_last_event_counts_not_the_first(world: World) -> None:
-    sent = await world.message()
-    await world.end_with(SessionStopped())
-    await world.relay_all()
+async def test_the_last_event_counts_not_the_first(stored_session: StoredSession) -> None:
+    sent = await stored_session.message()
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
     aged = "UPDATE events SET occurred_at = occurred_at - $1::interval WHERE stream = $2"
-    await world.pool.execute(f"{aged} AND stream_version < 3", LATER, sent)
-    assert await world.remove(now()) == 0
-    await world.pool.execute(f"{aged} AND stream_version = 3", LATER, sent)
-    assert await world.remove(now()) == 1
+    await stored_session.pool.execute(f"{aged} AND stream_version < 3", LATER, sent)
+    assert await stored_session.remove(now()) == 0
+    await stored_session.pool.execute(f"{aged} AND stream_version = 3", LATER, sent)
+    assert await stored_session.remove(now()) == 1
 
 
-async def test_an_open_message_stays_however_old(world: World) -> None:
+async def test_an_open_message_stays_however_old(stored_session: StoredSession) -> None:
     message_id = MessageId(uuid4())
-    waiting = await world.message(queued(message_id), message_id=message_id)
+    waiting = await stored_session.message(queued(message_id), message_id=message_id)
     begun_id = MessageId(uuid4())
-    begun = await world.message(
+    begun = await stored_session.message(
         queued(begun_id), MessageSendStarted(started_at=now()), message_id=begun_id
     )
-    await world.end_with(SessionStopped())
-    await world.relay_all()
-    assert await world.remove(now() + LATER * 10) == 0
-    assert {waiting, begun} <= await world.streams()
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + LATER * 10) == 0
+    assert {waiting, begun} <= await stored_session.streams()
 
 
-async def test_a_refused_message_that_was_queued_again_is_open(world: World) -> None:
+async def test_a_refused_message_that_was_queued_again_is_open(
+    stored_session: StoredSession,
+) -> None:
     again = MessageId(uuid4())
-    stream = await world.message(failed(again), queued(again), message_id=again)
-    await world.end_with(SessionStopped())
-    await world.relay_all()
-    assert await world.remove(now() + LATER) == 0
-    assert stream in await world.streams()
+    stream = await stored_session.message(failed(again), queued(again), message_id=again)
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + LATER) == 0
+    assert stream in await stored_session.streams()
 
 
-async def test_what_is_not_relayed_stays(world: World) -> None:
-    relayed = await world.message()
-    await world.relay_all()
-    unrelayed = await world.message()
-    await world.end_with(SessionStopped())
-    assert await world.remove(now() + LATER) == 1
-    assert relayed not in await world.streams()
-    assert unrelayed in await world.streams()
+async def test_what_is_not_relayed_stays(stored_session: StoredSession) -> None:
+    relayed = await stored_session.message()
+    await stored_session.relay_all()
+    unrelayed = await stored_session.message()
+    await stored_session.end_with(SessionStopped())
+    assert await stored_session.remove(now() + LATER) == 1
+    assert relayed not in await stored_session.streams()
+    assert unrelayed in await stored_session.streams()
 
 
-async def test_the_highest_sequence_of_a_session_stays(world: World) -> None:
-    await world.message()
-    newest = await world.message()
-    await world.relay_all()
-    before = await world.last_sequence()
-    assert await world.remove(now() + LATER) == 1
-    assert newest in await world.streams()
-    assert await world.last_sequence() == before
+async def test_the_highest_sequence_of_a_session_stays(stored_session: StoredSession) -> None:
+    await stored_session.message()
+    newest = await stored_session.message()
+    await stored_session.relay_all()
+    before = await stored_session.last_sequence()
+    assert await stored_session.remove(now() + LATER) == 1
+    assert newest in await stored_session.streams()
+    assert await stored_session.last_sequence() == before
 
 
-async def test_a_host_that_lost_the_partition_removes_nothing(world: World) -> None:
-    await world.message()
-    await world.end_with(SessionStopped())
-    await world.relay_all()
-    assert await world.remove(now() + LATER, host="host-b") == 0
-    await world.pool.execute("UPDATE partitions SET expires_at = clock_timestamp()")
-    assert await world.remove(now() + LATER) == 0
+async def test_a_host_that_lost_the_partition_removes_nothing(
+    stored_session: StoredSession,
+) -> None:
+    await stored_session.message()
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + LATER, host="host-b") == 0
+    await stored_session.pool.execute("UPDATE partitions SET expires_at = clock_timestamp()")
+    assert await stored_session.remove(now() + LATER) == 0
 
 
-async def test_more_than_a_page_is_removed_and_the_sequences_go_on(world: World) -> None:
+async def test_more_than_a_page_is_removed_and_the_sequences_go_on(
+    stored_session: StoredSession,
+) -> None:
     for _ in range(3):
         for _ in range(120):
-            await world.message()
-        await world.end_with(SessionStopped())
-    await world.relay_all()
-    assert await world.remove(now() + LATER) == 360
-    assert await world.last_sequence() == 1 + 360 * 2 + 3
-    kept = [stored async for stored in world.store.of_partition(PARTITION)]
+            await stored_session.message()
+        await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + LATER) == 360
+    assert await stored_session.last_sequence() == 1 + 360 * 2 + 3
+    kept = [stored async for stored in stored_session.store.of_partition(PARTITION)]
     assert [stored.session_sequence for stored in kept] == [1, 724]
 
 
-async def test_a_key_of_long_ago_may_be_used_anew(world: World) -> None:
+async def test_a_key_of_long_ago_may_be_used_anew(stored_session: StoredSession) -> None:
     message_id = MessageId(uuid4())
-    stream = await world.message(failed(message_id), message_id=message_id)
-    await world.end_with(SessionStopped())
-    await world.relay_all()
-    assert await world.remove(now() + LATER) == 1
-    await world.owner.append(SESSION, stream, 0, queued(message_id))
-    [only] = await world.store.stream(stream)
+    stream = await stored_session.message(failed(message_id), message_id=message_id)
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + LATER) == 1
+    await stored_session.owner.append(SESSION, stream, 0, queued(message_id))
+    [only] = await stored_session.store.stream(stream)
     assert (only.type, only.stream_version) == ("message.queued", 1)
 
 
@@ -298,16 +318,18 @@ async def test_a_key_of_long_ago_may_be_used_anew(world: World) -> None:
     ("age", "recorded"), [(KEEP - timedelta(hours=2), True), (KEEP - timedelta(minutes=30), False)]
 )
 async def test_receipts_add_nothing_to_what_may_be_removed_now(
-    world: World, age: timedelta, *, recorded: bool
+    stored_session: StoredSession, age: timedelta, *, recorded: bool
 ) -> None:
-    stream = await world.message()
+    stream = await stored_session.message()
     receipts = Receipts(
         SESSION,
         PARTITION,
-        session_context(world.owner, world.store, clock=lambda: now() + age, retention=KEEP),
+        session_context(
+            stored_session.owner, stored_session.store, clock=lambda: now() + age, retention=KEEP
+        ),
     )
     whatsapp_id = stream.replace("message-", "3EB0")
     seen = ReceiptSeen(chats=("1@lid",), message_ids=(whatsapp_id,), read=True, at=now())
     await receipts.record_receipt(seen, sending=False)
-    types = [stored.type for stored in await world.store.stream(stream)]
+    types = [stored.type for stored in await stored_session.store.stream(stream)]
     assert (types[-1] == "message.read") is recorded

@@ -13,8 +13,8 @@ from tests.deadlines import eventually
 from tests.infrastructure import NewDatabase
 from tests.integration.api.running import RunningApi, running_api, running_projector, settings_for
 from tests.integration.api.scripted_host import ScriptedHost, scripted_host
+from tests.integration.webhooks.installation import IMPATIENT, running_deliverer
 from tests.integration.webhooks.receiver import Receiver, answers, running_receiver
-from tests.integration.webhooks.world import IMPATIENT, running_deliverer
 from wa_contracts.codec import EVENT_TYPES
 
 HIDDEN = {"secret"}

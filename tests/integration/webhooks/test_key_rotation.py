@@ -16,7 +16,7 @@ from deploy.local.services import python_module
 from deploy.servers.children import Child, Orders
 from tests.deadlines import eventually
 from tests.integration.api.running import KEYS, running_api
-from tests.integration.webhooks.world import World, running_deliverer
+from tests.integration.webhooks.installation import WebhookInstallation, running_deliverer
 from wa_api.access import key_rotation
 from wa_api.access.credentials import Credentials
 from wa_api.access.key_rotation import CannotRotate, KeyRotation, Rotated
@@ -41,29 +41,33 @@ def box(purpose: str, *keys: SecretStr) -> SecretBox:
     return SecretBox(*(derive(key, purpose) for key in keys))
 
 
-def both(world: World) -> Settings:
+def both(installation: WebhookInstallation) -> Settings:
     """Settings of a process that is told the former key, too."""
-    return world.settings.model_copy(update={"former_token_encryption_key": FORMER})
+    return installation.settings.model_copy(update={"former_token_encryption_key": FORMER})
 
 
-async def issue(world: World, count: int, key: SecretStr = FORMER) -> dict[SessionId, str]:
+async def issue(
+    installation: WebhookInstallation, count: int, key: SecretStr = FORMER
+) -> dict[SessionId, str]:
     """Sessions with tokens under that key."""
     made: dict[SessionId, str] = {}
     for _ in range(count):
         session_id = SessionId(uuid4())
-        async with world.database.transaction() as connection:
-            token = await Credentials(world.database, box(TOKENS, key)).issue(
+        async with installation.database.transaction() as connection:
+            token = await Credentials(installation.database, box(TOKENS, key)).issue(
                 connection, session_id
             )
-        await world.happen(session_id, SessionCreated(name=None))
+        await installation.happen(session_id, SessionCreated(name=None))
         made[session_id] = token.get_secret_value()
     return made
 
 
-async def reseal_with_former(world: World, endpoint_ids: Sequence[UUID]) -> None:
+async def reseal_with_former(
+    installation: WebhookInstallation, endpoint_ids: Sequence[UUID]
+) -> None:
     """As if their endpoints had been made before the key was changed."""
     secrets = box(WEBHOOKS, FORMER, NEW)
-    async with world.database.connection() as connection:
+    async with installation.database.connection() as connection:
         for endpoint_id in endpoint_ids:
             for column in ("secret_cipher", "former_secret_cipher"):
                 sealed = await connection.fetchval(
@@ -98,39 +102,43 @@ def test_a_box_seals_with_the_present_key_and_reads_what_either_sealed() -> None
             reader.open(owner, text)
 
 
-async def test_all_is_under_the_new_key_afterwards_and_served_meanwhile(world: World) -> None:
-    tokens = await issue(world, 5)
+async def test_all_is_under_the_new_key_afterwards_and_served_meanwhile(
+    installation: WebhookInstallation,
+) -> None:
+    tokens = await issue(installation, 5)
     session_id, token = next(iter(tokens.items()))
-    endpoint = await world.endpoint("/here", session_id)
-    rotated = await world.endpoints.rotate_secret(endpoint.id)
+    endpoint = await installation.endpoint("/here", session_id)
+    rotated = await installation.endpoints.rotate_secret(endpoint.id)
     assert rotated is not None
-    await reseal_with_former(world, [endpoint.id])
+    await reseal_with_former(installation, [endpoint.id])
     secrets = (endpoint.secret, rotated.secret)
 
     async def delivered(count: int) -> None:
-        await world.receive(session_id)
-        request = (await world.gets("/here", count))[-1]
+        await installation.receive(session_id)
+        request = (await installation.gets("/here", count))[-1]
         for secret in secrets:
             Webhook(secret).verify(request.body, dict(request.headers))
 
-    async with running_api(both(world)) as api, running_deliverer(both(world)):
+    async with running_api(both(installation)) as api, running_deliverer(both(installation)):
         address = f"/api/sessions/{session_id}/token"
         assert (await api.admin.get(address)).json()["token"] == token
         await delivered(1)
-        await run_key_rotation(both(world), NEW)
+        await run_key_rotation(both(installation), NEW)
         assert (await api.admin.get(address)).json()["token"] == token
         await delivered(2)
-    async with running_api(world.settings) as api, running_deliverer(world.settings):
+    async with running_api(installation.settings) as api, running_deliverer(installation.settings):
         for one, text in tokens.items():
-            assert await shown(world.database, NEW, one) == text
+            assert await shown(installation.database, NEW, one) == text
             assert (await api.client(text).get("/api/session")).json()["sessionId"] == str(one)
         await delivered(3)
     with pytest.raises(InvalidTag):
-        await shown(world.database, FORMER, session_id)
+        await shown(installation.database, FORMER, session_id)
 
 
-async def test_interrupted_after_any_batch_it_goes_on_where_it_was(world: World) -> None:
-    tokens = await issue(world, 7)
+async def test_interrupted_after_any_batch_it_goes_on_where_it_was(
+    installation: WebhookInstallation,
+) -> None:
+    tokens = await issue(installation, 7)
     secrets = box(TOKENS, NEW, FORMER)
 
     class Interrupted(Exception):
@@ -146,47 +154,51 @@ async def test_interrupted_after_any_batch_it_goes_on_where_it_was(world: World)
             return await super()._rotate_batch(*arguments)  # type: ignore[arg-type]
 
     with pytest.raises(Interrupted):
-        await Fragile(world.database, batch=2).rotate(key_rotation.TOKENS, secrets)
+        await Fragile(installation.database, batch=2).rotate(key_rotation.TOKENS, secrets)
     for session_id, token in tokens.items():  # half of them are under either key
-        found = await Credentials(world.database, secrets).show(session_id)
+        found = await Credentials(installation.database, secrets).show(session_id)
         assert found is not None
         assert found.get_secret_value() == token
-    rotation = KeyRotation(world.database, batch=2)
+    rotation = KeyRotation(installation.database, batch=2)
     assert await rotation.rotate(key_rotation.TOKENS, secrets) == Rotated(3, 4, 0)
     assert await rotation.rotate(key_rotation.TOKENS, secrets) == Rotated(0, 7, 0)
-    assert {one: await shown(world.database, NEW, one) for one in tokens} == tokens
+    assert {one: await shown(installation.database, NEW, one) for one in tokens} == tokens
 
 
-async def waits_for_a_lock(world: World) -> None:
+async def waits_for_a_lock(installation: WebhookInstallation) -> None:
     """Until somebody in this database does."""
 
     async def one_waits() -> bool:
-        async with world.database.connection() as connection:
+        async with installation.database.connection() as connection:
             return bool(await connection.fetchval(WAITING))
 
     await eventually(one_waits, what="the rotation waits for a row")
 
 
-async def test_a_token_that_is_rotated_in_the_same_moment_stays_the_new_one(world: World) -> None:
-    (session_id,) = await issue(world, 1)
+async def test_a_token_that_is_rotated_in_the_same_moment_stays_the_new_one(
+    installation: WebhookInstallation,
+) -> None:
+    (session_id,) = await issue(installation, 1)
     secrets = box(TOKENS, NEW, FORMER)
-    async with asyncio.TaskGroup() as group, world.database.transaction() as connection:
+    async with asyncio.TaskGroup() as group, installation.database.transaction() as connection:
         await connection.execute(
             "UPDATE credentials SET token_cipher = $1", secrets.seal(session_id, "renewed")
         )
-        rotation = KeyRotation(world.database)
+        rotation = KeyRotation(installation.database)
         group.create_task(rotation.rotate(key_rotation.TOKENS, secrets))
-        await waits_for_a_lock(world)
-    assert await shown(world.database, NEW, session_id) == "renewed"
+        await waits_for_a_lock(installation)
+    assert await shown(installation.database, NEW, session_id) == "renewed"
 
 
-async def test_what_neither_key_opens_is_named_and_left_alone(world: World) -> None:
-    (stranger,) = await issue(world, 1, SecretStr("nobody's"))
-    tokens = await issue(world, 2)
+async def test_what_neither_key_opens_is_named_and_left_alone(
+    installation: WebhookInstallation,
+) -> None:
+    (stranger,) = await issue(installation, 1, SecretStr("nobody's"))
+    tokens = await issue(installation, 2)
     with pytest.raises(CannotRotate, match=r"^1 secrets were sealed with neither"):
-        await run_key_rotation(both(world), NEW)
-    assert {one: await shown(world.database, NEW, one) for one in tokens} == tokens
-    async with running_api(world.settings) as api:
+        await run_key_rotation(both(installation), NEW)
+    assert {one: await shown(installation.database, NEW, one) for one in tokens} == tokens
+    async with running_api(installation.settings) as api:
         answer = await api.admin.get(f"/api/sessions/{stranger}/token")
         assert (answer.status_code, answer.json()["code"]) == (409, "token_unreadable")
         assert "Rotate it" in answer.json()["error"]
@@ -195,15 +207,15 @@ async def test_what_neither_key_opens_is_named_and_left_alone(world: World) -> N
 
 
 async def test_the_command_takes_both_keys_from_the_environment_and_survives_a_kill(
-    world: World, tmp_path: Path
+    installation: WebhookInstallation, tmp_path: Path
 ) -> None:
-    tokens = await issue(world, 20)
+    tokens = await issue(installation, 20)
 
     def start(name: str, **keys: str) -> Child:
         environment = {
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(tmp_path),
-            "API_DATABASE_URL": world.settings.api_database_url.get_secret_value(),
+            "API_DATABASE_URL": installation.settings.api_database_url.get_secret_value(),
             **keys,
         }
         command = python_module("wa_api", "rotate-key")
@@ -216,15 +228,15 @@ async def test_the_command_takes_both_keys_from_the_environment_and_survives_a_k
         "TOKEN_ENCRYPTION_KEY": NEW.get_secret_value(),
         "FORMER_TOKEN_ENCRYPTION_KEY": FORMER.get_secret_value(),
     }
-    async with world.database.transaction() as connection:  # it waits for this row
+    async with installation.database.transaction() as connection:  # it waits for this row
         await connection.execute("SELECT * FROM credentials FOR UPDATE")
         killed = start("killed", **keys)
-        await waits_for_a_lock(world)
+        await waits_for_a_lock(installation)
         killed.signal(signal.SIGKILL)
         await killed.wait()
-    assert {one: await shown(world.database, FORMER, one) for one in tokens} == tokens
+    assert {one: await shown(installation.database, FORMER, one) for one in tokens} == tokens
     again = start("again", **keys)
     assert await again.wait() == 0, again.last_words(20)
-    assert {one: await shown(world.database, NEW, one) for one in tokens} == tokens
+    assert {one: await shown(installation.database, NEW, one) for one in tokens} == tokens
     for secret in (NEW, FORMER):
         assert secret.get_secret_value() not in (tmp_path / "again").read_text()

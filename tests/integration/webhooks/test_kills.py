@@ -15,8 +15,12 @@ from deploy.servers.ports import free_port
 from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.infrastructure import OwnPostgres
 from tests.integration.api.running import KEYS, settings_for
+from tests.integration.webhooks.installation import (
+    IMPATIENT,
+    WebhookInstallation,
+    running_deliverer,
+)
 from tests.integration.webhooks.receiver import running_receiver
-from tests.integration.webhooks.world import IMPATIENT, World, running_deliverer
 from wa_api.database.pool import Database
 from wa_api.webhooks.deliveries import DeliveryStatus
 from wa_runtime.migrations import migrate
@@ -26,7 +30,7 @@ ROUNDS = 60
 
 
 @pytest.fixture
-async def start(world: World, tmp_path: Path) -> AsyncIterator[Start]:
+async def start(installation: WebhookInstallation, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts one more delivering process; all are ended with the test."""
     children: list[Child] = []
 
@@ -35,7 +39,7 @@ async def start(world: World, tmp_path: Path) -> AsyncIterator[Start]:
         environment = {
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(tmp_path),
-            "API_DATABASE_URL": world.settings.api_database_url.get_secret_value(),
+            "API_DATABASE_URL": installation.settings.api_database_url.get_secret_value(),
             "TOKEN_ENCRYPTION_KEY": KEYS.encryption.get_secret_value(),
             "HOST": "127.0.0.1",
             "WEBHOOKS_METRICS_PORT": str(free_port()),
@@ -52,28 +56,30 @@ async def start(world: World, tmp_path: Path) -> AsyncIterator[Start]:
 
 
 @asynccontextmanager
-async def _traffic(world: World, rounds: int) -> AsyncIterator[dict[str, list[int]]]:
+async def _traffic(
+    installation: WebhookInstallation, rounds: int
+) -> AsyncIterator[dict[str, list[int]]]:
     """Several sessions' events; the block runs while they are delivered. What came of each session."""
-    sessions = [await world.session() for _ in range(5)]
-    endpoint = await world.endpoint("/here", events=["message.*"])
-    await world.receive_in_turn(sessions, rounds)
+    sessions = [await installation.session() for _ in range(5)]
+    endpoint = await installation.endpoint("/here", events=["message.*"])
+    await installation.receive_in_turn(sessions, rounds)
     came: dict[str, list[int]] = defaultdict(list)
     yield came
-    await world.ends(endpoint, 5 * rounds, within=PATIENCE_SECONDS)
-    assert {d.status for d in await world.log(endpoint)} == {DeliveryStatus.DELIVERED}
-    for request in world.receiver.received["/here"]:
+    await installation.ends(endpoint, 5 * rounds, within=PATIENCE_SECONDS)
+    assert {d.status for d in await installation.log(endpoint)} == {DeliveryStatus.DELIVERED}
+    for request in installation.receiver.received["/here"]:
         came[request.event["sessionId"]].append(request.sequence)
     assert len(came) == 5
 
 
 async def test_a_kill_twice_in_mid_traffic_loses_and_reorders_nothing(
-    world: World, start: Start
+    installation: WebhookInstallation, start: Start
 ) -> None:
-    got = world.receiver.received["/here"]
-    async with _traffic(world, ROUNDS) as came:
+    got = installation.receiver.received["/here"]
+    async with _traffic(installation, ROUNDS) as came:
         for kill_at in (40, 120):
             child = start()
-            await world.gets("/here", kill_at, within=PATIENCE_SECONDS)
+            await installation.gets("/here", kill_at, within=PATIENCE_SECONDS)
             await child.kill()
             assert len(got) < 5 * ROUNDS, "the kill came in mid-traffic"
         start()
@@ -86,8 +92,10 @@ async def test_a_kill_twice_in_mid_traffic_loses_and_reorders_nothing(
     assert all(len(of_one) == 1 for of_one in ids.values())
 
 
-async def test_a_second_process_stands_by_and_takes_over(world: World, start: Start) -> None:
-    async with _traffic(world, 20):
+async def test_a_second_process_stands_by_and_takes_over(
+    installation: WebhookInstallation, start: Start
+) -> None:
+    async with _traffic(installation, 20):
         first = start()
         await eventually(
             lambda: "webhooks_led" in first.last_words(20),
@@ -119,11 +127,11 @@ async def test_a_kill_of_the_database_loses_and_reorders_nothing(
         running_receiver() as receiver,
         running_deliverer(settings),
     ):
-        world = World(settings, database, receiver)
-        sessions = [await world.session() for _ in range(5)]
-        await world.endpoint("/here", events=["message.*"])
-        await world.receive_in_turn(sessions, ROUNDS)
-        got = await world.gets("/here", 40)
+        installation = WebhookInstallation(settings, database, receiver)
+        sessions = [await installation.session() for _ in range(5)]
+        await installation.endpoint("/here", events=["message.*"])
+        await installation.receive_in_turn(sessions, ROUNDS)
+        got = await installation.gets("/here", 40)
         await server.kill()
         assert len(got) < 5 * ROUNDS, "the kill came in mid-traffic"
         await server.start()

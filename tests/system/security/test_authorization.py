@@ -29,7 +29,7 @@ STRANGERS = ("nobody", "wrong", "other")
 CODES = {"401": "unauthorized", "403": "csrf_failed"}
 NOT_ROUTES = {"GET /metrics"}
 TO = "919876543210"
-TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello World!"}
+TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello GuardedRing!"}
 WEBHOOK = {"url": "https://example.com/whatsapp"}
 EVENT_STREAM = "text/event-stream"
 
@@ -63,7 +63,7 @@ ROWS = tuple(rows())
 
 
 @dataclass
-class World:
+class GuardedRing:
     """A ring with what can be asked about, and who asks."""
 
     ring: Ring
@@ -118,8 +118,8 @@ async def _text(answer: httpx.Response) -> str:
 
 
 @pytest.fixture(scope="module")
-async def world(new_ring: NewRing) -> AsyncIterator[World]:
-    """The world of this module. Its session is stopped, so that its messages queue."""
+async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
+    """The guarded_ring of this module. Its session is stopped, so that its messages queue."""
     ring = await new_ring(environment={"SIMULATED_LINKS_AFTER": "0.1"})
     own, other = await ring.create_session("own"), await ring.create_session("other")
     for session in (own, other):
@@ -170,7 +170,7 @@ async def world(new_ring: NewRing) -> AsyncIterator[World]:
     }
     callers = {name: ring.client(token) for name, token in tokens.items()}
     callers |= await browsers(ring)
-    yield World(
+    yield GuardedRing(
         ring,
         callers,
         subjects,
@@ -203,15 +203,15 @@ async def browsers(ring: Ring) -> dict[str, httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.method} {row.address}" for row in ROWS])
-async def test_each_caller_gets_what_the_table_says(world: World, row: Row) -> None:
-    answers = await asyncio.gather(*(world.ask(row, caller) for caller in CALLERS))
+async def test_each_caller_gets_what_the_table_says(guarded_ring: GuardedRing, row: Row) -> None:
+    answers = await asyncio.gather(*(guarded_ring.ask(row, caller) for caller in CALLERS))
     for caller, (status, code, text) in zip(CALLERS, answers, strict=True):
         wanted, _, wanted_code = row.cells[caller].partition(":")
         wanted_code = wanted_code or CODES.get(wanted, code)
         assert (str(status), code) == (wanted, wanted_code), (caller, text[:300])
         if caller in STRANGERS:
-            assert not [one for one in world.own_ids if one in text], caller
-        assert world.ring.admin_key not in text
+            assert not [one for one in guarded_ring.own_ids if one in text], caller
+        assert guarded_ring.ring.admin_key not in text
 
 
 def single_routes(app: FastAPI) -> Iterator[BaseRoute]:

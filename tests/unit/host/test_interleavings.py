@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.host.interleaving.database import FAULTS, KINDS, UNSTORABLE
-from tests.unit.host.interleaving.virtual_time import run
-from tests.unit.host.interleaving.whatsapp import FATES
-from tests.unit.host.interleaving.world import (
+from tests.unit.host.interleaving.installation import (
     HEALING_SECONDS,
     SETTLE_SECONDS,
     TAKEOVER_SECONDS,
-    World,
-    world,
+    VirtualInstallation,
+    installation,
 )
+from tests.unit.host.interleaving.virtual_time import run
+from tests.unit.host.interleaving.whatsapp import FATES
 from wa_contracts.internal.commands import (
     DeleteSession,
     LogOutSession,
@@ -119,117 +119,117 @@ plans = st.lists(phrases, min_size=3, max_size=12).map(
 )
 
 
-async def carry_out(world: World, step: Step) -> None:
+async def carry_out(installation: VirtualInstallation, step: Step) -> None:
     """One step of a plan."""
     if step[0] in {*LIFECYCLE, "engine crash"}:
-        world.uncertain.add(world.sessions[int(step[1])])
+        installation.uncertain.add(installation.sessions[int(step[1])])
     elif step[0] in {"fault", "outage"} or step[-1] in {"ack lost", "crash"}:
-        world.uncertain.update(world.sessions)
+        installation.uncertain.update(installation.sessions)
     match step:
         case ("wait", seconds):
             await asyncio.sleep(float(seconds))
         case ("send", number):
-            world.send(world.sessions[int(number)])
-        case ("repeat",) if world.sent:
-            session, message_id = world.sent[-1]
-            world.send(session, message_id)
-        case ("cancel",) if world.sent:
-            world.cancel(*world.sent[-1])
+            installation.send(installation.sessions[int(number)])
+        case ("repeat",) if installation.sent:
+            session, message_id = installation.sent[-1]
+            installation.send(session, message_id)
+        case ("cancel",) if installation.sent:
+            installation.cancel(*installation.sent[-1])
         case ("fate", fate):
-            world.whatsapp.fates.append(fate)  # type: ignore[arg-type]
+            installation.whatsapp.fates.append(fate)  # type: ignore[arg-type]
         case ("engine crash", number):
-            if engine := world.whatsapp.live.get(world.sessions[int(number)]):
+            if engine := installation.whatsapp.live.get(installation.sessions[int(number)]):
                 engine.crash()
         case ("arrival", number, text):
-            if engine := world.whatsapp.live.get(world.sessions[int(number)]):
+            if engine := installation.whatsapp.live.get(installation.sessions[int(number)]):
                 engine.receive(text)
         case ("fault", kind, fault):
-            world.database.faults[kind].append(fault)
+            installation.database.faults[kind].append(fault)
         case ("outage", fault):
-            world.database.outage = fault
+            installation.database.outage = fault
         case ("database back",):
-            world.database.outage = None
+            installation.database.outage = None
         case ("broker cut",):
-            world.broker.cut_connections(stay_down=False)
+            installation.broker.cut_connections(stay_down=False)
         case ("broker away",):
-            world.broker.cut_connections(stay_down=True)
+            installation.broker.cut_connections(stay_down=True)
         case ("broker back",):
-            world.broker.restore()
+            installation.broker.restore()
         case ("host start", seconds):
-            world.start_host(engine_seconds=float(seconds))
+            installation.start_host(engine_seconds=float(seconds))
         case ("host stop",):
-            world.stop_host()
-        case ("host kill", engines) if world.hosts:
-            world.kill_host(world.hosts[0], with_engines=engines == "with engines")
+            installation.stop_host()
+        case ("host kill", engines) if installation.hosts:
+            installation.kill_host(installation.hosts[0], with_engines=engines == "with engines")
         case (kind, number) if kind in LIFECYCLE:
-            world.command(LIFECYCLE[kind], world.sessions[int(number)])
+            installation.command(LIFECYCLE[kind], installation.sessions[int(number)])
 
 
-async def settle(world: World) -> None:
+async def settle(installation: VirtualInstallation) -> None:
     """Everything works again, at last on a host that knows only what is stored."""
-    world.database.outage = None
-    world.database.faults.clear()
-    world.broker.restore()
-    if all(host.is_leaving for host in world.hosts):
-        world.start_host()
+    installation.database.outage = None
+    installation.database.faults.clear()
+    installation.broker.restore()
+    if all(host.is_leaving for host in installation.hosts):
+        installation.start_host()
     await asyncio.sleep(HEALING_SECONDS)
-    world.whatsapp.fates.clear()
-    for message_id, outcome in world.outcomes().items():
-        if world.session_of(message_id) not in world.uncertain:
+    installation.whatsapp.fates.clear()
+    for message_id, outcome in installation.outcomes().items():
+        if installation.session_of(message_id) not in installation.uncertain:
             assert outcome != "message.unknown", "nothing happened that hides an outcome"
-    for session in world.whatsapp.live:
-        assert session_domain.should_run(world.state(session)), f"{session} has an engine"
-    for host in list(world.hosts):
-        world.kill_host(host, with_engines=True)
-    world.start_host(engine_seconds=0)
-    await _ready_under_traffic(world)
-    for session in world.sessions:
-        world.command(RestartSession, session)
+    for session in installation.whatsapp.live:
+        assert session_domain.should_run(installation.state(session)), f"{session} has an engine"
+    for host in list(installation.hosts):
+        installation.kill_host(host, with_engines=True)
+    installation.start_host(engine_seconds=0)
+    await _ready_under_traffic(installation)
+    for session in installation.sessions:
+        installation.command(RestartSession, session)
     await asyncio.sleep(SETTLE_SECONDS)
 
 
-async def _ready_under_traffic(world: World) -> None:
+async def _ready_under_traffic(installation: VirtualInstallation) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + TAKEOVER_SECONDS
     number = 0
-    while not world.is_ready:
+    while not installation.is_ready:
         number += 1
-        for engine in world.whatsapp.live.values():
+        for engine in installation.whatsapp.live.values():
             engine.receive(f"busy {number}")
         await asyncio.sleep(0.001)
         assert loop.time() < deadline, "messages that arrive keep a partition from being ready"
 
 
-def judge(world: World) -> None:
+def judge(installation: VirtualInstallation) -> None:
     """What the gateway promises."""
-    whatsapp = world.whatsapp
-    for message_id, outcome in world.outcomes().items():
-        text = world.texts[message_id]
-        assert outcome is not None or world.is_forgotten(message_id), f"{text} has no end"
+    whatsapp = installation.whatsapp
+    for message_id, outcome in installation.outcomes().items():
+        text = installation.texts[message_id]
+        assert outcome is not None or installation.is_forgotten(message_id), f"{text} has no end"
         assert whatsapp.received[text] <= 1, f"{text} was sent twice"
         if outcome == "message.sent":
             assert text in whatsapp.acknowledged, f"{text} is sent without an ack"
         if outcome in {"message.failed", "message.cancelled"}:
             assert whatsapp.received[text] == 0, f"{text} is {outcome}, but it was sent"
     assert not whatsapp.twice, "two engines of one session"
-    assert not world.broker.dead, "a command was given up"
-    assert not any(world.broker.queues.values()), "commands wait"
-    _judge_events(world)
-    for session in world.sessions:
-        state = world.state(session)
+    assert not installation.broker.dead, "a command was given up"
+    assert not any(installation.broker.queues.values()), "commands wait"
+    _judge_events(installation)
+    for session in installation.sessions:
+        state = installation.state(session)
         engine = whatsapp.live.get(session)
         assert (engine is not None) == session_domain.should_run(state), (session, state)
         assert engine is None or engine.link == session_domain.link_of(state), (session, state)
 
 
-def _judge_events(world: World) -> None:
+def _judge_events(installation: VirtualInstallation) -> None:
     """Every public event is published, in the order of its session, without a gap."""
     stored: defaultdict[object, list[object]] = defaultdict(list)
-    for row in sorted(world.database.events, key=lambda row: row.session_sequence or 0):
+    for row in sorted(installation.database.events, key=lambda row: row.session_sequence or 0):
         if row.session_sequence is not None:
             stored[row.session_id].append(row.id)
     published: defaultdict[object, dict[object, int]] = defaultdict(dict)
-    for event in world.broker.published:
+    for event in installation.broker.published:
         published[event.session_id].setdefault(event.id, event.session_sequence)
     for session, ids in stored.items():
         assert list(published[session]) == ids, f"{session}: events are missing or out of order"
@@ -237,7 +237,7 @@ def _judge_events(world: World) -> None:
 
 
 async def _carried_out(plan: Sequence[Step]) -> None:
-    async with world() as made:
+    async with installation() as made:
         for step in plan:
             await carry_out(made, step)
         await settle(made)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from tests.unit.host.interleaving.installation import VirtualInstallation, installation
 from tests.unit.host.interleaving.virtual_time import run
-from tests.unit.host.interleaving.world import World, world
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import ResendMessage, StopSession
 
@@ -16,9 +16,11 @@ PAUSE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def two_failed(queue_limit: int = 1000) -> AsyncIterator[tuple[World, list[MessageId]]]:
+async def two_failed(
+    queue_limit: int = 1000,
+) -> AsyncIterator[tuple[VirtualInstallation, list[MessageId]]]:
     """Two messages of a working session that WhatsApp refused."""
-    async with world(sessions=1, partitions=1, queue_limit=queue_limit) as made:
+    async with installation(sessions=1, partitions=1, queue_limit=queue_limit) as made:
         for _ in range(2):
             made.whatsapp.fates.append("refused")
             made.send(made.sessions[0])
@@ -27,7 +29,9 @@ async def two_failed(queue_limit: int = 1000) -> AsyncIterator[tuple[World, list
         yield made, list(made.texts)
 
 
-async def resend(made: World, original: MessageId, new: MessageId = NEW) -> str | None:
+async def resend(
+    made: VirtualInstallation, original: MessageId, new: MessageId = NEW
+) -> str | None:
     """Resend a message; the code of the refusal, None without one."""
     answered = len(made.broker.replies)
     made.command(ResendMessage, made.sessions[0], message_id=new, resend_of=original)
@@ -36,7 +40,7 @@ async def resend(made: World, original: MessageId, new: MessageId = NEW) -> str 
     return errors[0].code if errors and errors[0] is not None else None
 
 
-def sent(made: World, original: MessageId) -> int:
+def sent(made: VirtualInstallation, original: MessageId) -> int:
     """How often WhatsApp got it."""
     return made.whatsapp.received[made.texts[original]]
 

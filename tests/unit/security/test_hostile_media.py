@@ -285,7 +285,7 @@ def _names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @dataclass(frozen=True)
-class World:
+class MediaGuards:
     """What is asked, with the same settings in both services."""
 
     root: Path
@@ -324,55 +324,55 @@ class World:
 
 
 @pytest.fixture
-def world(root: Path, tmp_path: Path, server: CraftedServer) -> World:
+def guards(root: Path, tmp_path: Path, server: CraftedServer) -> MediaGuards:
     """With nothing asked of the server yet."""
     server.asked.clear()
     server.sent = 0
-    return World(root, tmp_path / "spool", server)
+    return MediaGuards(root, tmp_path / "spool", server)
 
 
-async def check(world: World, case: Case) -> None:
+async def check(guards: MediaGuards, case: Case) -> None:
     """The case ends as it must, leaves nothing behind, and reached only what it may."""
-    address = case.address.replace("{port}", str(world.server.port))
-    error = await world.fetch(address)
-    assert (error and error.code) == case.code, (error, world.server.asked)
+    address = case.address.replace("{port}", str(guards.server.port))
+    error = await guards.fetch(address)
+    assert (error and error.code) == case.code, (error, guards.server.asked)
     assert case.says in str(error)
-    first = world.first_look(address)
+    first = guards.first_look(address)
     assert (first is not None) == case.at_once, first
     assert first is None or (first.startswith("'mediaUrl' ") and first.endswith("."))
-    assert not world.spool.exists() or list(world.spool.iterdir()) == []
-    assert world.server.sent < 50 * MAX_BYTES
+    assert not guards.spool.exists() or list(guards.spool.iterdir()) == []
+    assert guards.server.sent < 50 * MAX_BYTES
 
 
 @pytest.mark.parametrize("case", [*ADDRESSES, *NUMBERS, *URLS, *PATHS], ids=str)
-async def test_refused_without_a_connection(world: World, case: Case) -> None:
-    await check(world, case)
+async def test_refused_without_a_connection(guards: MediaGuards, case: Case) -> None:
+    await check(guards, case)
     if case.code in {REFUSED, None}:
-        assert world.server.asked == []
+        assert guards.server.asked == []
 
 
 @pytest.mark.parametrize("case", REDIRECTS, ids=str)
-async def test_no_redirect_leads_further_than_a_url_could(world: World, case: Case) -> None:
-    await check(world, case)
-    assert [path for _, path in world.server.asked if "picture" in path and "re" not in path] == []
+async def test_no_redirect_leads_further_than_a_url_could(guards: MediaGuards, case: Case) -> None:
+    await check(guards, case)
+    assert [path for _, path in guards.server.asked if "picture" in path and "re" not in path] == []
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=str)
-async def test_no_answer_is_believed(world: World, case: Case) -> None:
-    await check(world, case)
+async def test_no_answer_is_believed(guards: MediaGuards, case: Case) -> None:
+    await check(guards, case)
 
 
 @pytest.mark.parametrize("case", SLOW, ids=str)
 async def test_nobody_is_waited_for_longer_than_the_limit(
-    world: World, case: Case, monkeypatch: pytest.MonkeyPatch
+    guards: MediaGuards, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media, "FETCH_SECONDS", 0.3)
-    await check(world, case)
+    await check(guards, case)
 
 
 @pytest.mark.parametrize("case", HONEST, ids=str)
-async def test_the_honest_ones_pass(world: World, case: Case) -> None:
-    await check(world, case)
+async def test_the_honest_ones_pass(guards: MediaGuards, case: Case) -> None:
+    await check(guards, case)
 
 
 def test_the_table_is_as_long_as_promised() -> None:

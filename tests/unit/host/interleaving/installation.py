@@ -67,7 +67,7 @@ class Host:
 
 
 @dataclass
-class World:
+class VirtualInstallation:
     """Servers that survive, hosts that do not."""
 
     database: Database
@@ -193,15 +193,15 @@ class World:
 
 
 @asynccontextmanager
-async def world(
+async def installation(
     sessions: int = 3, partitions: int = 2, queue_limit: int = 1000
-) -> AsyncIterator[World]:
+) -> AsyncIterator[VirtualInstallation]:
     """An installation with one host and working sessions in so few partitions."""
     random.seed(0)
     ids = _session_ids(sessions, partitions)
     numbers = sorted({partition_of(one) for one in ids})
     database = Database({number: Lease() for number in numbers})
-    made = World(database, Broker(), WhatsApp(), ids, queue_limit)
+    made = VirtualInstallation(database, Broker(), WhatsApp(), ids, queue_limit)
     with capture_logs() as logs:
         made.start_host()
         for session in ids:

@@ -37,7 +37,7 @@ IMPATIENT = {
 """Settings with which minutes pass in a second."""
 
 
-class World:
+class WebhookInstallation:
     """An api's database, as the projector and the operator write it."""
 
     def __init__(self, settings: Settings, database: Database, receiver: Receiver) -> None:
