@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from deploy.servers.databases import Databases
@@ -44,3 +46,21 @@ async def api(settings: Settings, host_process: ScriptedHost) -> AsyncIterator[R
     """The module's api, with its projector."""
     async with running_projector(settings), running_api(settings) as api:
         yield api
+
+
+@pytest.fixture(scope="module")
+async def session(api: RunningApi, host_process: ScriptedHost) -> dict[str, Any]:
+    """A working session."""
+    return await api.new_session(host_process)
+
+
+@pytest.fixture
+async def client(api: RunningApi, session: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the session's token."""
+    async with httpx.AsyncClient(
+        base_url=api.base_url,
+        headers={"Authorization": f"Bearer {session['token']}"},
+        timeout=20,
+        trust_env=False,
+    ) as client:
+        yield client

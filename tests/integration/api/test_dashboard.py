@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from tests.deadlines import PATIENCE_SECONDS, eventually
 from tests.integration.api.running import RunningApi, running_api
 from tests.integration.api.scripted_host import ScriptedHost
-from tests.integration.api.test_send import SEND, TEXT
+from tests.integration.api.sending import SEND, TEXT
 from tests.proxy import proxy_to
 from wa_api.settings import Settings
 from wa_contracts.session_events import SessionDisconnected

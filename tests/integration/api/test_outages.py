@@ -13,7 +13,7 @@ from tests.deadlines import eventually
 from tests.infrastructure import OwnPostgres, OwnRabbitMQ
 from tests.integration.api.running import RunningApi, running_api, running_projector, settings_for
 from tests.integration.api.scripted_host import ScriptedHost, scripted_host
-from tests.integration.api.test_send import SEND, TEXT, assert_problem
+from tests.integration.api.sending import SEND, TEXT, assert_problem
 from tests.proxy import proxy_to
 from wa_api.settings import Settings
 from wa_contracts.internal.commands import SendMessage

@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.api.running import RunningApi, running_api
 from tests.integration.api.scripted_host import ScriptedHost
-from tests.integration.api.test_send import SEND, TEXT, assert_problem
+from tests.integration.api.sending import SEND, TEXT, assert_problem
 from wa_api.settings import Settings
 from wa_contracts.internal.commands import ResendMessage, SendMessage
 from wa_contracts.message_events import MessageQueued

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +12,7 @@ import pytest
 from tests.deadlines import eventually
 from tests.integration.api.running import RunningApi, running_api
 from tests.integration.api.scripted_host import ScriptedHost
+from tests.integration.api.sending import SEND, TEXT, assert_problem
 from wa_api.settings import Settings
 from wa_contracts.ids import SessionId, message_id_for_key
 from wa_contracts.internal.commands import SendMessage
@@ -25,39 +25,6 @@ from wa_contracts.session_events import (
     SessionRestricted,
     SessionStopped,
 )
-
-SEND = "/api/messages/send"
-TEXT = {"to": "919876543210", "type": "text", "message": "Hello World!"}
-
-
-@pytest.fixture(scope="module")
-async def session(api: RunningApi, host_process: ScriptedHost) -> dict[str, Any]:
-    """A working session."""
-    return await api.new_session(host_process)
-
-
-@pytest.fixture
-async def client(api: RunningApi, session: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the session's token."""
-    async with httpx.AsyncClient(
-        base_url=api.base_url,
-        headers={"Authorization": f"Bearer {session['token']}"},
-        timeout=20,
-        trust_env=False,
-    ) as client:
-        yield client
-
-
-def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The answer is this error, in the shape of all errors."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    body: dict[str, Any] = answer.json()
-    assert body["success"] is False
-    assert body["code"] == code
-    assert body["error"].endswith(".")
-    assert isinstance(body["details"], list)
-    return body
 
 
 async def test_sent(client: httpx.AsyncClient, host: ScriptedHost, session: dict[str, Any]) -> None:
@@ -133,91 +100,6 @@ async def test_respond_async(
     assert looked_up.json()["status"] == "queued"
 
 
-INVALID: list[tuple[str, Any, str]] = [
-    ("plus", {**TEXT, "to": "+919876543210"}, "to"),
-    ("spaces", {**TEXT, "to": "91 9876543210"}, "to"),
-    ("zero", {**TEXT, "to": "0919876543210"}, "to"),
-    ("short", {**TEXT, "to": "919876"}, "to"),
-    ("long", {**TEXT, "to": "9198765432101234"}, "to"),
-    ("number", {**TEXT, "to": 919876543210}, "to"),
-    ("jid", {**TEXT, "to": "someone@example.com"}, "to"),
-    ("no to", {"type": "text", "message": "x"}, "to"),
-    ("no type", {"to": TEXT["to"], "message": "x"}, "type"),
-    ("unknown type", {**TEXT, "type": "audio"}, "type"),
-    ("no message", {"to": TEXT["to"], "type": "text"}, "message"),
-    ("empty message", {**TEXT, "message": ""}, "message"),
-    ("long message", {**TEXT, "message": "x" * 65_537}, "message"),
-    ("nul", {**TEXT, "message": "a\x00b"}, "message"),
-    ("nul reference", {**TEXT, "reference": "\x00"}, "reference"),
-    ("long reference", {**TEXT, "reference": "x" * 129}, "reference"),
-    ("no media", {"to": TEXT["to"], "type": "image"}, "mediaUrl"),
-    ("scheme", {"to": TEXT["to"], "type": "image", "mediaUrl": "ftp://example.com/a"}, "mediaUrl"),
-    ("file", {"to": TEXT["to"], "type": "image", "mediaUrl": "file:///etc/passwd"}, "mediaUrl"),
-    ("user", {"to": TEXT["to"], "type": "image", "mediaUrl": "http://a:b@example.com"}, "mediaUrl"),
-    ("loopback", {"to": TEXT["to"], "type": "image", "mediaUrl": "http://127.0.0.1/a"}, "mediaUrl"),
-    ("short loopback", {"to": TEXT["to"], "type": "image", "mediaUrl": "http://127.1"}, "mediaUrl"),
-    ("v6", {"to": TEXT["to"], "type": "image", "mediaUrl": "http://[::1]:80/a"}, "mediaUrl"),
-    (
-        "mapped",
-        {"to": TEXT["to"], "type": "image", "mediaUrl": "http://[::ffff:a00:1]"},
-        "mediaUrl",
-    ),
-    (
-        "metadata",
-        {"to": TEXT["to"], "type": "image", "mediaUrl": "http://169.254.169.254/latest"},
-        "mediaUrl",
-    ),
-    ("outside", {"to": TEXT["to"], "type": "image", "mediaUrl": "../secret.jpg"}, "mediaUrl"),
-    ("absolute", {"to": TEXT["to"], "type": "image", "mediaUrl": "/etc/passwd"}, "mediaUrl"),
-    ("not an object", [1], "body"),
-]
-
-
-@pytest.mark.parametrize(
-    ("body", "field"), [case[1:] for case in INVALID], ids=[case[0] for case in INVALID]
-)
-async def test_invalid(
-    client: httpx.AsyncClient, host: ScriptedHost, body: object, field: str
-) -> None:
-    problem = assert_problem(await client.post(SEND, json=body), 400, "invalid_request")
-    assert [detail["field"] for detail in problem["details"]] == [field]
-    assert problem["details"][0]["message"] in problem["error"]
-    assert not host.commands(SendMessage)
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"{",
-        b"\xff",
-        b'{"to":"919876543210","type":"text","message":"\\ud800"}',
-        b'{"to":"919876543210","type":"text","message":"\xed\xa0\x80"}',
-    ],
-)
-async def test_not_json(client: httpx.AsyncClient, raw: bytes) -> None:
-    headers = {"Content-Type": "application/json; charset=utf-8"}
-    answer = await client.post(SEND, content=raw, headers=headers)
-    assert assert_problem(answer, 400, "invalid_request")["details"][0]["field"] == "body"
-
-
-@pytest.mark.parametrize(
-    ("header", "value"),
-    [
-        ("Idempotency-Key", "a b"),
-        ("Idempotency-Key", "x" * 256),
-        ("Idempotency-Key", ""),
-        ("X-Expires-In", "0"),
-        ("X-Expires-In", "-1"),
-        ("X-Expires-In", "soon"),
-        ("X-Expires-In", str(30 * 86_400)),
-    ],
-)
-async def test_invalid_header(client: httpx.AsyncClient, header: str, value: str) -> None:
-    answer = await client.post(SEND, json=TEXT, headers={header: value})
-    assert assert_problem(answer, 400, "invalid_request")["details"][0]["field"] == header
-
-
 async def test_expires_in(client: httpx.AsyncClient, host: ScriptedHost) -> None:
     await client.post(SEND, json=TEXT, headers={"X-Expires-In": "60"})
     [command] = host.commands(SendMessage)
@@ -238,33 +120,6 @@ async def test_limits_are_inclusive(client: httpx.AsyncClient, settings: Setting
         {"to": TEXT["to"], "type": "document", "mediaUrl": "https://example.com/a.pdf"},
     ):
         assert (await client.post(SEND, json=body)).status_code == 200, body
-
-
-@pytest.mark.parametrize("authorization", [None, "Bearer wams_wrong", "Basic eA==", "Bearer"])
-async def test_unauthorized(api: RunningApi, authorization: str | None) -> None:
-    headers = {"Authorization": authorization} if authorization else {}
-    answer = await api.anonymous.post(SEND, json=TEXT, headers=headers)
-    assert_problem(answer, 401, "unauthorized")
-    assert answer.headers["www-authenticate"] == "Bearer"
-
-
-async def test_too_large(client: httpx.AsyncClient) -> None:
-    assert_problem(
-        await client.post(SEND, json={**TEXT, "unknown": "x" * 262_144}), 413, "body_too_large"
-    )
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(5):
-            yield b" " * 65_536
-
-    headers = {"Content-Type": "application/json"}
-    answer = await client.post(SEND, content=chunks(), headers=headers)
-    assert_problem(answer, 413, "body_too_large")
-
-
-async def test_not_json_type(client: httpx.AsyncClient) -> None:
-    answer = await client.post(SEND, data={"to": TEXT["to"]})
-    assert_problem(answer, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize(
