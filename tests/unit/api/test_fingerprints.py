@@ -20,8 +20,8 @@ DOCUMENT = {
 class NextVersion(SendRequest):
     """A later version with two more optional fields."""
 
-    reply_to: str | None = None
-    view_once: bool | None = None
+    priority: str | None = None
+    batch: bool | None = None
 
 
 @pytest.mark.parametrize("version", [SendRequest, NextVersion])
@@ -40,5 +40,5 @@ def test_what_was_stored_compares_equal(
 
 
 def test_a_younger_field_that_is_given_counts() -> None:
-    bodies: list[dict[str, Any]] = [TEXT, {**TEXT, "replyTo": "3EB0"}]
+    bodies: list[dict[str, Any]] = [TEXT, {**TEXT, "priority": "high"}]
     assert len({NextVersion.model_validate(body).fingerprint() for body in bodies}) == 2

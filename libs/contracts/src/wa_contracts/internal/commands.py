@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
+from wa_contracts.internal.content import Parts
 from wa_contracts.recipient import Recipient
 from wa_contracts.wire import Key, UtcDatetime, Wire, storable
 
@@ -18,6 +19,15 @@ class MessageType(StrEnum):
     IMAGE = "image"
     VIDEO = "video"
     DOCUMENT = "document"
+    LOCATION = "location"
+    CONTACT = "contact"
+    POLL = "poll"
+    REACTION = "reaction"
+
+    @property
+    def has_media(self) -> bool:
+        """Whether its content is a file."""
+        return self in {MessageType.IMAGE, MessageType.VIDEO, MessageType.DOCUMENT}
 
 
 class Command(Wire):
@@ -96,6 +106,7 @@ class SendMessage(SessionCommand):
     text: str | None = None
     media_url: str | None = None
     file_name: str | None = None
+    parts: Parts | None = None
     reference: str | None = None
     fingerprint: str
     reply_on: Literal["queued", "outcome"] = "outcome"

@@ -210,10 +210,10 @@ def details_of(errors: Sequence[ErrorDetails]) -> list[Detail]:
 
 def _detail(error: ErrorDetails) -> Detail:
     where = [str(part) for part in error["loc"] if part not in {"body", "query", "path"}]
-    field = ".".join(where[:1])
+    field = ".".join(where)
     kind, context = error["type"], error.get("ctx", {})
-    if kind in {"message", "mediaUrl"}:
-        return Detail(field=kind, message=error["msg"])
+    if error["msg"].startswith("'"):  # a sentence of ours; the kind names the field
+        return Detail(field=field or kind, message=error["msg"])
     if kind == "json_invalid":
         reason = context.get("error", "it cannot be read")
         return Detail(field="body", message=f"The body is not valid JSON: {reason}.")
@@ -234,6 +234,10 @@ def _sentence(field: str, kind: str, context: Mapping[str, Any], message: str) -
             return f"'{field}' has at most {context['max_length']:,} characters."
         case "string_too_short":
             return f"'{field}' has at least {context['min_length']:,} characters."
+        case "too_long" | "too_short":
+            bound = context.get("max_length", context.get("min_length"))
+            unit = "items" if context.get("field_type") == "List" else "characters"
+            return f"'{field}' has at {'most' if kind == 'too_long' else 'least'} {bound:,} {unit}."
         case "value_error":
             said = str(context.get("error", message))
             return said if said.startswith("'") else f"'{field}' {said}."

@@ -11,6 +11,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from wa_api.http.models import Body, Text
+from wa_api.messages.content import (
+    NEEDED,
+    ContactCard,
+    Location,
+    Mentions,
+    Poll,
+    Reaction,
+    ReplyTo,
+    required_fields,
+)
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.recipient import RECIPIENT_PATTERN, Recipient
 
@@ -31,7 +41,7 @@ def _by_type(schema: dict[str, Any]) -> None:
             "required": needed[kind],
         }
         for kind in kinds
-    ]
+    ] + required_fields()
 
 
 FIRST_FIELDS = frozenset({"to", "type", "message", "media_url", "file_name", "reference"})
@@ -61,6 +71,12 @@ class SendRequest(Body):
         Field(max_length=8192, description="http(s) URL, or a path in the media directory."),
     ] = None
     file_name: Annotated[Text | None, Field(max_length=255)] = None
+    location: Location | None = None
+    contacts: Annotated[list[ContactCard] | None, Field(min_length=1, max_length=50)] = None
+    poll: Poll | None = None
+    reaction: Reaction | None = None
+    reply_to: ReplyTo | None = None
+    mentions: Mentions | None = None
     reference: Annotated[
         Text | None, Field(max_length=REFERENCE_LIMIT, description="The client's own reference.")
     ] = None
@@ -70,8 +86,12 @@ class SendRequest(Body):
         if self.type is MessageType.TEXT:
             if not self.message:
                 raise PydanticCustomError("message", "'message' is required for type 'text'.")
-        elif not self.media_url:
-            raise PydanticCustomError("mediaUrl", f"'mediaUrl' is required for type '{self.type}'.")
+        elif self.type.has_media:
+            if not self.media_url:
+                problem = f"'mediaUrl' is required for type '{self.type}'."
+                raise PydanticCustomError("mediaUrl", problem)
+        elif getattr(self, field := NEEDED[self.type]) is None:
+            raise PydanticCustomError(field, f"'{field}' is required for type '{self.type}'.")
         return self
 
     def fingerprint(self) -> str:

@@ -98,7 +98,7 @@ route = DirectRoute(
     send_message,
     methods=["POST"],
     tags=["messages"],
-    summary="Send a text, image, video or document",
+    summary="Send a message",
     response_model=SendAnswer,
     responses={
         200: {"description": "WhatsApp acknowledged the message.", "links": _LINKS},
@@ -185,7 +185,7 @@ def _expires_in(given: str | None, settings: Settings) -> timedelta:
 
 
 def _check_media(rule: MediaAddressRule, body: SendRequest) -> None:
-    if body.media_url is None or body.type == "text":
+    if body.media_url is None or not body.type.has_media:
         return
     try:
         rule.check(body.media_url)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from structlog.contextvars import bind_contextvars
 
 from wa_api.database.pool import DatabaseUnavailable
+from wa_api.messages.parts import parts_of_send
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.views import MessageViews
 from wa_api.owners.command_bus import CommandBus, ConfirmLost
@@ -14,6 +15,7 @@ from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingR
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.commands import SendMessage
+from wa_contracts.internal.content import Parts
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.message_events import (
     MessageCancelled,
@@ -98,8 +100,11 @@ class Sending:
 
         Raises:
             BrokerUnavailable: Nothing was written.
+            Problem: The message to quote or to react to is unknown.
+            DatabaseUnavailable: That message cannot be looked up.
         """
-        command = self._command(session_id, request, options)
+        parts = await parts_of_send(request, self._views, session_id)
+        command = self._command(session_id, request, parts, options)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
         ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
@@ -121,7 +126,11 @@ class Sending:
             return await listener.result(deadline)
 
     def _command(
-        self, session_id: SessionId, request: SendRequest, options: SendOptions
+        self,
+        session_id: SessionId,
+        request: SendRequest,
+        parts: Parts | None,
+        options: SendOptions,
     ) -> SendMessage:
         key, now = options.idempotency_key, datetime.now(UTC)
         command_id = CommandId(new_id())
@@ -138,8 +147,9 @@ class Sending:
             to=request.to,
             message_type=request.type,
             text=request.message,
-            media_url=request.media_url,
+            media_url=request.media_url if request.type.has_media else None,
             file_name=request.file_name,
+            parts=parts,
             reference=request.reference,
             fingerprint=request.fingerprint(),
         )

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, assert_never
 
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import FailMessage, MessageType, SendMessage
+from wa_contracts.internal.content import Parts
 from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.message_events import (
@@ -30,13 +31,15 @@ class Content(Wire):
     text: str | None = None
     media_url: str | None = None
     file_name: str | None = None
+    parts: Parts | None = None
     fingerprint: str = ""
     reply_to: str | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of what a client sent: text, media address, file name."""
-        sent = (self.text, self.media_url, self.file_name)
+        """Bytes of what a client sent: text, media address, file name, further parts."""
+        parts = self.parts.model_dump_json(exclude_defaults=True) if self.parts else None
+        sent = (self.text, self.media_url, self.file_name, parts)
         return sum(len(one.encode()) for one in sent if one is not None)
 
 

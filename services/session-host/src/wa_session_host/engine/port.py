@@ -12,6 +12,7 @@ from typing import Protocol
 
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.content import Parts
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import LinkedDevice, ReceivedMedia, Seen
 
@@ -37,12 +38,13 @@ class MediaFile:
 
 @dataclass(frozen=True)
 class OutgoingMessage:
-    """One message for the engine. `media` is None for text."""
+    """One message for the engine. `media` is None where the content is no file."""
 
     to: str
     type: MessageType
     text: str | None
     media: MediaFile | None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from wa_contracts.ids import MessageId, message_stream
 from wa_contracts.internal.commands import (
     CancelMessage,
     FailMessage,
-    MessageType,
     ResendMessage,
     SendMessage,
 )
+from wa_contracts.internal.content import Parts
 from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.message_events import MessageQueued
@@ -28,6 +28,7 @@ from wa_session_host.store.stored_event import (
     VersionConflict,
     message_state,
     queued_content,
+    quotable_text,
 )
 
 RESEND_LIFE = timedelta(hours=24)
@@ -97,6 +98,16 @@ class MessageCommands:
             return
         await self._append(command, decided, version, reply_to=command.reply_to)
 
+    async def _parts(self, command: SendMessage) -> Parts | None:
+        """The command's parts, with the text of the message that is quoted."""
+        parts = command.parts
+        if parts is None or parts.quote is None or parts.quote.id is None:
+            return parts
+        events = await self._session.store.stream(message_stream(parts.quote.id))
+        is_own = bool(events) and events[0].session_id == command.session_id
+        text = quotable_text(events) if is_own else None
+        return parts.model_copy(update={"quote": parts.quote.model_copy(update={"text": text})})
+
     def _has_room(self, runner: Runner) -> bool:
         """Whether the queue accepts a message. The last one may exceed the limit of bytes."""
         return (
@@ -107,17 +118,18 @@ class MessageCommands:
     async def _queue(
         self, command: SendMessage, owner: SessionOwner, events: tuple[Event, ...], version: int
     ) -> None:
-        """Store the intent. A text for an idle session starts in the same append."""
+        """Store the intent. Without media, a message for an idle session starts in the same append."""
         waits_for_outcome = command.reply_on == "outcome"
         content = Content(
             text=command.text,
             media_url=command.media_url,
             file_name=command.file_name,
+            parts=await self._parts(command),
             fingerprint=command.fingerprint,
             reply_to=command.reply_to if waits_for_outcome else None,
         )
         with owner.runner.reserve(content.size) as is_idle:
-            if is_idle and command.message_type is MessageType.TEXT:
+            if is_idle and not command.message_type.has_media:
                 events = (*events, MessageSendStarted(started_at=self._session.clock()))
             stored = await self._append(
                 command,

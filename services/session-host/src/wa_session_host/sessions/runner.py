@@ -253,9 +253,8 @@ class Runner:
         content = await self._content(message)
         try:
             async with self._media.ready(facts.type, content) as media:
-                await self._send(
-                    message, OutgoingMessage(facts.to, facts.type, content.text, media)
-                )
+                outgoing = OutgoingMessage(facts.to, facts.type, content.text, media, content.parts)
+                await self._send(message, outgoing)
         except MediaError as error:
             await self._appender.append_end(message, domain.failed(facts, error.code, str(error)))
 

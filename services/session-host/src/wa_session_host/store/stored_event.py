@@ -99,6 +99,16 @@ def queued_content(events: Iterable[StoredEvent]) -> Content:
     return found[-1] if found else Content()
 
 
+def quotable_text(events: Iterable[StoredEvent]) -> str | None:
+    """The text or caption of a message that was sent or received."""
+    for stored in events:
+        if isinstance(stored.event, MessageReceived):
+            return stored.event.text
+        if stored.content is not None:
+            return stored.content.text
+    return None
+
+
 def message_state(events: Iterable[StoredEvent]) -> message.State:
     state: message.State = message.NotQueued()
     for stored in events:

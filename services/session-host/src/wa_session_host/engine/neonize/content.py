@@ -17,6 +17,7 @@ from neonize.utils.enum import MediaType, MediaTypeToMMS
 
 from wa_contracts.internal.commands import MessageType
 from wa_session_host.domain.observations import MessageSeen, ReceivedMedia
+from wa_session_host.engine.neonize import parts
 from wa_session_host.engine.port import MediaFile, OutgoingMessage
 
 UPLOAD_AS = {
@@ -35,16 +36,25 @@ DOWNLOAD_AS = {
 }
 
 
-async def build(client: Any, message: OutgoingMessage) -> Message:
+async def build(client: Any, message: OutgoingMessage, chat: str, own: str) -> Message:
     """Build a message's protobuf; upload its media first.
+
+    `chat` is the JID that the message goes to, `own` the JID of the session's number.
 
     Raises:
         neonize.exc.UploadError: WhatsApp's media server refused or failed.
         OSError: the media file is gone.
     """
     if message.media is None:
-        return Message(conversation=message.text or "")
-    data = await asyncio.to_thread(message.media.path.read_bytes)
+        return parts.without_media(message, chat, own)
+    built = await _with_media(client, message, message.media)
+    if message.parts is not None:
+        parts.add_context(built, message.parts, own)
+    return built
+
+
+async def _with_media(client: Any, message: OutgoingMessage, media: MediaFile) -> Message:
+    data = await asyncio.to_thread(media.path.read_bytes)
     uploaded = await client.upload(data, UPLOAD_AS[message.type])
     fields = {
         "URL": uploaded.url,
@@ -53,17 +63,17 @@ async def build(client: Any, message: OutgoingMessage) -> Message:
         "fileEncSHA256": uploaded.FileEncSHA256,
         "fileSHA256": uploaded.FileSHA256,
         "fileLength": uploaded.FileLength,
-        "mimetype": message.media.mime_type,
+        "mimetype": media.mime_type,
     }
     if message.text:
         fields["caption"] = message.text
     match message.type:
         case MessageType.IMAGE:
-            return Message(imageMessage=ImageMessage(**fields, **_shown(message.media)))
+            return Message(imageMessage=ImageMessage(**fields, **_shown(media)))
         case MessageType.VIDEO:
             return Message(videoMessage=VideoMessage(**fields))
         case _:
-            return _document(fields, message.media)
+            return _document(fields, media)
 
 
 def _document(fields: dict[str, Any], media: MediaFile) -> Message:

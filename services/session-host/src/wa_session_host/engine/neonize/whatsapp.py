@@ -121,6 +121,7 @@ class WhatsApp:
         self._qr_codes = 0
         self._qr_shown = asyncio.Event()
         self._linked = begin.link is not None
+        self._own = _address_of(begin.link) if begin.link is not None else ""
         self._tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(max_workers=8, thread_name_prefix="neonize"))
@@ -231,11 +232,12 @@ class WhatsApp:
             message = event.Error or "WhatsApp refused to link this device."
             return (EngineRefused("pairing_failed", message),)
         self._linked = True
-        return (LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User),)
+        device = LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User)
+        self._own = _address_of(device)
+        return (device,)
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        recipient, body = await self._prepared(message)
-        to = message.to if recipient is None else recipient.jid
+        recipient, to, body = await self._prepared(message)
         try:
             answer = await self._client.send_message(parse_jid(to), body)
         except NeonizeError as error:
@@ -246,13 +248,15 @@ class WhatsApp:
             number=recipient.number if recipient is not None else None,
         )
 
-    async def _prepared(self, message: OutgoingMessage) -> tuple[Account | None, Message]:
-        """The recipient's account, and the body. Nothing was sent yet: every error says so.
+    async def _prepared(self, message: OutgoingMessage) -> tuple[Account | None, str, Message]:
+        """The recipient's account, the chat's JID, and the body. Nothing was sent yet: every error says so.
 
         An unexpected error fails this message alone: a retry would hold up all behind it.
         """
         try:
-            return await self._recipient(message.to), await content.build(self._client, message)
+            recipient = await self._recipient(message.to)
+            to = message.to if recipient is None else recipient.jid
+            return recipient, to, await content.build(self._client, message, to, self._own)
         except (NotSent, SendRefused):
             raise
         except (NeonizeError, TimeoutError) as error:
@@ -330,6 +334,10 @@ class WhatsApp:
                 await self._client.logout()
         except (NeonizeError, TimeoutError) as error:
             raise NotSent(f"WhatsApp did not confirm the log-out: {error}") from error
+
+
+def _address_of(device: LinkedDevice) -> str:
+    return f"{device.phone_number}@s.whatsapp.net"
 
 
 def _end_on_defect(task: "asyncio.Task[None]") -> None:

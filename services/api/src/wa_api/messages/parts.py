@@ -1,0 +1,69 @@
+"""The parts of a send for its command; ids of other messages become WhatsApp's."""
+
+from uuid import UUID
+
+from wa_api.http import problems
+from wa_api.messages.send_request import SendRequest
+from wa_api.messages.views import Message, MessageViews
+from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.internal.content import MessageReference, Parts, Quote, Reaction
+
+
+async def parts_of_send(
+    request: SendRequest, views: MessageViews, session_id: SessionId
+) -> Parts | None:
+    """What the message consists of beside text and media; None if there is nothing.
+
+    Raises:
+        Problem: 404 for a message that the session does not know.
+        DatabaseUnavailable: a message cannot be looked up.
+    """
+    parts = Parts(
+        location=request.location.stored()
+        if request.location and _is(request, "location")
+        else None,
+        contacts=tuple(one.stored() for one in request.contacts or ())
+        if _is(request, "contact")
+        else (),
+        poll=request.poll.stored() if request.poll and _is(request, "poll") else None,
+        reaction=await _reaction(request, views, session_id),
+        quote=await _quote(request, views, session_id),
+        mentions=tuple(request.mentions or ()),
+    )
+    return None if parts == Parts() else parts
+
+
+def _is(request: SendRequest, kind: str) -> bool:
+    return request.type == kind
+
+
+async def _reaction(
+    request: SendRequest, views: MessageViews, session_id: SessionId
+) -> Reaction | None:
+    if request.reaction is None or not _is(request, "reaction"):
+        return None
+    _, on = await _known(request.reaction.message_id, views, session_id)
+    return Reaction(on=on, emoji=request.reaction.emoji)
+
+
+async def _quote(request: SendRequest, views: MessageViews, session_id: SessionId) -> Quote | None:
+    if request.reply_to is None:
+        return None
+    if (described := request.reply_to.stored()) is not None:
+        return described
+    message, of = await _known(request.reply_to.message_id, views, session_id)
+    return Quote(of=of, id=MessageId(message.id))
+
+
+async def _known(
+    key: str, views: MessageViews, session_id: UUID
+) -> tuple[Message, MessageReference]:
+    """A message of the session that WhatsApp knows."""
+    message = await views.message(key, session_id)
+    if message is None:
+        raise problems.not_found("message")
+    if message.message_id is None:
+        raise problems.Problem(
+            "message_not_found", "WhatsApp does not know this message: it was not sent yet."
+        )
+    return message, MessageReference(message_id=message.message_id, sender=message.sender)
