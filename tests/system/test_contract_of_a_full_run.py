@@ -24,6 +24,7 @@ from tests.system.linking import link, worker_of
 from tests.system.pictures import png
 from tests.system.ring import Ring
 from tests.whatsapp import Contact, Phone, StandIn
+from tests.whatsapp.protobufs import Message
 
 THEIRS = "12345678900"
 NOBODY = "19995550000"
@@ -124,6 +125,9 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     await contact.send_text(phone.number, "hello all", group=GROUP)
     await contact.send_image(phone.number, png(), "image/png", "look")
     await contact.send_document(phone.number, b"figures", "application/pdf", "a.pdf", "read")
+    for change in changes_of(sent["messageId"]):
+        await contact.send_message(phone.number, change)
+    await phone.write(THEIRS, Message(conversation="from the phone"))
     phone.hold_acks()
     sending = asyncio.create_task(send())
     await eventually(lambda: len(contact.inbox) == 2, what="the second text is out")
@@ -138,8 +142,22 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     await linked_ring.heard.all_of(
         *("message.queued", "message.sent", "message.delivered", "message.read"),
         *("message.failed", "message.unknown", "message.cancelled", "message.received"),
+        *("message.echoed", "message.reacted", "message.edited", "message.revoked"),
     )
     assert linked_ring.heard.misunderstood == []
+
+
+def changes_of(whatsapp_id: str) -> list[Any]:
+    """A reaction to a message, an edit and a deletion of it."""
+    reaction, edit, deletion = Message(), Message(), Message()
+    reaction.reactionMessage.text = "👍"
+    edit.protocolMessage.type = edit.protocolMessage.MESSAGE_EDIT
+    edit.protocolMessage.editedMessage.conversation = "better"
+    deletion.protocolMessage.type = deletion.protocolMessage.REVOKE
+    keys = (reaction.reactionMessage, edit.protocolMessage, deletion.protocolMessage)
+    for part in keys:
+        part.key.ID = whatsapp_id
+    return [reaction, edit, deletion]
 
 
 async def test_the_life_of_sessions_on_the_real_engine(linked_ring: LinkedRing) -> None:

@@ -126,7 +126,7 @@ async def test_a_reply_quotes_what_came_and_what_was_sent(chat: Chat) -> None:
     ).extendedTextMessage
     assert got.text == "Yes."
     assert got.contextInfo.stanzaID == theirs["messageId"]
-    assert got.contextInfo.participant == theirs["sender"]
+    assert got.contextInfo.participant == f"{chat.contact.lid}@lid"
     assert got.contextInfo.quotedMessage.conversation == "What do you say?"
 
     ours = (await chat.send(type="text", message="Said by us")).json()

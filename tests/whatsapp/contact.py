@@ -108,6 +108,13 @@ class Contact:
             message.extendedTextMessage.contextInfo.stanzaID = quoting
         return await self._send(to, Draft(message.SerializeToString(), group=group))
 
+    async def send_message(
+        self, to: str, message: Message, *, group: str | None = None, mediatype: str = ""
+    ) -> str:
+        """Send any `waE2E.Message` to the number `to`, and return the message's id."""
+        draft = Draft(message.SerializeToString(), group=group, mediatype=mediatype)
+        return await self._send(to, draft)
+
     async def send_image(self, to: str, data: bytes, mime_type: str, caption: str = "") -> str:
         """Send an image to the number `to`, and return the message's id."""
         return await self._send_media(to, "image", data, mime_type, caption=caption)

@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.whatsapp.bundles import bundle_nodes
-from tests.whatsapp.nodes import Node, now_text
+from tests.whatsapp.nodes import Attributes, Node, now_text
 
 if TYPE_CHECKING:
     from tests.whatsapp.accounts import Account, Companion
@@ -18,11 +18,15 @@ RETRY = "retry"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message before encryption; `mediatype` is empty for a text, `group` the group's JID."""
+    """A message before encryption; `mediatype` is empty for a text, `group` the group's JID.
+
+    `own_copy_for`: the account's own devices get a copy of what was written to that account.
+    """
 
     plaintext: bytes
     mediatype: str = ""
     group: str | None = None
+    own_copy_for: "Account | None" = None
     id: str = field(default_factory=lambda: secrets.token_hex(16).upper())
 
 
@@ -78,9 +82,13 @@ class Outbox:
         if draft.mediatype:
             attrs = {**attrs, "mediatype": draft.mediatype}
         enc = Node("enc", attrs, sealed.data)
-        return self._account.stanza(
+        stanza = self._account.stanza(
             "message", draft.id, "media" if draft.mediatype else "text", [enc], group=draft.group
         )
+        if draft.own_copy_for is None:
+            return stanza
+        copied: Attributes = {**stanza.attrs, "recipient": draft.own_copy_for.lid_jid}
+        return replace(stanza, attrs=copied)
 
 
 def _address(account: "Account", companion: "Companion") -> str:

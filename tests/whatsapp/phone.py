@@ -2,6 +2,9 @@
 
 from tests.whatsapp.accounts import Companion
 from tests.whatsapp.contact import Contact
+from tests.whatsapp.nodes import Jid
+from tests.whatsapp.outbox import Draft
+from tests.whatsapp.protobufs import Message
 from tests.whatsapp.reception import DEVICE_REMOVED, REPLACED
 
 _WAIT_SECONDS = 60.0
@@ -53,6 +56,18 @@ class Phone(Contact):
         await self._network.changes.until(
             lambda: not self.connected, timeout, f"the disconnection of {self.number}"
         )
+
+    async def write(self, to: str, message: Message) -> str:
+        """The owner writes to the number `to` on the phone: its companions get a copy."""
+        recipient = self._network.directory.find(Jid(to))
+        if recipient is None:
+            raise LookupError(f"{to} is not on WhatsApp")
+        copy = Message()
+        copy.deviceSentMessage.destinationJID = str(recipient.lid_jid)
+        copy.deviceSentMessage.message.CopyFrom(message)
+        draft = Draft(copy.SerializeToString(), own_copy_for=recipient)
+        await self._account.outbox.send(self._account, draft)
+        return draft.id
 
     async def drop(self) -> None:
         """Break the companion's connection without a word."""

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from wa_contracts.content import Location
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, message_stream, session_stream
 from wa_contracts.internal.commands import MessageType
@@ -10,11 +11,15 @@ from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageDelivered,
+    MessageEchoed,
+    MessageEdited,
     MessageFailed,
     MessageOutcomeUnknown,
     MessageQueued,
+    MessageReacted,
     MessageRead,
     MessageReceived,
+    MessageRevoked,
     MessageSent,
 )
 from wa_contracts.session_events import (
@@ -112,6 +117,47 @@ _EVENTS: tuple[Event, ...] = (
         file_name="report.pdf",
         quoted_message_id="3EB0601DAAF2EF6BE85000",
         received_at=AT,
+        sender_name="Ada",
+        mentions=("123456789012346@lid",),
+    ),
+    MessageEchoed(
+        id=MESSAGE,
+        message_id="3A0000000000000000AB",
+        chat="123456789012345@lid",
+        sender="19876543210@s.whatsapp.net",
+        sender_number="19876543210",
+        type="location",
+        received_at=AT,
+        location=Location(latitude=52.5163, longitude=13.3777, name="Brandenburg Gate"),
+    ),
+    MessageReacted(
+        id=MESSAGE,
+        message_id="3EB0601DAAF2EF6BE85000",
+        chat="123456789012345@lid",
+        sender="123456789012345@lid",
+        sender_number="12345678900",
+        sender_name="Ada",
+        emoji="👍",
+        reacted_at=AT,
+    ),
+    MessageEdited(
+        id=MESSAGE,
+        message_id="3A0000000000000000AA",
+        chat="123456789012345@lid",
+        sender="123456789012345@lid",
+        sender_number="12345678900",
+        sender_name="Ada",
+        text="Here is the right report.",
+        edited_at=AT,
+    ),
+    MessageRevoked(
+        id=MESSAGE,
+        message_id="3A0000000000000000AA",
+        chat="123456789012345@lid",
+        sender="123456789012345@lid",
+        sender_number="12345678900",
+        sender_name="Ada",
+        revoked_at=AT,
     ),
 )
 

@@ -3,8 +3,9 @@
 Text, caption, media URL and file name of outgoing messages are never in these events.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from wa_contracts.content import Contact, Location, Poll, Selection
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
@@ -136,7 +137,9 @@ class MessageReceived(Event):
     sender_lid: str | None = None
     """The sender's JID that hides the number, if it is known."""
     type: str
-    """`text`, or the kind of its media: `image`, `video`, `document`, `audio`, `sticker`."""
+    """`text`, `image`, `video`, `video_note`, `document`, `audio`, `voice`, `sticker`, `location`,
+    `live_location`, `contact`, `poll`, `button_reply`, `list_reply`, `interactive`, `template`,
+    `order`, `product`, `event`, `group_invite`, or `unsupported`."""
     text: str | None = None
     """The text, or the caption of the media."""
     media_mime_type: str | None = None
@@ -149,6 +152,71 @@ class MessageReceived(Event):
     """WhatsApp's id of the message that this one answers."""
     is_group: bool = False
     received_at: UtcDatetime
+    sender_name: str | None = None
+    """What the sender calls themselves."""
+    chat_kind: Literal["direct", "group", "story", "channel"] = "direct"
+    mentions: tuple[str, ...] = ()
+    """JIDs of the people that the message mentions."""
+    is_forwarded: bool = False
+    expires_in_seconds: int | None = None
+    """How long the chat keeps messages, if they disappear."""
+    location: Location | None = None
+    contacts: tuple[Contact, ...] = ()
+    poll: Poll | None = None
+    selection: Selection | None = None
+    """What was chosen, in a reply to buttons or to a list."""
+    unsupported: str | None = None
+    """WhatsApp's name of the content, for type `unsupported`."""
+
+
+class MessageEchoed(MessageReceived):
+    """The owner wrote a message on the phone or on another linked device."""
+
+    TYPE: ClassVar[str] = "message.echoed"
+
+
+class _AboutMessage(Event):
+    """What somebody did to a message of a chat."""
+
+    id: MessageId | None = None
+    """The gateway's id of the message that it is about, if the gateway knows it."""
+    message_id: str
+    """WhatsApp's id of the message that it is about."""
+    chat: str
+    """The JID of the chat."""
+    sender: str
+    """The JID of who did it."""
+    sender_number: str | None = None
+    """That person's number in digits, if it is known."""
+    sender_lid: str | None = None
+    """That person's JID that hides the number, if it is known."""
+    sender_name: str | None = None
+    """What that person calls themselves."""
+    from_me: bool = False
+    """Whether the owner did it, on the phone or on another device."""
+
+
+class MessageReacted(_AboutMessage):
+    """Somebody reacted to a message. An empty `emoji` takes the reaction back."""
+
+    TYPE: ClassVar[str] = "message.reacted"
+    emoji: str
+    reacted_at: UtcDatetime
+
+
+class MessageEdited(_AboutMessage):
+    """Somebody changed the text or caption of their message."""
+
+    TYPE: ClassVar[str] = "message.edited"
+    text: str | None
+    edited_at: UtcDatetime
+
+
+class MessageRevoked(_AboutMessage):
+    """A message was deleted for everyone."""
+
+    TYPE: ClassVar[str] = "message.revoked"
+    revoked_at: UtcDatetime
 
 
 MESSAGE_EVENTS: tuple[type[Event], ...] = (
@@ -160,4 +228,8 @@ MESSAGE_EVENTS: tuple[type[Event], ...] = (
     MessageOutcomeUnknown,
     MessageCancelled,
     MessageReceived,
+    MessageEchoed,
+    MessageReacted,
+    MessageEdited,
+    MessageRevoked,
 )

@@ -48,6 +48,12 @@ class HostMetrics:
             "Observations of engines that could not be recorded and were skipped",
             registry=registry,
         )
+        self.incoming = Counter(
+            "wa_incoming_messages_total",
+            "Messages that arrived, by type and kind of chat; stories and channels are no events",
+            ["type", "chat_kind"],
+            registry=registry,
+        )
         self.outcomes = {
             f"message.{outcome}": self.messages.labels(outcome)
             for outcome in ("queued", "sent", "failed", "unknown", "cancelled")

@@ -1,31 +1,8 @@
 """Structured content of outgoing messages: private, stored by session-host, never published."""
 
+from wa_contracts.content import Contact, Location, Poll
 from wa_contracts.ids import MessageId
 from wa_contracts.wire import Wire
-
-
-class Location(Wire):
-    """A place. Degrees; `name` and `address` are shown beneath the map."""
-
-    latitude: float
-    longitude: float
-    name: str | None = None
-    address: str | None = None
-
-
-class Contact(Wire):
-    """A contact card. `vcard` is its whole text (vCard 3.0), `name` the name that is shown."""
-
-    name: str
-    vcard: str
-
-
-class Poll(Wire):
-    """A question. `selectable` is how many options one person may choose."""
-
-    question: str
-    options: tuple[str, ...]
-    selectable: int = 1
 
 
 class MessageReference(Wire):
@@ -34,6 +11,8 @@ class MessageReference(Wire):
     message_id: str
     sender: str | None = None
     """The JID of its sender."""
+    id: MessageId | None = None
+    """The gateway's id, if it knows the message: session-host then reads sender and text."""
 
 
 class Reaction(Wire):
@@ -44,10 +23,9 @@ class Reaction(Wire):
 
 
 class Quote(Wire):
-    """The message that is answered. session-host reads the `text` of message `id` if it is None."""
+    """The message that is answered."""
 
     of: MessageReference
-    id: MessageId | None = None
     text: str | None = None
 
 

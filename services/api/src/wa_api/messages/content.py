@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from pydantic_core import PydanticCustomError
 
 from wa_api.http.models import Body, Text
-from wa_contracts.internal import content
+from wa_contracts import content
+from wa_contracts.internal.content import MessageReference, Quote
 from wa_contracts.recipient import RECIPIENT_PATTERN, parse_recipient
 
 NUMBER_PATTERN = r"^[1-9][0-9]{6,14}$"
@@ -126,13 +127,13 @@ class Quoted(Body):
     sender: Address | None = None
     text: Text | None = None
 
-    def stored(self) -> content.Quote | None:
+    def stored(self) -> Quote | None:
         """For the command; None if the gateway must know the message."""
         if self.sender is None:
             return None
         sender = self.sender if "@" in self.sender else f"{self.sender}@s.whatsapp.net"
-        of = content.MessageReference(message_id=self.message_id, sender=sender)
-        return content.Quote(of=of, text=self.text)
+        of = MessageReference(message_id=self.message_id, sender=sender)
+        return Quote(of=of, text=self.text)
 
 
 def _by_its_id(value: object) -> object:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from wa_api.http import problems
 from wa_api.messages.send_request import SendRequest
-from wa_api.messages.views import Message, MessageViews
+from wa_api.messages.views import MessageViews
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.content import MessageReference, Parts, Quote, Reaction
 
@@ -42,7 +42,7 @@ async def _reaction(
 ) -> Reaction | None:
     if request.reaction is None or not _is(request, "reaction"):
         return None
-    _, on = await _known(request.reaction.message_id, views, session_id)
+    on = await _known(request.reaction.message_id, views, session_id)
     return Reaction(on=on, emoji=request.reaction.emoji)
 
 
@@ -51,13 +51,10 @@ async def _quote(request: SendRequest, views: MessageViews, session_id: SessionI
         return None
     if (described := request.reply_to.stored()) is not None:
         return described
-    message, of = await _known(request.reply_to.message_id, views, session_id)
-    return Quote(of=of, id=MessageId(message.id))
+    return Quote(of=await _known(request.reply_to.message_id, views, session_id))
 
 
-async def _known(
-    key: str, views: MessageViews, session_id: UUID
-) -> tuple[Message, MessageReference]:
+async def _known(key: str, views: MessageViews, session_id: UUID) -> MessageReference:
     """A message of the session that WhatsApp knows."""
     message = await views.message(key, session_id)
     if message is None:
@@ -66,4 +63,7 @@ async def _known(
         raise problems.Problem(
             "message_not_found", "WhatsApp does not know this message: it was not sent yet."
         )
-    return message, MessageReference(message_id=message.message_id, sender=message.sender)
+    sender = message.sender
+    if sender is not None and "@" not in sender:
+        sender = f"{sender}@s.whatsapp.net"
+    return MessageReference(message_id=message.message_id, sender=sender, id=MessageId(message.id))

@@ -32,6 +32,8 @@ class Message(View):
     read_at: UtcDatetime | None
     error: ErrorDetail | None
     resend_of: UUID | None
+    edited_at: UtcDatetime | None
+    revoked_at: UtcDatetime | None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def _uuid(key: str) -> UUID | None:
 
 _MESSAGE_COLUMNS = """
     id, message_id, session_id, direction, sender, recipient, type, status, reference, created_at,
-    sent_at, delivered_at, read_at, error_code, error_message, resend_of
+    sent_at, delivered_at, read_at, error_code, error_message, resend_of,
+    edited_at, revoked_at
 """
 _MESSAGE = f"""
     SELECT {_MESSAGE_COLUMNS} FROM messages

@@ -1,8 +1,10 @@
 """Facts that an engine observes: about the link, the connection and messages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
+from wa_contracts.content import Contact, Location, Poll, Selection
 from wa_contracts.wire import Wire
 
 
@@ -144,9 +146,24 @@ class ReceiptSeen:
     at: datetime
 
 
+class MessageDetails(Wire):
+    """What an incoming message has beside text and media."""
+
+    sender_name: str | None = None
+    chat_kind: Literal["direct", "group", "story", "channel"] = "direct"
+    mentions: tuple[str, ...] = ()
+    is_forwarded: bool = False
+    expires_in_seconds: int | None = None
+    location: Location | None = None
+    contacts: tuple[Contact, ...] = ()
+    poll: Poll | None = None
+    selection: Selection | None = None
+    unsupported: str | None = None
+
+
 @dataclass(frozen=True)
 class MessageSeen:
-    """A message arrived."""
+    """A message arrived; `is_own` if the account's owner wrote it on another device."""
 
     message_id: str
     chat: str
@@ -159,6 +176,29 @@ class MessageSeen:
     quoted_message_id: str | None
     is_group: bool
     at: datetime
+    is_own: bool = False
+    details: MessageDetails = field(default_factory=MessageDetails)
 
 
-Seen = Observation | ReceiptSeen | MessageSeen
+@dataclass(frozen=True)
+class ChangeSeen:
+    """Somebody reacted to, edited or revoked the message `of`.
+
+    `stanza_id` names the change itself, `of_own` whether the message is this account's.
+    """
+
+    change: Literal["reacted", "edited", "revoked"]
+    stanza_id: str
+    of: str
+    of_own: bool
+    chat: str
+    sender: str
+    sender_number: str | None
+    sender_lid: str | None
+    sender_name: str | None
+    is_own: bool
+    text: str | None
+    at: datetime
+
+
+Seen = Observation | ReceiptSeen | MessageSeen | ChangeSeen

@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
+    ChangeSeen,
     ConnectionLost,
     EngineCrashed,
     EngineRefused,
@@ -135,6 +136,7 @@ Frame = (
     | NumberBanned
     | ReceiptSeen
     | MessageSeen
+    | ChangeSeen
 )
 
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {

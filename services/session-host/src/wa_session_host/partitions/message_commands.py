@@ -10,10 +10,10 @@ from wa_contracts.internal.commands import (
     ResendMessage,
     SendMessage,
 )
-from wa_contracts.internal.content import Parts
+from wa_contracts.internal.content import MessageReference, Parts
 from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
-from wa_contracts.message_events import MessageQueued
+from wa_contracts.message_events import MessageQueued, MessageReceived
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
 from wa_session_host.domain import message as domain
@@ -99,14 +99,25 @@ class MessageCommands:
         await self._append(command, decided, version, reply_to=command.reply_to)
 
     async def _parts(self, command: SendMessage) -> Parts | None:
-        """The command's parts, with the text of the message that is quoted."""
+        """The command's parts, with sender and text of the message that they name."""
         parts = command.parts
-        if parts is None or parts.quote is None or parts.quote.id is None:
-            return parts
-        events = await self._session.store.stream(message_stream(parts.quote.id))
-        is_own = bool(events) and events[0].session_id == command.session_id
-        text = quotable_text(events) if is_own else None
-        return parts.model_copy(update={"quote": parts.quote.model_copy(update={"text": text})})
+        if parts is None:
+            return None
+        if (quote := parts.quote) is not None and quote.of.id is not None:
+            found = await self._named(command, quote.of.id)
+            text = quotable_text(found)
+            quote = quote.model_copy(update={"of": _with_sender(quote.of, found), "text": text})
+            return parts.model_copy(update={"quote": quote})
+        if (reaction := parts.reaction) is not None and reaction.on.id is not None:
+            found = await self._named(command, reaction.on.id)
+            reaction = reaction.model_copy(update={"on": _with_sender(reaction.on, found)})
+            return parts.model_copy(update={"reaction": reaction})
+        return parts
+
+    async def _named(self, command: SendMessage, message_id: MessageId) -> list[StoredEvent]:
+        """The events of a message of the same session."""
+        events = await self._session.store.stream(message_stream(message_id))
+        return [one for one in events if one.session_id == command.session_id]
 
     def _has_room(self, runner: Runner) -> bool:
         """Whether the queue accepts a message. The last one may exceed the limit of bytes."""
@@ -260,6 +271,12 @@ class MessageCommands:
         events = domain.decide_fail(command, state)
         if events:
             await self._append(command, events, 0, reply_to=command.reply_to)
+
+
+def _with_sender(named: MessageReference, events: list[StoredEvent]) -> MessageReference:
+    """The reference with the JID of an incoming message's sender, as WhatsApp names it."""
+    received = next((one.event for one in events if type(one.event) is MessageReceived), None)
+    return named if received is None else named.model_copy(update={"sender": received.sender})
 
 
 def _is_resend_of(event: Event, message_id: MessageId) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from wa_contracts.internal.replies import ErrorDetail, PairingCode
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import session as domain
 from wa_session_host.domain.observations import (
+    ChangeSeen,
     ConnectionLost,
     LoggedIn,
     MessageSeen,
@@ -26,6 +28,7 @@ from wa_session_host.engine.port import DownloadFailed, Engine, PairingUnavailab
 from wa_session_host.engine.sanitising import sanitised
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_timing import EnginePhase, LoginWatch, pause_seconds
+from wa_session_host.sessions.incoming import Incoming
 from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.sessions.runner import Runner
 from wa_session_host.store.stored_event import Append, LeaseLost, VersionConflict
@@ -38,8 +41,6 @@ SETTLE_SECONDS = 3.0
 
 LOGGING_IN = {SessionStatus.STARTING, SessionStatus.CONNECTING}
 FAILS_BACKLOG = {SessionStatus.LOGGED_OUT, SessionStatus.BANNED}
-
-_NOT_WORKING = "Media comes through a session that works; this one is {status}. Try again later."
 
 
 class SessionOwner:
@@ -78,6 +79,7 @@ class SessionOwner:
         self._crashes = 0
         self._leaving = False
         self._receipts = Receipts(session_id, partition, context)
+        self._incoming = Incoming(session_id, partition, context)
         self.runner = Runner(
             session_id,
             partition,
@@ -143,7 +145,8 @@ class SessionOwner:
         """See `Engine.download`. Fails unless the session works."""
         if self._engine is None or self.status is not SessionStatus.WORKING:
             status = self.status or "deleted"
-            raise DownloadFailed(f"session_{status}", _NOT_WORKING.format(status=status))
+            problem = f"Media comes through a working session. This one is {status}: try later."
+            raise DownloadFailed(f"session_{status}", problem)
         await self._engine.download(media, path)
 
     async def leave(self) -> None:
@@ -312,11 +315,9 @@ class SessionOwner:
         """Wait before the next engine, longer after each crash, with jitter."""
         seconds = pause_seconds(self.state, self._crashes, self._clock())
         self._crashes += 1
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._restart_now.wait()
-        except TimeoutError:
-            return
 
     async def _dispatch(self, seen: Seen) -> None:
         """Record an observation. One that cannot be recorded is logged and skipped."""
@@ -324,8 +325,8 @@ class SessionOwner:
             match seen:
                 case ReceiptSeen():
                     await self._receipts.record_receipt(seen, sending=self.runner.sending)
-                case MessageSeen():
-                    await self._receipts.record_message(seen)
+                case MessageSeen() | ChangeSeen():
+                    await self._incoming.record(seen)
                 case _:
                     await self._observe(seen)
         except (LeaseLost, VersionConflict):
@@ -338,9 +339,8 @@ class SessionOwner:
 
     async def _end_deaf_engine(self) -> None:
         """Replace the engine after several sends in a row without an ack."""
-        await self._observe(
-            ConnectionLost("deaf", "WhatsApp acknowledged none of the last messages.")
-        )
+        deaf = ConnectionLost("deaf", "WhatsApp acknowledged none of the last messages.")
+        await self._observe(deaf)
         await self._end_engine()
 
 

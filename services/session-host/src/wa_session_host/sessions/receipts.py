@@ -1,23 +1,21 @@
-"""Incoming traffic of a session: receipts for its messages, and messages to its number."""
+"""Receipts for the messages of a session."""
 
 from collections import deque
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid5
 
 import structlog
 
-from wa_contracts.ids import MessageId, SessionId, message_stream, new_id
-from wa_contracts.message_events import MessageReceived
+from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_contracts.session_events import Event
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Sent, Unknown
-from wa_session_host.domain.observations import MessageSeen, ReceiptSeen
+from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.domain.proof import proven
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.tracked_message import TrackedMessage
-from wa_session_host.store.stored_event import Append, StoredEvent, VersionConflict, message_state
+from wa_session_host.store.stored_event import Append, StoredEvent, message_state
 
 log = structlog.get_logger()
 
@@ -28,7 +26,7 @@ PENDING_LIMIT = 500
 
 
 class Receipts:
-    """Records receipts and incoming messages of one session as events."""
+    """Records receipts of one session as events."""
 
     def __init__(self, session_id: SessionId, partition: int, context: SessionContext) -> None:
         """Sent messages outside the host's cache are read from the store."""
@@ -154,45 +152,6 @@ class Receipts:
             return
         unknown.pop(known.state.facts.id, None)
         self._sent.keep(self, known.state.message_id, known)
-
-    async def record_message(self, seen: MessageSeen) -> None:
-        """Record an incoming message; ignore a redelivery by WhatsApp."""
-        message_id = MessageId(uuid5(self._session_id, f"{seen.chat}/{seen.message_id}"))
-        cause = new_id()
-        try:
-            await self._writer.append(
-                Append(
-                    partition=self._partition,
-                    session_id=self._session_id,
-                    stream=message_stream(message_id),
-                    expected_version=0,
-                    events=(_received(message_id, seen),),
-                    correlation_id=cause,
-                    causation_id=cause,
-                    content=seen.media,
-                )
-            )
-        except VersionConflict:
-            return
-
-
-def _received(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
-    return MessageReceived(
-        id=message_id,
-        message_id=seen.message_id,
-        chat=seen.chat,
-        sender=seen.sender,
-        sender_number=seen.sender_number,
-        sender_lid=seen.sender_lid,
-        type=seen.kind,
-        text=seen.text,
-        media_mime_type=seen.media.mime_type if seen.media else None,
-        media_size=seen.media.size if seen.media else None,
-        file_name=seen.media.file_name if seen.media else None,
-        quoted_message_id=seen.quoted_message_id,
-        is_group=seen.is_group,
-        received_at=seen.at,
-    )
 
 
 def _tracked(events: list[StoredEvent]) -> TrackedMessage | None:

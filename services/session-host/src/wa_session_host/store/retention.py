@@ -50,7 +50,10 @@ DELETE FROM events USING finished WHERE events.stream = finished.stream
 RETURNING events.stream
 """
 
-FINISHED = (*ENDS, "message.received")
+FINISHED = (
+    *ENDS,
+    *(f"message.{one}" for one in ("received", "echoed", "reacted", "edited", "revoked")),
+)
 
 REMOVE_SUPERSEDED = """
 WITH held AS MATERIALIZED (

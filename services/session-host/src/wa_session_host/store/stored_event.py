@@ -7,7 +7,7 @@ from uuid import UUID
 
 from wa_contracts.codec import decode_event_json
 from wa_contracts.ids import EventId, SessionId
-from wa_contracts.message_events import MessageReceived
+from wa_contracts.message_events import MessageEchoed, MessageReceived
 from wa_contracts.session_events import Event
 from wa_session_host.domain import message
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
@@ -19,6 +19,10 @@ FencingToken = NewType("FencingToken", int)
 INTERNAL_EVENTS: Mapping[str, type[Event]] = {
     event.TYPE: event for event in (SessionLinked, MessageSendStarted, MessageSendDeferred)
 }
+
+
+INCOMING = frozenset({MessageReceived.TYPE, MessageEchoed.TYPE})
+"""Events whose private content is the media at WhatsApp."""
 
 
 class VersionConflict(Exception):
@@ -81,14 +85,14 @@ class StoredEvent(NamedTuple):
     @property
     def content(self) -> Content | None:
         """Private content of an outgoing message."""
-        if self.content_json is None or self.type == MessageReceived.TYPE:
+        if self.content_json is None or self.type in INCOMING:
             return None
         return Content.model_validate_json(self.content_json)
 
     @property
     def media(self) -> ReceivedMedia | None:
         """Private part of an incoming message's media."""
-        if self.content_json is None or self.type != MessageReceived.TYPE:
+        if self.content_json is None or self.type not in INCOMING:
             return None
         return ReceivedMedia.model_validate_json(self.content_json)
 

@@ -13,11 +13,14 @@ from wa_contracts.internal.replies import ErrorDetail, MessageStatus
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageDelivered,
+    MessageEchoed,
+    MessageEdited,
     MessageFailed,
     MessageOutcomeUnknown,
     MessageQueued,
     MessageRead,
     MessageReceived,
+    MessageRevoked,
     MessageSent,
 )
 from wa_contracts.session_events import Event
@@ -48,6 +51,8 @@ class MessageRow:
     error_message: str | None = None
     resend_of: UUID | None = None
     correlation_id: UUID | None = None
+    edited_at: datetime | None = None
+    revoked_at: datetime | None = None
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
@@ -58,6 +63,8 @@ def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> M
     data = event.data
     if type(data) is MessageReceived:
         return row or _received(event, data, own_number)
+    if type(data) is MessageEchoed:
+        return row or _echoed(event, data)
     if type(data) is MessageQueued:  # a refused message may be queued again, or a key reused
         return _outgoing(event, data, data.resend_of)
     if row is None and isinstance(data, _OUTCOMES):
@@ -99,6 +106,14 @@ def _cancelled(row: MessageRow, _: MessageCancelled) -> None:
     _end(row, MessageStatus.CANCELLED, None)
 
 
+def _edited(row: MessageRow, data: MessageEdited) -> None:
+    row.edited_at = data.edited_at
+
+
+def _revoked(row: MessageRow, data: MessageRevoked) -> None:
+    row.revoked_at = data.revoked_at
+
+
 _OUTCOMES = (MessageSent, MessageFailed, MessageOutcomeUnknown, MessageCancelled)
 _CHANGES: Mapping[type[Event], Callable[[MessageRow, Any], None]] = {
     MessageSent: _sent,
@@ -107,6 +122,8 @@ _CHANGES: Mapping[type[Event], Callable[[MessageRow, Any], None]] = {
     MessageFailed: _failed,
     MessageOutcomeUnknown: _unknown,
     MessageCancelled: _cancelled,
+    MessageEdited: _edited,
+    MessageRevoked: _revoked,
 }
 """Keyed by exact type: `isinstance` on pydantic models is slow."""
 
@@ -161,6 +178,24 @@ def _received(event: Envelope, data: MessageReceived, own_number: str | None) ->
     )
 
 
+def _echoed(event: Envelope, data: MessageEchoed) -> MessageRow:
+    """What the owner wrote on another device: sent, from here as well."""
+    return MessageRow(
+        id=data.id,
+        message_id=data.message_id,
+        session_id=event.session_id,
+        direction="outgoing",
+        sender=None,
+        recipient=data.chat,
+        type=data.type,
+        status=_SENT,
+        reference=None,
+        created_at=data.received_at,
+        changed_at=event.occurred_at,
+        sent_at=data.received_at,
+    )
+
+
 async def load(connection: Connection, ids: Collection[UUID]) -> dict[UUID, MessageRow]:
     rows = await connection.fetch(_LOAD, list(ids))
     return {row["id"]: MessageRow(*row) for row in rows}
@@ -179,12 +214,13 @@ _SAVE = f"""
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
         $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
         $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
-        $17::uuid[], $18::uuid[])
+        $17::uuid[], $18::uuid[], $19::timestamptz[], $20::timestamptz[])
     ON CONFLICT (id) DO UPDATE SET
         message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
         reference = excluded.reference, created_at = excluded.created_at,
         status = excluded.status, changed_at = excluded.changed_at, sent_at = excluded.sent_at,
         delivered_at = excluded.delivered_at, read_at = excluded.read_at,
         error_code = excluded.error_code, error_message = excluded.error_message,
-        resend_of = excluded.resend_of, correlation_id = excluded.correlation_id
+        resend_of = excluded.resend_of, correlation_id = excluded.correlation_id,
+        edited_at = excluded.edited_at, revoked_at = excluded.revoked_at
 """

@@ -1,11 +1,9 @@
-"""WhatsApp's message protobuf: built for sends, parsed on arrival."""
+"""What a session sends and downloads: protobufs with uploaded media, decrypted files."""
 
 import asyncio
-from base64 import b64decode, b64encode
-from datetime import UTC, datetime
+from base64 import b64decode
 from typing import Any
 
-from neonize.proto import Neonize_pb2 as proto
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     DocumentMessage,
     FutureProofMessage,
@@ -13,26 +11,18 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     Message,
     VideoMessage,
 )
-from neonize.utils.enum import MediaType, MediaTypeToMMS
+from neonize.utils.enum import MediaType
 
 from wa_contracts.internal.commands import MessageType
-from wa_session_host.domain.observations import MessageSeen, ReceivedMedia
+from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.neonize import parts
+from wa_session_host.engine.neonize.incoming import DOWNLOAD_AS
 from wa_session_host.engine.port import MediaFile, OutgoingMessage
 
 UPLOAD_AS = {
     MessageType.IMAGE: MediaType.MediaImage,
     MessageType.VIDEO: MediaType.MediaVideo,
     MessageType.DOCUMENT: MediaType.MediaDocument,
-}
-
-
-DOWNLOAD_AS = {
-    "image": (MediaType.MediaImage, MediaTypeToMMS.MediaImage),
-    "video": (MediaType.MediaVideo, MediaTypeToMMS.MediaVideo),
-    "document": (MediaType.MediaDocument, MediaTypeToMMS.MediaDocument),
-    "audio": (MediaType.MediaAudio, MediaTypeToMMS.MediaAudio),
-    "sticker": (MediaType.MediaImage, MediaTypeToMMS.MediaImage),
 }
 
 
@@ -113,62 +103,3 @@ async def download(client: Any, media: ReceivedMedia) -> bytes:
         server_kind,
     )
     return data
-
-
-def received_message(event: proto.Message) -> tuple[MessageSeen, ...]:
-    """Parse an incoming message; () for own and protocol messages."""
-    source = event.Info.MessageSource
-    described = _described(_unwrapped(event.Message))
-    if described is None or source.IsFromMe:
-        return ()
-    kind, text, part = described
-    addresses = {jid.Server: jid.User for jid in (source.SenderAlt, source.Sender) if jid.User}
-    lid = addresses.get("lid")
-    return (
-        MessageSeen(
-            message_id=event.Info.ID,
-            chat=f"{source.Chat.User}@{source.Chat.Server}",
-            sender=f"{source.Sender.User}@{source.Sender.Server}",
-            sender_number=addresses.get("s.whatsapp.net"),
-            sender_lid=f"{lid}@lid" if lid else None,
-            kind=kind,
-            text=text,
-            media=_media(kind, part) if kind in DOWNLOAD_AS else None,
-            quoted_message_id=part.contextInfo.stanzaID or None if part is not None else None,
-            is_group=source.IsGroup,
-            at=datetime.fromtimestamp(event.Info.Timestamp / 1000, UTC),
-        ),
-    )
-
-
-def _unwrapped(message: Message) -> Message:
-    for wrapper in ("documentWithCaptionMessage", "ephemeralMessage", "viewOnceMessage"):
-        if message.HasField(wrapper):
-            return _unwrapped(getattr(message, wrapper).message)
-    return message
-
-
-def _described(message: Message) -> tuple[str, str | None, Any] | None:
-    """Kind, text or caption, and the part with further fields; a plain text has no part."""
-    if message.HasField("conversation"):
-        return "text", message.conversation, None
-    if message.HasField("extendedTextMessage"):
-        return "text", message.extendedTextMessage.text, message.extendedTextMessage
-    for kind in DOWNLOAD_AS:
-        if message.HasField(f"{kind}Message"):
-            part = getattr(message, f"{kind}Message")
-            return kind, getattr(part, "caption", "") or None, part
-    return None
-
-
-def _media(kind: str, part: Any) -> ReceivedMedia:
-    return ReceivedMedia(
-        kind=kind,
-        direct_path=part.directPath,
-        media_key=b64encode(part.mediaKey).decode(),
-        sha256=b64encode(part.fileSHA256).decode(),
-        encrypted_sha256=b64encode(part.fileEncSHA256).decode(),
-        size=part.fileLength,
-        mime_type=part.mimetype or "application/octet-stream",
-        file_name=getattr(part, "fileName", "") or None,
-    )

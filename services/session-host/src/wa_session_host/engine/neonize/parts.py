@@ -19,8 +19,9 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     ReactionMessage,
 )
 
+from wa_contracts.content import Contact, Location, Poll
 from wa_contracts.internal.commands import MessageType
-from wa_contracts.internal.content import Contact, Location, Parts, Poll, Quote, Reaction
+from wa_contracts.internal.content import Parts, Quote, Reaction
 from wa_session_host.engine.port import OutgoingMessage
 
 POLL_SECRET_BYTES = 32

@@ -37,6 +37,7 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.engine.neonize import content
 from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
+from wa_session_host.engine.neonize.incoming import observed_message
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
     download_error,
@@ -206,7 +207,7 @@ class WhatsApp:
             case proto.Connected() | proto.KeepAliveRestored():
                 return (LoggedIn(),) if self._linked else ()
             case proto.Message():
-                return content.received_message(event)
+                return observed_message(event)
             case proto.Receipt():
                 return receipt_observations(event)
             case _:

@@ -1,0 +1,114 @@
+"""Messages that arrive at a session, and what people do to messages, as events."""
+
+from typing import Any
+from uuid import uuid5
+
+from wa_contracts.ids import MessageId, SessionId, message_stream, new_id
+from wa_contracts.message_events import (
+    MessageEchoed,
+    MessageEdited,
+    MessageReacted,
+    MessageReceived,
+    MessageRevoked,
+)
+from wa_contracts.session_events import Event
+from wa_session_host.domain.observations import ChangeSeen, MessageSeen, ReceivedMedia
+from wa_session_host.sessions.context import SessionContext
+from wa_session_host.store.stored_event import Append, VersionConflict
+
+LEFT_OUT = frozenset({"story", "channel"})
+"""Kinds of chats whose messages become no event."""
+
+
+class Incoming:
+    """Records one session's incoming messages, each once."""
+
+    def __init__(self, session_id: SessionId, partition: int, context: SessionContext) -> None:
+        self._session_id = session_id
+        self._partition = partition
+        self._store = context.store
+        self._writer = context.writer
+        self._metrics = context.metrics
+
+    async def record(self, seen: MessageSeen | ChangeSeen) -> None:
+        """Record what arrived; ignore a redelivery by WhatsApp."""
+        if isinstance(seen, ChangeSeen):
+            await self._record_change(seen)
+        else:
+            await self._record_message(seen)
+
+    async def _record_message(self, seen: MessageSeen) -> None:
+        kind = seen.details.chat_kind
+        self._metrics.incoming.labels(seen.kind, kind).inc()
+        if kind not in LEFT_OUT:
+            message_id = self._id_of(seen.chat, seen.message_id)
+            await self._append_once(message_id, _message(message_id, seen), seen.media)
+
+    async def _record_change(self, seen: ChangeSeen) -> None:
+        target = await self._store.message_of(self._session_id, seen.of) if seen.of_own else None
+        target = target or self._id_of(seen.chat, seen.of)
+        await self._append_once(self._id_of(seen.chat, seen.stanza_id), _change(target, seen), None)
+
+    def _id_of(self, chat: str, whatsapp_id: str) -> MessageId:
+        return MessageId(uuid5(self._session_id, f"{chat}/{whatsapp_id}"))
+
+    async def _append_once(
+        self, message_id: MessageId, event: Event, media: ReceivedMedia | None
+    ) -> None:
+        cause = new_id()
+        try:
+            await self._writer.append(
+                Append(
+                    partition=self._partition,
+                    session_id=self._session_id,
+                    stream=message_stream(message_id),
+                    expected_version=0,
+                    events=(event,),
+                    correlation_id=cause,
+                    causation_id=cause,
+                    content=media,
+                )
+            )
+        except VersionConflict:
+            return
+
+
+def _message(message_id: MessageId, seen: MessageSeen) -> MessageReceived:
+    kind = MessageEchoed if seen.is_own else MessageReceived
+    return kind(
+        id=message_id,
+        message_id=seen.message_id,
+        chat=seen.chat,
+        sender=seen.sender,
+        sender_number=seen.sender_number,
+        sender_lid=seen.sender_lid,
+        type=seen.kind,
+        text=seen.text,
+        media_mime_type=seen.media.mime_type if seen.media else None,
+        media_size=seen.media.size if seen.media else None,
+        file_name=seen.media.file_name if seen.media else None,
+        quoted_message_id=seen.quoted_message_id,
+        is_group=seen.is_group,
+        received_at=seen.at,
+        **dict(seen.details),
+    )
+
+
+def _change(target: MessageId, seen: ChangeSeen) -> Event:
+    about: dict[str, Any] = {
+        "id": target,
+        "message_id": seen.of,
+        "chat": seen.chat,
+        "sender": seen.sender,
+        "sender_number": seen.sender_number,
+        "sender_lid": seen.sender_lid,
+        "sender_name": seen.sender_name,
+        "from_me": seen.is_own,
+    }
+    match seen.change:
+        case "reacted":
+            return MessageReacted(**about, emoji=seen.text or "", reacted_at=seen.at)
+        case "edited":
+            return MessageEdited(**about, text=seen.text, edited_at=seen.at)
+        case "revoked":
+            return MessageRevoked(**about, revoked_at=seen.at)

@@ -1,0 +1,260 @@
+"""Everything that arrives is an event, once: through the stand-in, the real engine and the broker."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.system.conftest import NewRing
+from tests.system.event_consumer import EventConsumer, consuming
+from tests.system.linking import link
+from tests.system.ring import Ring
+from tests.whatsapp import Contact, Phone, StandIn
+from tests.whatsapp.protobufs import Message
+
+NUMBER, FRIEND = "919822222222", "12345678900"
+
+
+@dataclass
+class LinkedRing:
+    """A linked session, its phone, who writes to it, and an event consumer."""
+
+    ring: Ring
+    session_id: str
+    token: str
+    phone: Phone
+    friend: Contact
+    consumer: EventConsumer
+
+    async def event(self, type_: str, whatsapp_id: str) -> dict[str, Any]:
+        """The data of the event about the message with this id, which has come once."""
+
+        def found() -> list[dict[str, Any]]:
+            return [
+                one["data"]
+                for one in self.consumer.of(self.session_id)
+                if one["type"] == type_ and one["data"].get("messageId") == whatsapp_id
+            ]
+
+        [data] = await eventually(found, what=f"{type_} of {whatsapp_id}")
+        return data
+
+    async def received(self, message: Any, **how: Any) -> dict[str, Any]:
+        """The event of a message from the friend."""
+        return await self.event(
+            "message.received", await self.friend.send_message(NUMBER, message, **how)
+        )
+
+    async def shown(self, key: str) -> dict[str, Any]:
+        """The message in the look-ups."""
+
+        async def there() -> dict[str, Any]:
+            answer = await self.ring.admin.get(f"/api/messages/{key}")
+            assert answer.status_code == 200, answer.text
+            body: dict[str, Any] = answer.json()
+            return body
+
+        return await eventually(there, what="the message is shown")
+
+
+@pytest.fixture(scope="module")
+async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
+    """One linked session for the module."""
+    async with StandIn.start() as whatsapp:
+        ring = await new_ring(engine="neonize", host_environment=whatsapp.engine_environment())
+        async with consuming(ring.broker) as consumer:
+            phone, friend = whatsapp.phone(NUMBER), whatsapp.contact(FRIEND)
+            session = await link(ring, phone)
+            yield LinkedRing(ring, session["sessionId"], session["token"], phone, friend, consumer)
+        await ring.stop()
+
+
+def filled(field: str, **values: Any) -> Any:
+    """A message with this one field."""
+    message = Message()
+    part = getattr(message, field)
+    part.SetInParent()
+    for name, value in values.items():
+        setattr(part, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "type_", "text"),
+    [
+        (filled("ptvMessage", mimetype="video/mp4"), "video_note", None),
+        (filled("audioMessage", mimetype="audio/ogg", PTT=True), "voice", None),
+        (filled("audioMessage", mimetype="audio/mp4"), "audio", None),
+        (filled("stickerMessage", mimetype="image/webp"), "sticker", None),
+        (filled("interactiveMessage"), "interactive", None),
+        (filled("interactiveResponseMessage"), "interactive", None),
+        (filled("buttonsMessage", contentText="Choose"), "template", "Choose"),
+        (filled("listMessage", title="Menu"), "template", "Menu"),
+        (filled("templateMessage"), "template", None),
+        (filled("orderMessage", message="2 chairs"), "order", "2 chairs"),
+        (filled("productMessage"), "product", None),
+        (filled("eventMessage", name="Party"), "event", "Party"),
+        (filled("groupInviteMessage", groupName="Team"), "group_invite", "Team"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_each_kind_is_named(
+    linked_ring: LinkedRing, message: Any, type_: str, text: str | None
+) -> None:
+    data = await linked_ring.received(message)
+    assert (data["type"], data["text"]) == (type_, text)
+    assert data["chatKind"] == "direct"
+
+
+async def test_a_place(linked_ring: LinkedRing) -> None:
+    for field, type_ in (("locationMessage", "location"), ("liveLocationMessage", "live_location")):
+        message = filled(field, degreesLatitude=1.5, degreesLongitude=-2.25)
+        data = await linked_ring.received(message)
+        assert data["type"] == type_
+        place = {"latitude": 1.5, "longitude": -2.25, "name": None, "address": None}
+        assert data["location"] == place
+
+
+async def test_contact_cards(linked_ring: LinkedRing) -> None:
+    one = filled("contactMessage", displayName="Ada", vcard="BEGIN:VCARD…")
+    assert (await linked_ring.received(one))["contacts"] == [
+        {"name": "Ada", "vcard": "BEGIN:VCARD…"}
+    ]
+    several = Message()
+    for name in ("Ada", "Grace"):
+        several.contactsArrayMessage.contacts.add(displayName=name, vcard=f"card of {name}")
+    data = await linked_ring.received(several)
+    assert data["type"] == "contact"
+    assert [card["name"] for card in data["contacts"]] == ["Ada", "Grace"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "pollCreationMessage",
+        "pollCreationMessageV2",
+        "pollCreationMessageV3",
+        "pollCreationMessageV5",
+    ],
+)
+async def test_a_poll(linked_ring: LinkedRing, field: str) -> None:
+    message = filled(field, name="When?", selectableOptionsCount=1)
+    for option in ("Mon", "Tue"):
+        getattr(message, field).options.add(optionName=option)
+    data = await linked_ring.received(message)
+    assert data["type"] == "poll"
+    assert data["poll"] == {"question": "When?", "options": ["Mon", "Tue"], "selectable": 1}
+
+
+async def test_what_was_chosen(linked_ring: LinkedRing) -> None:
+    button = filled("buttonsResponseMessage", selectedButtonID="b1", selectedDisplayText="Yes")
+    data = await linked_ring.received(button)
+    assert (data["type"], data["selection"]) == ("button_reply", {"id": "b1", "text": "Yes"})
+    button = filled("templateButtonReplyMessage", selectedID="t1", selectedDisplayText="No")
+    data = await linked_ring.received(button)
+    assert (data["type"], data["selection"]) == ("button_reply", {"id": "t1", "text": "No"})
+    row = filled("listResponseMessage", title="Soup")
+    row.listResponseMessage.singleSelectReply.selectedRowID = "r7"
+    data = await linked_ring.received(row)
+    assert (data["type"], data["selection"]) == ("list_reply", {"id": "r7", "text": "Soup"})
+
+
+@pytest.mark.parametrize("field", ["sendPaymentMessage", "albumMessage", "encCommentMessage"])
+async def test_what_has_no_type_is_named_as_whatsapp_names_it(
+    linked_ring: LinkedRing, field: str
+) -> None:
+    data = await linked_ring.received(filled(field))
+    assert (data["type"], data["unsupported"]) == ("unsupported", field)
+
+
+async def test_what_surrounds_a_text(linked_ring: LinkedRing) -> None:
+    message = filled("extendedTextMessage", text="@1 hello")
+    context = message.extendedTextMessage.contextInfo
+    context.mentionedJID.append("123@lid")
+    context.isForwarded = True
+    context.expiration = 86_400
+    wrapped = Message()
+    wrapped.ephemeralMessage.message.CopyFrom(message)
+    data = await linked_ring.received(wrapped)
+    assert (data["type"], data["text"]) == ("text", "@1 hello")
+    assert data["mentions"] == ["123@lid"]
+    assert data["isForwarded"] is True
+    assert data["expiresInSeconds"] == 86_400
+    assert data["senderNumber"] == FRIEND
+
+
+async def test_a_group(linked_ring: LinkedRing) -> None:
+    data = await linked_ring.received(Message(conversation="all"), group="120363000000000001@g.us")
+    assert (data["chatKind"], data["isGroup"]) == ("group", True)
+
+
+async def test_a_reaction_to_what_was_sent_and_to_what_came(linked_ring: LinkedRing) -> None:
+    answer = await linked_ring.ring.send(
+        linked_ring.token, to=FRIEND, type="text", message="react to me"
+    )
+    assert answer.status_code == 200, answer.text
+    sent = answer.json()
+    reaction = Message()
+    reaction.reactionMessage.key.ID = sent["messageId"]
+    reaction.reactionMessage.key.fromMe = False  # the friend did not write it
+    reaction.reactionMessage.text = "👍"
+    await linked_ring.friend.send_message(NUMBER, reaction)
+    data = await linked_ring.event("message.reacted", sent["messageId"])
+    assert (data["id"], data["emoji"], data["fromMe"]) == (sent["id"], "👍", False)
+    assert data["senderNumber"] == FRIEND
+
+    own = await linked_ring.received(Message(conversation="theirs"))
+    reaction.reactionMessage.key.ID = own["messageId"]
+    reaction.reactionMessage.key.fromMe = True
+    await linked_ring.friend.send_message(NUMBER, reaction)
+    data = await linked_ring.event("message.reacted", own["messageId"])
+    assert data["id"] == own["id"]
+
+
+async def test_an_edit_and_a_deletion_show_in_the_look_ups(linked_ring: LinkedRing) -> None:
+    original = await linked_ring.received(Message(conversation="frist"))
+    change = Message()
+    protocol = change.protocolMessage
+    protocol.type = protocol.MESSAGE_EDIT
+    protocol.key.ID = original["messageId"]
+    protocol.key.fromMe = True
+    protocol.editedMessage.conversation = "first"
+    await linked_ring.friend.send_message(NUMBER, change)
+    data = await linked_ring.event("message.edited", original["messageId"])
+    assert (data["id"], data["text"]) == (original["id"], "first")
+
+    change = Message()
+    change.protocolMessage.type = change.protocolMessage.REVOKE
+    change.protocolMessage.key.ID = original["messageId"]
+    change.protocolMessage.key.fromMe = True
+    await linked_ring.friend.send_message(NUMBER, change)
+    data = await linked_ring.event("message.revoked", original["messageId"])
+    assert data["id"] == original["id"]
+
+    async def both() -> bool:
+        shown = await linked_ring.shown(original["id"])
+        return shown["editedAt"] is not None and shown["revokedAt"] is not None
+
+    await eventually(both, what="both times are shown")
+
+
+async def test_what_the_owner_writes_elsewhere_is_echoed(linked_ring: LinkedRing) -> None:
+    whatsapp_id = await linked_ring.phone.write(FRIEND, Message(conversation="from my phone"))
+    data = await linked_ring.event("message.echoed", whatsapp_id)
+    assert (data["type"], data["text"]) == ("text", "from my phone")
+    assert data["chat"] == f"{linked_ring.friend.lid}@lid"
+    shown = await linked_ring.shown(whatsapp_id)
+    assert (shown["direction"], shown["status"]) == ("outgoing", "sent")
+
+
+async def test_traffic_between_devices_is_no_event(linked_ring: LinkedRing) -> None:
+    before = len(linked_ring.consumer.of(linked_ring.session_id))
+    await linked_ring.friend.send_message(NUMBER, filled("senderKeyDistributionMessage"))
+    silent = Message()
+    silent.protocolMessage.type = silent.protocolMessage.EPHEMERAL_SETTING
+    await linked_ring.friend.send_message(NUMBER, silent)
+    await linked_ring.received(Message(conversation="after it"))
+    new = linked_ring.consumer.of(linked_ring.session_id)[before:]
+    assert [one["type"] for one in new] == ["message.received"]
