@@ -111,7 +111,10 @@ async def _looks(
     """Each look-up by its name; `busy` has half of the messages."""
 
     def page(path: str) -> Look:
-        return lambda: _answer(browser, path)
+        async def look() -> None:
+            assert 'action="/logout"' in (await _answer(browser, path)).text, "not signed in"
+
+        return look
 
     def messages(**wanted: str) -> Look:
         return lambda: _answer(ring.admin, "/api/messages", **wanted)

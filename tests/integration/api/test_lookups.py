@@ -242,9 +242,6 @@ async def test_counters_go_on_after_a_rebuild_and_after_another(new_database: Ne
                 SESSION
             )
             assert counts == {MessageStatus.FAILED: 1}
-        connection = await asyncpg.connect(url)
-        try:
-            functions = await connection.fetch(FUNCTIONS)
-        finally:
-            await connection.close()
+            async with database.connection() as connection:
+                functions = await connection.fetch(FUNCTIONS)
         assert [row["schema"] for row in functions] == [shadow_tables.SERVING]
