@@ -64,6 +64,7 @@ class Retention:
             values = (before, _ENDED, BATCH) if statement == _MESSAGES else (before, BATCH)
             forgotten += await self._in_batches(statement, *values)
         await self._in_batches(_HOURS, BATCH)
+        await self._in_batches(_SKIPPED, before, BATCH)
         if forgotten:
             log.info("rows_forgotten", number=forgotten, before=before.isoformat())
         return forgotten
@@ -123,6 +124,12 @@ _HOURS = """
     DELETE FROM message_hours WHERE (session_id, starts_at) IN (
         SELECT session_id, starts_at FROM message_hours
         WHERE starts_at < now() - interval '2 days' ORDER BY starts_at LIMIT $1)
+    RETURNING session_id
+"""
+_SKIPPED = """
+    DELETE FROM skipped_events WHERE (session_id, sequence) IN (
+        SELECT session_id, sequence FROM skipped_events
+        WHERE skipped_at < $1 ORDER BY skipped_at LIMIT $2)
     RETURNING session_id
 """
 _REMOVED = "SELECT session_id FROM removed_sessions ORDER BY removed_at"
