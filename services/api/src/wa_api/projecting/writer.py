@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -106,6 +107,16 @@ class ProjectionWriter:
         """
         async with self._database.connection() as connection:
             return await checkpoints.gaps(connection)
+
+    async def database_time(self) -> datetime:
+        """The database's time: this machine's may be off.
+
+        Raises:
+            DatabaseUnavailable: The time cannot be read.
+        """
+        async with self._database.connection() as connection:
+            now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        return now
 
     async def _feed(self, connection: Connection, due: Sequence[Arrival]) -> None:
         events = [(one.event, one.json) for one in due if one.event is not None]
