@@ -18,6 +18,7 @@ import psutil
 from tests.bench import (
     backlog,
     growth,
+    lookups,
     many_sessions,
     projection,
     real_sessions,
@@ -36,10 +37,10 @@ MEASURES: Mapping[str, Callable[[Servers], Awaitable[Sequence[Figure]]]] = {
     "many_sessions": many_sessions.measure,
     "growth": growth.measure,
     "takeover": takeover.measure,
+    "lookups": lookups.measure,
     "real_sessions": real_sessions.measure,
 }
 TRAFFIC_SECONDS, SHORT_TRAFFIC_SECONDS = 120, 2
-STORED_MESSAGES, SHORT_STORED_MESSAGES = 100_000, 2_000
 
 
 async def measure(
@@ -52,11 +53,10 @@ async def measure(
     """Take the measures, each on an installation of its own; the figures, and which came to none."""
     figures: list[Figure] = []
     failed: list[str] = []
-    stored = stored_messages or (SHORT_STORED_MESSAGES if short else STORED_MESSAGES)
     seconds = traffic_seconds or (SHORT_TRAFFIC_SECONDS if short else TRAFFIC_SECONDS)
     with tempfile.TemporaryDirectory(prefix="wa-bench-", ignore_cleanup_errors=True) as directory:
         made = started_servers(
-            Path(directory), short=short, traffic_seconds=seconds, stored_messages=stored
+            Path(directory), short=short, traffic_seconds=seconds, stored_messages=stored_messages
         )
         async with made as servers:
             for name in names:
@@ -87,8 +87,9 @@ def main() -> int:
     parser.add_argument(
         "--stored-messages",
         type=int,
-        help=f"of takeover; {STORED_MESSAGES:,} where nothing is said, {SHORT_STORED_MESSAGES:,} "
-        "with --short",
+        help="of takeover and lookups; where nothing is said, "
+        f"{takeover.STORED_MESSAGES:,} and {lookups.STORED_MESSAGES:,}, with --short "
+        f"{takeover.SHORT_STORED_MESSAGES:,}",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("test-results/bench"))

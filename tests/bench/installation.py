@@ -35,7 +35,7 @@ class Servers:
     """Postgres and RabbitMQ; `template` is a database with both services' tables.
 
     `traffic_seconds` is for how long what may leak is looked at; `stored_messages` is how many
-    are stored before a take-over.
+    are stored before it is measured; None: what the measure stores by itself.
     """
 
     directory: Path
@@ -44,7 +44,7 @@ class Servers:
     template: str
     short: bool
     traffic_seconds: float
-    stored_messages: int = 2_000
+    stored_messages: int | None = None
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     @property
@@ -110,7 +110,7 @@ class Servers:
 
 @asynccontextmanager
 async def started_servers(
-    directory: Path, *, short: bool, traffic_seconds: float, stored_messages: int
+    directory: Path, *, short: bool, traffic_seconds: float, stored_messages: int | None
 ) -> AsyncIterator[Servers]:
     """Start both, durable as in production, end both."""
     async with standing_servers(directory) as (postgres, rabbitmq):

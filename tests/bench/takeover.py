@@ -24,6 +24,7 @@ from wa_contracts.session_events import SessionStopped
 from wa_contracts.topology import PARTITIONS, partition_of
 from wa_session_host.domain.message import Content
 
+STORED_MESSAGES, SHORT_STORED_MESSAGES = 100_000, 2_000
 ROUNDS = 3
 READY_SECONDS = 600
 LOOK_SECONDS = 0.1
@@ -88,7 +89,8 @@ class TakeOver:
 async def measure(servers: Servers) -> Sequence[Figure]:
     """First with sessions alone, then with messages stored and some of them open."""
     sessions, stopped = (50, 5) if servers.short else (1_000, 100)
-    messages = servers.stored_messages
+    default = SHORT_STORED_MESSAGES if servers.short else STORED_MESSAGES
+    messages = servers.stored_messages or default
     async with servers.ring(hosts=0, apis=0) as ring:
         stored = await store_sessions(ring.databases, sessions)
         working = sessions - stopped

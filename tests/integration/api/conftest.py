@@ -1,6 +1,7 @@
 """One api, projector and scripted host for each module."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def host(host_process: ScriptedHost) -> ScriptedHost:
     host_process.answers.clear()
     host_process.received.clear()
     host_process.beating = True
+    host_process.ahead = timedelta(0)
     return host_process
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -71,6 +71,7 @@ class ScriptedHost:
         self.snapshots: dict[UUID, tuple[str, MessageSnapshot]] = {}
         self.answers: dict[type[Command], Answer] = {}
         self.beating = True
+        self.ahead = timedelta(0)
 
     async def consume(self) -> None:
         """Take commands from every partition."""
@@ -89,7 +90,7 @@ class ScriptedHost:
         """One sign of life."""
         heartbeat = Heartbeat(
             host="scripted",
-            sent_at=datetime.now(UTC),
+            sent_at=datetime.now(UTC) + self.ahead,
             partitions=self._partitions,
             sessions=0,
             good_for_seconds=6,

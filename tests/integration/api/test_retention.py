@@ -9,6 +9,7 @@ import pytest
 from tests.infrastructure import NewDatabase
 from wa_api.database.pool import Database
 from wa_api.events.feed import Feed, FeedFilter
+from wa_api.messages.views import MessageFilter, MessageViews
 from wa_api.projecting.order import Arrival
 from wa_api.projecting.retention import BATCH, Retention
 from wa_api.projecting.writer import ProjectionWriter
@@ -21,7 +22,7 @@ from wa_contracts.message_events import (
     MessageReceived,
     MessageSent,
 )
-from wa_contracts.session_events import Event, SessionCreated
+from wa_contracts.session_events import Event, SessionCreated, SessionDeleted
 from wa_runtime.migrations import migrate
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -167,3 +168,21 @@ async def test_the_same_id_may_come_anew_while_its_old_row_is_there(
     assert (row["created_at"], row["changed_at"]) == (NOW, NOW)
     await projected.forget()
     assert await projected.messages() == {reused}
+
+
+async def test_a_deleted_sessions_messages_are_hidden_at_once_and_deleted_in_batches(
+    projected: ProjectedSession,
+) -> None:
+    many = list(ids(2 * BATCH + 1))
+    await projected.happen(*((NOW, queued(one)) for one in many))
+    await projected.happen((NOW, SessionDeleted()))
+    assert await projected.messages() == set(many), "one transaction deletes no more than a batch"
+    views = MessageViews(projected.database)
+    assert await views.message(str(many[0]), None) is None
+    assert not (await views.messages(MessageFilter(), None, 10)).items
+    retention = Retention(projected.database, keep=KEEP, clock=lambda: NOW)
+    assert await retention.remove_deleted() == len(many)
+    assert await retention.remove_deleted() == 0
+    async with projected.database.connection() as connection:
+        for table in ("messages", "message_counts", "message_hours", "removed_sessions"):
+            assert not await connection.fetch(f"SELECT FROM {table}"), table

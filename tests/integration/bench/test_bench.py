@@ -18,7 +18,7 @@ def servers(
     return Servers(directory, postgres, rabbitmq, migrated_template, short=True, traffic_seconds=1)
 
 
-@pytest.mark.parametrize("name", ["sends", "projection"])
+@pytest.mark.parametrize("name", ["sends", "projection", "lookups"])
 async def test_a_measure_finds_figures(servers: Servers, name: str) -> None:
     figures = await MEASURES[name](servers)
     assert all(figure.value > 0 for figure in figures)

@@ -225,6 +225,60 @@ async def test_a_message_that_expires_while_its_media_comes_is_not_sent(
     await asyncio.wait([running])
 
 
+class HeldMedia:
+    """Media that come when a test says so; `ended` counts the fetches that are over."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.come = asyncio.Event()
+        self.ended = 0
+
+    @asynccontextmanager
+    async def ready(self, *_: object) -> AsyncIterator[None]:
+        """The media, in time."""
+        self.asked.set()
+        try:
+            await self.come.wait()
+            yield None
+        finally:
+            self.ended += 1
+
+
+@pytest.mark.parametrize("comes", [False, True], ids=["on its way", "just there"])
+async def test_a_message_is_cancelled_while_its_media_comes_and_the_next_is_sent(
+    owner: Owner, store: EventStore, engine: SimulatedEngine, comes: bool
+) -> None:
+    media = HeldMedia()
+    runner = Runner(
+        SESSION,
+        1,
+        replace(session_context(owner, store), media=cast("Any", media)),
+        pace=Pace(PaceRule(), SendHistory(0, None), clock=now, jitter=even),
+        on_outcome=nothing,
+        on_deaf=nothing,
+    )
+    running = asyncio.create_task(runner.run())
+    runner.resume(engine)
+    first, second = await waiting(owner), await waiting(owner)
+    runner.enqueue(first)
+    await media.asked.wait()
+    if comes:
+        media.come.set()
+    assert await runner.cancel(first.facts.id, uuid4(), None)
+    assert [one.type for one in await store.stream(first.stream)] == [
+        "message.queued",
+        "message.cancelled",
+    ]
+    media.come.set()
+    runner.enqueue(second)
+    await eventually(lambda: len(runner) == 0, what="the next one has ended")
+    assert isinstance(await state_of(store, second.facts), domain.Sent)
+    assert isinstance(await state_of(store, first.facts), domain.Cancelled)
+    assert media.ended == 2
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_each_message_expires_in_its_own_time(
     owner: Owner, store: EventStore, runner: Runner
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from wa_api.owners.command_bus import ConfirmLost
+from wa_api.owners.host_clock import HostClock
 from wa_api.owners.pending_replies import PendingReplies
 from wa_api.owners.requests import OwnerRequests
 from wa_api.sessions.lifecycle import SessionLifecycle
@@ -76,7 +77,11 @@ class Rows:
 
 def owner_requests(bus: Any) -> OwnerRequests:
     return OwnerRequests(
-        bus=bus, pending=PendingReplies(), applied_sequence=cast("Any", None), reply_to="reply.test"
+        bus=bus,
+        pending=PendingReplies(),
+        applied_sequence=cast("Any", None),
+        reply_to="reply.test",
+        clock=HostClock(),
     )
 
 

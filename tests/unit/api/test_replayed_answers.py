@@ -8,6 +8,7 @@ import pytest
 
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.sending import Queued, Refused, Sending, SendOptions, SendResult, Sent
+from wa_api.owners.host_clock import HostClock
 from wa_api.owners.pending_replies import PendingReplies
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import SendMessage
@@ -96,6 +97,7 @@ async def send(
         views=views,
         reply_to="reply.test",
         wait_seconds=wait_seconds,
+        clock=HostClock(),
     )
     request = SendRequest.model_validate({"to": "919876543210", "type": "text", "message": "hi"})
     options = SendOptions(idempotency_key=key, respond_async=False, expires_in=timedelta(hours=1))

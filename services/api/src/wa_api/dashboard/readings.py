@@ -17,6 +17,8 @@ from wa_contracts.session_events import SessionStatus
 
 PAGE_SIZE = 25
 HISTORY_LENGTH = 30
+ACKS_MEASURED = 100
+"""Newest messages of an hour whose time to WhatsApp's ack is measured."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class PastEvent:
 
 @dataclass(frozen=True)
 class Hour:
-    """Messages of one hour by result, and the median time to WhatsApp's ack."""
+    """Messages of one hour by result, and the median time to WhatsApp's ack of its newest ones."""
 
     starts_at: datetime
     sent: int
@@ -195,23 +197,28 @@ _PAGE = f"""
     ORDER BY created_at DESC, session_id DESC LIMIT $4 OFFSET $5
 """
 _LAST_MINUTE = """
-    SELECT count(*) FROM messages
-    WHERE created_at > now() - interval '1 day' AND sent_at > now() - interval '1 minute'
+    SELECT sum(number)::bigint FROM sent_seconds WHERE second > now() - interval '1 minute'
 """
 # The first loss of an uninterrupted series counts.
 _LOST_AT = """
-    SELECT session_id, min(event ->> 'occurredAt') AS lost_at FROM feed
-    WHERE session_id = ANY($1::uuid[]) AND type = 'session.disconnected'
-      AND position > coalesce((SELECT max(earlier.position) FROM feed AS earlier
-                               WHERE earlier.session_id = feed.session_id
-                                 AND earlier.type LIKE 'session.%'
-                                 AND earlier.type <> 'session.disconnected'), 0)
-    GROUP BY session_id
+    SELECT lost.session_id, first.event ->> 'occurredAt' AS lost_at
+    FROM unnest($1::uuid[]) AS lost (session_id)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(position), 0) AS position FROM feed
+        WHERE session_id = lost.session_id
+            AND type LIKE 'session.%' AND type <> 'session.disconnected') AS before
+    CROSS JOIN LATERAL (
+        SELECT event FROM feed
+        WHERE session_id = lost.session_id AND type = 'session.disconnected'
+            AND position > before.position ORDER BY position LIMIT 1) AS first
 """
 _RESTRICTED_UNTIL = """
-    SELECT DISTINCT ON (session_id) session_id, event -> 'data' ->> 'until' AS until FROM feed
-    WHERE session_id = ANY($1::uuid[]) AND type = 'session.restricted'
-    ORDER BY session_id, position DESC
+    SELECT restricted.session_id, latest.event -> 'data' ->> 'until' AS until
+    FROM unnest($1::uuid[]) AS restricted (session_id)
+    CROSS JOIN LATERAL (
+        SELECT event FROM feed
+        WHERE session_id = restricted.session_id AND type = 'session.restricted'
+        ORDER BY position DESC LIMIT 1) AS latest
 """
 _BY_PARTITION = "SELECT partition, count(*) FROM sessions GROUP BY partition"
 _HISTORY = """
@@ -219,22 +226,21 @@ _HISTORY = """
     WHERE session_id = $1 AND type LIKE 'session.%' ORDER BY position DESC LIMIT $2
 """
 _MESSAGE_COUNTS = """
-    SELECT status, count(*) FROM messages
-    WHERE session_id = $1 AND direction = 'outgoing' GROUP BY status
+    SELECT status, number AS count FROM message_counts WHERE session_id = $1 AND number > 0
 """
-_LAST_DAY = """
-    WITH hours AS (
-        SELECT generate_series(date_trunc('hour', now()) - interval '23 hours',
-                               date_trunc('hour', now()), interval '1 hour') AS starts_at),
-    done AS (
-        SELECT date_trunc('hour', created_at) AS starts_at,
-               count(*) FILTER (WHERE sent_at IS NOT NULL) AS sent,
-               count(*) FILTER (WHERE status IN ('failed', 'unknown')) AS failed,
-               percentile_cont(0.5) WITHIN GROUP (
-                   ORDER BY extract(epoch FROM sent_at - created_at)) AS seconds_to_ack
-        FROM messages
-        WHERE session_id = $1 AND direction = 'outgoing' AND created_at > now() - interval '1 day'
-        GROUP BY 1)
-    SELECT starts_at, coalesce(sent, 0) AS sent, coalesce(failed, 0) AS failed, seconds_to_ack
-    FROM hours LEFT JOIN done USING (starts_at) ORDER BY starts_at
+_LAST_DAY = f"""
+    SELECT hours.starts_at, coalesce(h.sent, 0) AS sent, coalesce(h.failed, 0) AS failed,
+           acks.seconds AS seconds_to_ack
+    FROM generate_series(date_trunc('hour', now(), 'UTC') - interval '23 hours',
+                         date_trunc('hour', now(), 'UTC'), interval '1 hour') AS hours (starts_at)
+    LEFT JOIN message_hours h ON h.session_id = $1 AND h.starts_at = hours.starts_at
+    CROSS JOIN LATERAL (
+        SELECT percentile_cont(0.5) WITHIN GROUP (
+            ORDER BY extract(epoch FROM newest.sent_at - newest.created_at)) AS seconds
+        FROM (SELECT sent_at, created_at FROM messages
+              WHERE session_id = $1 AND direction = 'outgoing' AND sent_at IS NOT NULL
+                AND created_at >= hours.starts_at
+                AND created_at < hours.starts_at + interval '1 hour'
+              ORDER BY created_at DESC LIMIT {ACKS_MEASURED}) AS newest) AS acks
+    ORDER BY hours.starts_at
 """

@@ -1,5 +1,6 @@
 """The dead letters table: stored, shown to the operator, put back on request."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,11 +9,12 @@ from uuid import UUID
 
 import asyncpg
 from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import DeliveryError, PublishError
 
 from wa_api.database.pool import Database
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
-from wa_api.owners.command_bus import BrokerUnavailable
+from wa_api.owners.command_bus import BrokerUnavailable, ConfirmLost
 from wa_contracts.codec import (
     Undecodable,
     decode_bundle,
@@ -27,6 +29,7 @@ from wa_runtime.channel_writer import DEFAULT_EXCHANGE, durable
 from wa_runtime.connection_loss import BrokerConnectionLost
 
 LONGEST_CAUSE = 500
+CONFIRM_SECONDS = 10.0
 
 
 class DeadLetter(View):
@@ -103,13 +106,24 @@ def _time(value: object) -> datetime:
     return value.astimezone(UTC) if isinstance(value, datetime) else datetime.now(UTC)
 
 
+class QueueGone(Exception):
+    """The queue of a dead letter no longer exists. `queue` is its name."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self.queue = queue
+
+
 class DeadLetters:
     """The dead letters table. `put_back` publishes to the original queue."""
 
-    def __init__(self, database: Database, link: BrokerLink) -> None:
-        """`link` publishes messages that are put back."""
+    def __init__(
+        self, database: Database, link: BrokerLink, *, confirm_seconds: float = CONFIRM_SECONDS
+    ) -> None:
+        """`link` publishes messages that are put back; the broker confirms in `confirm_seconds`."""
         self._database = database
         self._link = link
+        self._confirm_seconds = confirm_seconds
 
     async def keep(self, dead_letter: ReceivedDeadLetter) -> None:
         """Store a dead letter.
@@ -146,17 +160,21 @@ class DeadLetters:
     async def put_back(self, letter_id: UUID) -> bool:
         """Publish a dead letter to its original queue, then delete it; False if there is none.
 
-        A crash in between publishes it twice, which consumers tolerate.
+        No connection of the database waits for the broker. A crash in between, or a second caller,
+        publishes it twice, which consumers tolerate.
 
         Raises:
-            BrokerUnavailable: The dead letter stays.
+            BrokerUnavailable: Not published, and still listed.
+            ConfirmLost: Possibly published, and still listed.
+            QueueGone: Not published, and still listed.
             DatabaseUnavailable: Possibly published, and still listed.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.connection() as connection:
             row = await connection.fetchrow(_SELECT, letter_id)
-            if row is None:
-                return False
-            await self._publish(row)
+        if row is None:
+            return False
+        await self._publish(row)
+        async with self._database.connection() as connection:
             await connection.execute(_FORGET, letter_id)
         return True
 
@@ -165,13 +183,20 @@ class DeadLetters:
         if writer is None:
             raise BrokerUnavailable
         try:
-            # Publish to the queue itself, so that other queues do not receive it again.
-            await writer.publish(
-                row["body"], durable(row["type"]), exchange=DEFAULT_EXCHANGE, key=row["queue"]
-            )
+            async with asyncio.timeout(self._confirm_seconds):
+                # Publish to the queue itself, so that other queues do not receive it again.
+                await writer.publish(
+                    row["body"], durable(row["type"]), exchange=DEFAULT_EXCHANGE, key=row["queue"]
+                )
+        except PublishError as error:
+            raise QueueGone(row["queue"]) from error
+        except DeliveryError as error:
+            raise BrokerUnavailable from error
         except BrokerConnectionLost as error:
             self._link.reconnect(writer)
-            raise BrokerUnavailable from error
+            raise ConfirmLost from error
+        except TimeoutError as error:
+            raise ConfirmLost from error
 
 
 _KEEP = """
@@ -183,5 +208,5 @@ _PAGE = """
     WHERE $1::timestamptz IS NULL OR (died_at, id) < ($1, $2::uuid)
     ORDER BY died_at DESC, id DESC LIMIT $3
 """
-_SELECT = "SELECT queue, type, body FROM dead_letters WHERE id = $1 FOR UPDATE"
+_SELECT = "SELECT queue, type, body FROM dead_letters WHERE id = $1"
 _FORGET = "DELETE FROM dead_letters WHERE id = $1"

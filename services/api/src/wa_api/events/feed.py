@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from uuid import UUID
 
 from wa_api.database.pool import Database
@@ -69,11 +69,11 @@ class Feed:
     async def after(self, position: int, wanted: FeedFilter) -> FeedPage:
         """The next page of matching events after a position."""
         self.reads += 1
-        types = None if wanted.types is None else list(wanted.types)
+        given = (wanted.session_id, None if wanted.types is None else list(wanted.types))
+        values = [value for value in given if value is not None]
+        query = _after(of_session=given[0] is not None, of_types=given[1] is not None)
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _AFTER, position, wanted.session_id, types, BATCH, BATCH_BYTES
-            )
+            rows = await connection.fetch(query, position, BATCH, BATCH_BYTES, *values)
         entries = [
             FeedEntry(row["position"], row["session_id"], row["type"], row["event"]) for row in rows
         ]
@@ -84,15 +84,37 @@ class Feed:
 
 
 _END = "SELECT max(position) FROM feed"
-_AFTER = """
-    WITH next AS (
-        SELECT position, session_id, type, event::text AS event FROM feed
-        WHERE position > $1
-          AND ($2::uuid IS NULL OR session_id = $2)
-          AND ($3::text[] IS NULL OR type = ANY($3))
-        ORDER BY position LIMIT $4),
-    sized AS (
-        SELECT *, sum(octet_length(event)) OVER (ORDER BY position) AS total FROM next)
-    SELECT position, session_id, type, event, total FROM sized
-    WHERE total - octet_length(event) < $5 ORDER BY position
-"""
+
+
+@cache
+def _after(*, of_session: bool, of_types: bool) -> str:
+    """The next entries by the index of the filter: entries that do not match are never read.
+
+    The parameters are position, entries, bytes, then the session, then the types. Rows are
+    compared with types, not columns: only the index of these columns has that order, whatever the
+    planner expects of a type.
+    """
+    entries = "SELECT position, session_id, type, event FROM feed WHERE"
+    if of_types:
+        columns, begin = "type, position", "types.one"
+        if of_session:
+            columns, begin = f"session_id, {columns}", f"$4, {begin}"
+        entries = f"""
+            SELECT found.* FROM unnest(${5 if of_session else 4}::text[]) AS types (one)
+            CROSS JOIN LATERAL (
+                {entries} ({columns}) > ({begin}, $1) AND ({columns}) <= ({begin}, {_HIGHEST})
+                ORDER BY {columns} LIMIT $2) AS found
+        """
+    else:
+        entries += f" position > $1{' AND session_id = $4' if of_session else ''}"
+    return f"""
+        WITH next AS ({entries} ORDER BY position LIMIT $2),
+        texts AS (SELECT position, session_id, type, event::text AS event FROM next),
+        sized AS (
+            SELECT *, sum(octet_length(event)) OVER (ORDER BY position) AS total FROM texts)
+        SELECT position, session_id, type, event, total FROM sized
+        WHERE total - octet_length(event) < $3 ORDER BY position
+    """
+
+
+_HIGHEST = 2**63 - 1

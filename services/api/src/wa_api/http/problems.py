@@ -32,6 +32,7 @@ _STATUS: Mapping[str, int] = {
     "not_cancellable": 409,
     "not_resendable": 409,
     "message_cancelled": 409,
+    "queue_gone": 409,
     "media_gone": 410,
     "event_gone": 410,
     "body_too_large": 413,

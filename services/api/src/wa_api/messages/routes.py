@@ -15,7 +15,7 @@ from wa_api.http.parts import Part
 from wa_api.http.problems import not_found, outcome_unknown
 from wa_api.messages.requests import MessageRequests
 from wa_api.messages.send_route import KEY_PATTERN, SendAnswer, queued_answer
-from wa_api.messages.views import Message, MessageFilter, MessageViews
+from wa_api.messages.views import Direction, Message, MessageFilter, MessageViews
 from wa_api.owners.command_bus import ConfirmLost
 from wa_contracts.ids import MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.replies import MessageStatus
@@ -34,6 +34,7 @@ async def list_messages(
     status: MessageStatus | None = None,
     to: Text | None = None,
     reference: Text | None = None,
+    direction: Direction | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Message]:
@@ -41,7 +42,7 @@ async def list_messages(
     after = place_of(cursor)
     if reader.session_id is not None and session_id not in {None, reader.session_id}:
         return Page(items=[])
-    wanted = MessageFilter(reader.session_id or session_id, status, to, reference)
+    wanted = MessageFilter(reader.session_id or session_id, status, to, reference, direction)
     return await messages.messages(wanted, after, limit)
 
 

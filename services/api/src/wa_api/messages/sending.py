@@ -1,8 +1,9 @@
 """Sends a message: publishes the command and waits for its outcome."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from structlog.contextvars import bind_contextvars
 
@@ -76,7 +77,7 @@ class SendResult:
 
 
 class Sending:
-    """Sends for all sessions. `reply_to` is this process's reply key."""
+    """Sends for all sessions. `reply_to` is this process's reply key, `clock` the hosts' time."""
 
     def __init__(
         self,
@@ -86,12 +87,14 @@ class Sending:
         views: MessageViews,
         reply_to: str,
         wait_seconds: float,
+        clock: Callable[[], datetime],
     ) -> None:
         self._bus = bus
         self._pending = pending
         self._views = views
         self._reply_to = reply_to
         self._wait_seconds = wait_seconds
+        self._clock = clock
 
     async def send(
         self, session_id: SessionId, request: SendRequest, options: SendOptions
@@ -132,7 +135,7 @@ class Sending:
         parts: Parts | None,
         options: SendOptions,
     ) -> SendMessage:
-        key, now = options.idempotency_key, datetime.now(UTC)
+        key, now = options.idempotency_key, self._clock()
         command_id = CommandId(new_id())
         wants_reply = key is not None or not options.respond_async
         return SendMessage(

@@ -1,7 +1,9 @@
 """Message look-ups from the projections, shared by the HTTP API and the dashboard."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 import asyncpg
@@ -13,6 +15,8 @@ from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.wire import UtcDatetime
 
+Direction: TypeAlias = Literal["outgoing", "incoming"]
+
 
 class Message(View):
     """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`."""
@@ -20,7 +24,7 @@ class Message(View):
     id: UUID
     message_id: str | None
     session_id: UUID
-    direction: Literal["outgoing", "incoming"]
+    direction: Direction
     sender: str | None
     to: str
     type: str
@@ -44,6 +48,7 @@ class MessageFilter:
     status: MessageStatus | None = None
     to: str | None = None
     reference: str | None = None
+    direction: Direction | None = None
 
 
 class MessageViews:
@@ -61,18 +66,19 @@ class MessageViews:
     async def messages(
         self, wanted: MessageFilter, after: Place | None, limit: int
     ) -> Page[Message]:
-        """Messages, newest first."""
+        """Messages, newest first. A page costs the same however many messages are stored."""
+        values = {
+            "session_id": wanted.session_id,
+            "recipient": wanted.to,
+            "reference": wanted.reference,
+            "status": wanted.status,
+            "direction": wanted.direction,
+            "created_at": after and after.created_at,
+            "id": after and after.id,
+        }
+        given = {column: value for column, value in values.items() if value is not None}
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _MESSAGES,
-                wanted.session_id,
-                wanted.status,
-                wanted.to,
-                wanted.reference,
-                after and after.created_at,
-                after and after.id,
-                limit + 1,
-            )
+            rows = await connection.fetch(_messages(tuple(given)), *given.values(), limit + 1)
         return page_of(rows, limit, _message, lambda one: Place(one.created_at, one.id))
 
     async def snapshot(
@@ -118,20 +124,66 @@ _MESSAGE_COLUMNS = """
     sent_at, delivered_at, read_at, error_code, error_message, resend_of,
     edited_at, revoked_at
 """
+# A deleted session's messages are deleted in batches, but not shown in the meantime. `coalesce`
+# hides the comparison from the planner: with few sessions it would expect nearly no row to pass.
+_NOT_REMOVED = """
+    coalesce(session_id <> ALL (ARRAY(SELECT session_id FROM removed_sessions)), true)
+"""
 _MESSAGE = f"""
     SELECT {_MESSAGE_COLUMNS} FROM messages
-    WHERE (id = $1 OR message_id = $2) AND ($3::uuid IS NULL OR session_id = $3)
+    WHERE (id = $1 OR message_id = $2) AND ($3::uuid IS NULL OR session_id = $3) AND {_NOT_REMOVED}
     ORDER BY id = $1 DESC NULLS LAST LIMIT 1
 """
-_MESSAGES = f"""
-    SELECT {_MESSAGE_COLUMNS} FROM messages
-    WHERE ($1::uuid IS NULL OR session_id = $1)
-      AND ($2::text IS NULL OR status = $2)
-      AND ($3::text IS NULL OR recipient = $3)
-      AND ($4::text IS NULL OR reference = $4)
-      AND ($5::timestamptz IS NULL OR (created_at, id) < ($5, $6::uuid))
-    ORDER BY created_at DESC, id DESC LIMIT $7
-"""
+
+
+@cache
+def _messages(given: tuple[str, ...]) -> str:
+    """The page for these columns, which are the first parameters; the last one is the limit.
+
+    Each combination has an index (0007_lookup_indexes.sql) whose rows are those of the page. Only a
+    recipient's or a reference's rows are filtered by state.
+    """
+    at = {column: f"${number}" for number, column in enumerate(given, start=1)}
+    limit = f"LIMIT ${len(at) + 1}"
+    if {"status", "direction"} & at.keys() and not {"recipient", "reference"} & at.keys():
+        return _messages_by_state(at, limit)
+    conditions = [f"{column} = {at[column]}" for column in given if column in _FILTERS]
+    if "id" in at:
+        conditions.append(f"(created_at, id) < ({at['created_at']}, {at['id']})")
+    return f"""
+        SELECT {_MESSAGE_COLUMNS} FROM messages WHERE {" AND ".join([*conditions, _NOT_REMOVED])}
+        {_NEWEST_FIRST} {limit}
+    """
+
+
+def _messages_by_state(at: Mapping[str, str], limit: str) -> str:
+    """The newest of each wanted pair of status and direction, merged.
+
+    Rows are compared, not columns: only the index of these columns has that order, whatever the
+    planner expects of a status.
+    """
+    session = ["session_id"] if "session_id" in at else []
+    columns, state = [*session, "status", "direction"], ["statuses.one", "directions.one"]
+    begin = [*(at[column] for column in session), *state]
+    upper = f"({', '.join(columns)}) <= ({', '.join(begin)})"
+    if "id" in at:
+        end = [*begin, at["created_at"], at["id"]]
+        upper = f"({', '.join([*columns, 'created_at', 'id'])}) < ({', '.join(end)})"
+    return f"""
+        SELECT found.* FROM unnest(ARRAY[{at.get("status", _STATUSES)}]::text[]) AS statuses (one)
+        CROSS JOIN unnest(ARRAY[{at.get("direction", _DIRECTIONS)}]::text[]) AS directions (one)
+        CROSS JOIN LATERAL (
+            SELECT {_MESSAGE_COLUMNS} FROM messages
+            WHERE ({", ".join(columns)}) >= ({", ".join(begin)}) AND {upper} AND {_NOT_REMOVED}
+            ORDER BY {", ".join(f"{name} DESC" for name in (*columns, "created_at", "id"))} {limit}
+        ) AS found {_NEWEST_FIRST} {limit}
+    """
+
+
+_NEWEST_FIRST = "ORDER BY created_at DESC, id DESC"
+_FILTERS = ("session_id", "recipient", "reference", "status", "direction")
+_STATUSES = ", ".join(f"'{status}'" for status in MessageStatus)
+_DIRECTIONS = ", ".join(f"'{direction}'" for direction in get_args(Direction))
 _SNAPSHOT = """
     SELECT id, message_id, status, error_code, error_message, correlation_id FROM messages
     WHERE id = $1 AND session_id = $2

@@ -2,6 +2,7 @@
 
 import structlog
 
+from wa_api.owners.host_clock import HostClock
 from wa_api.owners.liveness import HostLiveness
 from wa_api.owners.pending_replies import PendingReplies
 from wa_contracts.codec import Undecodable, decode_event, decode_heartbeat, decode_reply
@@ -13,14 +14,17 @@ log = structlog.get_logger()
 
 
 class ReplyConsumer:
-    """Feeds `PendingReplies` and `HostLiveness` from two exclusive queues.
+    """Feeds `PendingReplies`, `HostLiveness` and `HostClock` from two exclusive queues.
 
     Each connection declares new queues: the broker may keep old ones for a while. Messages between
     two connections are lost, so every wait reads the projection after a reconnect.
     """
 
-    def __init__(self, instance: str, pending: PendingReplies, liveness: HostLiveness) -> None:
+    def __init__(
+        self, instance: str, pending: PendingReplies, liveness: HostLiveness, clock: HostClock
+    ) -> None:
         self.reply_to = reply_key(instance)
+        self._clock = clock
         self._pending = pending
         self._liveness = liveness
 
@@ -45,6 +49,9 @@ class ReplyConsumer:
 
     def _on_heartbeat(self, message: Delivery) -> None:
         try:
-            self._liveness.record(decode_heartbeat(message.body))
+            heartbeat = decode_heartbeat(message.body)
         except Undecodable as error:
             log.warning("heartbeat_undecodable", reason=str(error))
+            return
+        self._liveness.record(heartbeat)
+        self._clock.set(heartbeat.sent_at)

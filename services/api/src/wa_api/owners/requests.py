@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from wa_api.owners.command_bus import CommandBus
@@ -47,16 +47,18 @@ class OwnerRequests:
         pending: PendingReplies,
         applied_sequence: Callable[[SessionId], Awaitable[int]],
         reply_to: str,
+        clock: Callable[[], datetime],
     ) -> None:
-        """`applied_sequence` reads a session's projection checkpoint."""
+        """`applied_sequence` reads a session's projection checkpoint; `clock` is the hosts' time."""
         self._bus = bus
         self._pending = pending
         self._applied_sequence = applied_sequence
         self._reply_to = reply_to
+        self._clock = clock
 
     def command(self, kind: type[AnyCommand], session_id: SessionId, **fields: Any) -> AnyCommand:
         """Create a command from this process, issued now."""
-        now, command_id = datetime.now(UTC), CommandId(new_id())
+        now, command_id = self._clock(), CommandId(new_id())
         expires_in = QUESTION_EXPIRES_IN if kind in QUESTIONS else ORDER_EXPIRES_IN
         return kind(
             id=command_id,

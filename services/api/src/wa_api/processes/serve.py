@@ -35,6 +35,7 @@ from wa_api.messages.send_route import SendWaits
 from wa_api.messages.sending import Sending
 from wa_api.messages.views import MessageViews
 from wa_api.owners.command_bus import CommandBus
+from wa_api.owners.host_clock import HostClock
 from wa_api.owners.liveness import HostLiveness
 from wa_api.owners.pending_replies import PendingReplies
 from wa_api.owners.reply_consumer import ReplyConsumer
@@ -116,7 +117,9 @@ def build_parts(
     parts.add(Notifications(settings.api_database_url.get_secret_value()))
     parts.add(CommandBus(publish_link))
     parts.add(DeadLetters(database, publish_link))
-    replies = ReplyConsumer(f"api-{new_id()}", parts[PendingReplies], parts[HostLiveness])
+    replies = ReplyConsumer(
+        f"api-{new_id()}", parts[PendingReplies], parts[HostLiveness], parts.add(HostClock())
+    )
     reply_link = BrokerLink(amqp_url, "wa_api, replies", replies.open)
     parts.add(ProjectorBacklog(reply_link))
     _add_access(parts, keys)
@@ -146,6 +149,7 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
         pending=pending,
         applied_sequence=partial(applied_sequence, database),
         reply_to=reply_to,
+        clock=parts[HostClock],
     )
     parts.add(
         SessionLifecycle(
@@ -159,6 +163,7 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
             views=messages,
             reply_to=reply_to,
             wait_seconds=parts[Settings].send_wait_seconds,
+            clock=parts[HostClock],
         )
     )
     parts.add(

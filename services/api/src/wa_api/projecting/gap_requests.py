@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import NoReturn
 from uuid import UUID
 
@@ -69,7 +69,7 @@ class GapRequests:
         return len(gaps)
 
     async def _request_replay(self, session_id: SessionId, sequence: int) -> None:
-        now, command_id = datetime.now(UTC), CommandId(new_id())
+        now, command_id = await self._writer.database_time(), CommandId(new_id())
         command = ReplaySession(
             id=command_id,
             session_id=session_id,

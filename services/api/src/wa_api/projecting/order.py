@@ -1,7 +1,7 @@
 """Decides which events are due: each event once, in the order of its session's sequence."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -89,17 +89,25 @@ class Order:
     """Selects due arrivals by the checkpoints and advances the checkpoints."""
 
     def __init__(
-        self, start: Mapping[UUID, Checkpoint], early: EarlyArrivals | None = None
+        self,
+        start: Mapping[UUID, Checkpoint],
+        early: EarlyArrivals | None = None,
+        skipped: Mapping[UUID, Collection[int]] | None = None,
     ) -> None:
         """Start with the checkpoints of all sessions in the batch.
 
         `early` has earlier batches' early arrivals. It is unchanged until `keep_early`, after the
-        commit.
+        commit. `skipped` has the sequences that earlier batches passed over.
         """
+        self._skipped = skipped or {}
+        self.passed_over: set[tuple[UUID, int]] = set()
+        """Places of due arrivals without an event."""
+        self.late: set[tuple[UUID, int]] = set()
+        """Places that were passed over and whose events came now: due, for the feed only."""
         self._early = early or EarlyArrivals()
         self.checkpoints = start
         self.due: list[Arrival] = []
-        """Due arrivals, in session order."""
+        """Due arrivals, in session order except late ones."""
         self.known = 0
         self._sessions = {
             session: _Progress(at, self._early.of(session)) for session, at in start.items()
@@ -115,13 +123,23 @@ class Order:
         for arrival in arrivals:
             session = self._sessions[arrival.session_id]
             done = session.checkpoint.done
-            if arrival.sequence <= done:
+            if self._is_late(arrival):
+                self.due.append(arrival)
+                self.late.add((arrival.session_id, arrival.sequence))
+            elif arrival.sequence <= done:
                 self.known += 1
             elif arrival.predecessor <= done and not session.early:
                 self._advance(arrival, session)
             else:
                 self._hold(arrival, session)
                 self._release_early(session)
+
+    def _is_late(self, arrival: Arrival) -> bool:
+        return (
+            arrival.event is not None
+            and arrival.sequence in self._skipped.get(arrival.session_id, ())
+            and (arrival.session_id, arrival.sequence) not in self.late
+        )
 
     @property
     def ahead(self) -> int:
@@ -160,6 +178,8 @@ class Order:
         _, sequence, _, event, _ = arrival
         checkpoint = session.checkpoint
         self.due.append(arrival)
+        if event is None:
+            self.passed_over.add((arrival.session_id, sequence))
         if sequence > checkpoint.applied:
             checkpoint.applied = sequence
             if event is not None:

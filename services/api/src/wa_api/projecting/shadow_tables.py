@@ -157,8 +157,15 @@ _MARK_UNFED = """
     WHERE shadow.session_id = unfed.session_id AND unfed.fed < shadow.applied_sequence
 """
 _SWAP = """
-    DROP TABLE api.sessions, api.messages, api.checkpoints;
+    DROP TABLE api.sessions, api.messages, api.checkpoints, api.message_counts, api.message_hours,
+        api.sent_seconds, api.removed_sessions;
+    DROP FUNCTION api.count_messages();
+    ALTER FUNCTION api_rebuild.count_messages() SET SCHEMA api;
     ALTER TABLE api_rebuild.sessions SET SCHEMA api;
     ALTER TABLE api_rebuild.messages SET SCHEMA api;
     ALTER TABLE api_rebuild.checkpoints SET SCHEMA api;
+    ALTER TABLE api_rebuild.message_counts SET SCHEMA api;
+    ALTER TABLE api_rebuild.message_hours SET SCHEMA api;
+    ALTER TABLE api_rebuild.sent_seconds SET SCHEMA api;
+    ALTER TABLE api_rebuild.removed_sessions SET SCHEMA api;
 """

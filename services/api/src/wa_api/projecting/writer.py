@@ -1,9 +1,10 @@
 """Writes a batch of events to all projections in one transaction."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import asyncpg
 from wa_api.database.notifications import CHANNEL
 from wa_api.database.pool import Connection, Database
 from wa_api.projecting.order import Arrival, EarlyArrivals, Order
-from wa_api.projecting.tables import checkpoints, feed, messages, sessions
+from wa_api.projecting.tables import checkpoints, feed, messages, sessions, skipped_events
 from wa_api.projecting.tables.messages import MessageRow
 from wa_api.projecting.tables.sessions import SessionRow
 from wa_contracts.envelope import Envelope
@@ -70,7 +71,7 @@ class ProjectionWriter:
         async with self._database.transaction() as connection:
             await connection.execute(LOCK, SHADOW_LOCK if self._shadow else SERVING_LOCK)
             at = await checkpoints.load(connection, {a.session_id for a in arrivals})
-            order = Order(at, self._early)
+            order = Order(at, self._early, await self._skipped(connection, arrivals, at))
             order.add(arrivals)
             events = order.projects
             rows = await _Rows.load(connection, events)
@@ -82,7 +83,21 @@ class ProjectionWriter:
                 await feeding
             await rows.save(connection)
             await checkpoints.save(connection, order.checkpoints)
+            if not self._shadow:
+                await _save_skipped(connection, order)
         return order
+
+    async def _skipped(
+        self,
+        connection: Connection,
+        arrivals: Sequence[Arrival],
+        at: Mapping[UUID, checkpoints.Checkpoint],
+    ) -> Mapping[UUID, Collection[int]]:
+        """What was passed over of the sessions that have an arrival from before their checkpoint."""
+        again = {a.session_id for a in arrivals if a.sequence <= at[a.session_id].done}
+        if self._shadow or not again:
+            return {}
+        return await skipped_events.load(connection, again)
 
     async def gaps(self) -> Mapping[UUID, int]:
         """Sessions with a gap, and the first missing sequence of each.
@@ -93,11 +108,28 @@ class ProjectionWriter:
         async with self._database.connection() as connection:
             return await checkpoints.gaps(connection)
 
+    async def database_time(self) -> datetime:
+        """The database's time: this machine's may be off.
+
+        Raises:
+            DatabaseUnavailable: The time cannot be read.
+        """
+        async with self._database.connection() as connection:
+            now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        return now
+
     async def _feed(self, connection: Connection, due: Sequence[Arrival]) -> None:
         events = [(one.event, one.json) for one in due if one.event is not None]
         if events and not self._shadow:
             await feed.append(connection, events)
             await connection.execute(NOTIFY_LAST, CHANNEL)
+
+
+async def _save_skipped(connection: Connection, order: Order) -> None:
+    if order.passed_over:
+        await skipped_events.add(connection, order.passed_over)
+    if order.late:
+        await skipped_events.remove(connection, order.late)
 
 
 class _Rows:

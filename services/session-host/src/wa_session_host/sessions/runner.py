@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -61,6 +61,7 @@ class Runner:
         self._on_deaf = on_deaf
         self._queue = MessageQueue()
         self._current: OpenMessage | None = None
+        self._preparing: asyncio.Timeout | None = None
         self._ending: list[OpenMessage] = []
         self._reserved = 0
         self._reserved_bytes = 0
@@ -157,8 +158,10 @@ class Runner:
         return next((one for one in self._under_way if one.facts.id == message_id), None)
 
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
-        """Cancel a queued message; False if no such message is queued."""
+        """Cancel a message that is queued or whose media is being fetched; False otherwise."""
         message = self._queue.get(message_id)
+        if message is None and self._preparing is not None:
+            message = self.open_message(message_id)
         if message is None or isinstance(message.state, Sending):
             return False
         message.causation_id = causation_id
@@ -250,13 +253,37 @@ class Runner:
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
             await self._appender.append_end(message, _expired(facts))
             return
-        content = await self._content(message)
-        try:
-            async with self._media.ready(facts.type, content) as media:
-                outgoing = OutgoingMessage(facts.to, facts.type, content.text, media, content.parts)
+        async with AsyncExitStack() as stack:
+            try:
+                outgoing = await self._prepare(message, stack)
+            except MediaError as error:
+                outgoing = None
+                if self._current is message:
+                    end = domain.failed(facts, error.code, str(error))
+                    await self._appender.append_end(message, end)
+            if outgoing is not None:
                 await self._send(message, outgoing)
-        except MediaError as error:
-            await self._appender.append_end(message, domain.failed(facts, error.code, str(error)))
+
+    async def _prepare(self, message: OpenMessage, stack: AsyncExitStack) -> OutgoingMessage | None:
+        """Read the content and fetch the media; None if the message is cancelled meanwhile.
+
+        Raises:
+            MediaError: The message cannot be sent.
+        """
+        facts = message.facts
+        try:
+            async with asyncio.timeout(None) as self._preparing:
+                content = await self._content(message)
+                ready = self._media.ready(facts.type, content)
+                media = await stack.enter_async_context(ready)
+        except TimeoutError:
+            if self._current is message:
+                raise
+        finally:
+            self._preparing = None
+        if self._current is not message:
+            return None
+        return OutgoingMessage(facts.to, facts.type, content.text, media, content.parts)
 
     async def _content(self, message: OpenMessage) -> Content:
         cached = self._contents.pop(self, message.stream)
@@ -320,7 +347,12 @@ class Runner:
 
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
         """End a waiting message. The message counts as open until its end is stored."""
-        self._queue.remove(message)
+        if message is self._current:
+            assert self._preparing is not None
+            self._preparing.reschedule(asyncio.get_running_loop().time())
+            self._current = self._preparing = None
+        else:
+            self._queue.remove(message)
         self._contents.pop(self, message.stream)
         self._ending.append(message)
         try:

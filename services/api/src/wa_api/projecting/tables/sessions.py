@@ -124,7 +124,7 @@ async def save(connection: Connection, rows: Collection[SessionRow]) -> None:
 
 
 async def remove(connection: Connection, sessions: Collection[UUID]) -> None:
-    """Delete sessions with their credentials and messages."""
+    """Delete sessions with their credentials, and have their messages deleted in batches."""
     for statement in _REMOVE:
         await connection.execute(statement, list(sessions))
 
@@ -147,5 +147,8 @@ _SAVE = f"""
 _REMOVE = (
     "DELETE FROM sessions WHERE session_id = ANY($1::uuid[])",
     "DELETE FROM credentials WHERE session_id = ANY($1::uuid[])",
-    "DELETE FROM messages WHERE session_id = ANY($1::uuid[])",
+    """
+        INSERT INTO removed_sessions (session_id) SELECT unnest($1::uuid[])
+        ON CONFLICT DO NOTHING
+    """,
 )
