@@ -34,6 +34,7 @@ from wa_contracts.topology import (
     PROJECTOR,
     QUEUES,
     command_queue,
+    control_queue,
 )
 from wa_runtime.topology_declaration import declare_topology
 
@@ -203,6 +204,8 @@ MAY: list[tuple[Deed, str, frozenset[str]]] = [
     (_publishes, "amq.topic", frozenset()),
     (_consumes, command_queue(0), frozenset({"session_host"})),
     (_consumes, command_queue(63), frozenset({"session_host"})),
+    (_consumes, control_queue(0), frozenset({"session_host"})),
+    (_consumes, control_queue(63), frozenset({"session_host"})),
     (_consumes, PROJECTOR, frozenset({"api"})),
     (_consumes, DEAD_LETTERS, frozenset({"api"})),
     (_consumes, EVENT_LOG, frozenset()),
@@ -213,6 +216,7 @@ MAY: list[tuple[Deed, str, frozenset[str]]] = [
     (_binds, COMMANDS, frozenset()),
     (_declares, "wa.rebuild.x", frozenset({"api"})),
     (_declares, "wa.commands.p64", frozenset()),
+    (_consumes, "wa.commands.control", frozenset()),
     (_declares, "another", frozenset()),
     (_deletes, command_queue(0), frozenset()),
     (_deletes, PROJECTOR, frozenset()),

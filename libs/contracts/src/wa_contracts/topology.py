@@ -2,7 +2,9 @@
 
 Every process declares everything that its permissions allow.
 
-commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition
+commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition: sends, replays
+                                 control.p… → wa.commands.control.p…, one per partition: orders
+                                 create.p… → both, so that a session exists before its sends
 events     wa.events (topic)     v1.<sessionId>.<event> → wa.events.log, consumers
 bundles    wa.bundles (fanout)   the same events in bundles → wa.projector, running rebuilds
 replies    wa.events             reply.<api instance> → an exclusive queue per api process
@@ -58,12 +60,26 @@ def partition_of(session_id: SessionId) -> int:
 
 
 def command_key(partition: int) -> str:
-    """Routing key of a partition's commands on `wa.commands`."""
+    """Routing key of a partition's sends and replays on `wa.commands`."""
     return f"p{partition}"
 
 
 def command_queue(partition: int) -> str:
     return f"{COMMANDS}.p{partition}"
+
+
+def control_key(partition: int) -> str:
+    """Routing key of a partition's control commands, which wait behind no send."""
+    return f"control.p{partition}"
+
+
+def control_queue(partition: int) -> str:
+    return f"{COMMANDS}.control.p{partition}"
+
+
+def create_key(partition: int) -> str:
+    """Routing key that reaches both queues of a partition."""
+    return f"create.p{partition}"
 
 
 def event_key(session_id: SessionId, event_type: str) -> str:
@@ -95,7 +111,19 @@ _DEAD_LETTERING: dict[str, Argument] = {
 
 QUEUES = (
     *(
-        Queue(command_queue(p), _DEAD_LETTERING, ((COMMANDS, command_key(p)),))
+        Queue(
+            command_queue(p),
+            _DEAD_LETTERING,
+            ((COMMANDS, command_key(p)), (COMMANDS, create_key(p))),
+        )
+        for p in range(PARTITIONS)
+    ),
+    *(
+        Queue(
+            control_queue(p),
+            _DEAD_LETTERING,
+            ((COMMANDS, control_key(p)), (COMMANDS, create_key(p))),
+        )
         for p in range(PARTITIONS)
     ),
     Queue(PROJECTOR, _DEAD_LETTERING, ((BUNDLES, ""),)),

@@ -57,7 +57,7 @@ SESSION_HOST = BrokerUser(
     name="wa_session_host",
     configure=(),
     write=(*map(_literally, (EVENTS, BUNDLES, HEARTBEATS)), r"amq\.default"),
-    read=(rf"{_literally(COMMANDS)}\.p[0-9]+",),
+    read=(rf"{_literally(COMMANDS)}\.(control\.)?p[0-9]+",),
 )
 
 

@@ -47,7 +47,7 @@ from wa_session_host.store.retention import StreamRetention
 log = structlog.get_logger()
 
 PREFETCH = 40
-"""Unacknowledged commands of a partition, each up to 300 KB: bounds a host's memory."""
+"""Unacknowledged commands of a queue, each up to 300 KB: bounds a host's memory."""
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 USAGE = "usage: python -m wa_session_host run|migrate"
