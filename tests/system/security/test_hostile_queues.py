@@ -101,7 +101,6 @@ COMMAND_CASES: list[tuple[str, dict[str, Any] | bytes, str]] = [
     ("a list", b"[]", "body"),
     ("deep", b"[" * 100_000, "recursion limit"),
     ("unknown", {"type": "ReadMinds"}, "type"),
-    ("newer", {"urgency": 3}, "urgency"),
     ("incomplete", {"correlationId": None}, "correlationId"),
     ("large", {**SEND, "text": "x" * COMMAND_LIMIT}, "more than"),
     ("no time", {"expiresAt": "0000-01-01T00:00:00Z"}, "valid datetime"),
