@@ -25,6 +25,7 @@ PARTITIONS = ids.PARTITIONS
 DELIVERY_LIMIT = 20
 LOG_MAX_AGE = "7D"
 LOG_MAX_BYTES = 2_000_000_000
+"""Limits of the log by its policy, which has precedence over the queue's arguments."""
 
 COMMANDS = "wa.commands"
 EVENTS = "wa.events"
@@ -52,6 +53,15 @@ class Queue:
     name: str
     arguments: dict[str, Argument]
     bindings: tuple[tuple[str, str], ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Limits of the queues whose names match `pattern`. An upgrade may change them."""
+
+    name: str
+    pattern: str
+    definition: dict[str, Argument]
 
 
 def partition_of(session_id: SessionId) -> int:
@@ -109,6 +119,7 @@ _DEAD_LETTERING: dict[str, Argument] = {
     "x-single-active-consumer": True,
 }
 
+# A queue's arguments never change: the broker refuses a declaration with others (docs/adr/0021).
 QUEUES = (
     *(
         Queue(
@@ -129,7 +140,7 @@ QUEUES = (
     Queue(PROJECTOR, _DEAD_LETTERING, ((BUNDLES, ""),)),
     Queue(
         EVENT_LOG,
-        {"x-queue-type": "stream", "x-max-age": LOG_MAX_AGE, "x-max-length-bytes": LOG_MAX_BYTES},
+        {"x-queue-type": "stream", "x-max-age": "7D", "x-max-length-bytes": 2_000_000_000},
         # Not QR codes: the relay publishes a copy without the code to the log itself.
         tuple(
             (EVENTS, f"v1.*.{event.TYPE}")
@@ -138,4 +149,12 @@ QUEUES = (
         ),
     ),
     Queue(DEAD_LETTERS, {"x-queue-type": "quorum"}, ((DEAD_LETTERS, ""),)),
+)
+
+POLICIES = (
+    Policy(
+        "wa-event-log",
+        r"^wa\.events\.log$",
+        {"max-age": LOG_MAX_AGE, "max-length-bytes": LOG_MAX_BYTES},
+    ),
 )
