@@ -143,6 +143,15 @@ class DeadLetters:
             rows, limit, lambda row: DeadLetter(**row), lambda one: Place(one.died_at, one.id)
         )
 
+    async def delete(self, letter_id: UUID) -> bool:
+        """Delete a dead letter; False if there is none.
+
+        Raises:
+            DatabaseUnavailable: Nothing is known of the deletion.
+        """
+        async with self._database.connection() as connection:
+            return await connection.fetchval(_DELETE, letter_id) is not None
+
     async def put_back(self, letter_id: UUID) -> bool:
         """Publish a dead letter to its original queue, then delete it; False if there is none.
 
@@ -157,7 +166,7 @@ class DeadLetters:
             if row is None:
                 return False
             await self._publish(row)
-            await connection.execute(_FORGET, letter_id)
+            await connection.execute(_DELETE, letter_id)
         return True
 
     async def _publish(self, row: asyncpg.Record) -> None:
@@ -183,5 +192,5 @@ _PAGE = """
     WHERE $1::timestamptz IS NULL OR (died_at, id) < ($1, $2::uuid)
     ORDER BY died_at DESC, id DESC LIMIT $3
 """
+_DELETE = "DELETE FROM dead_letters WHERE id = $1 RETURNING id"
 _SELECT = "SELECT queue, type, body FROM dead_letters WHERE id = $1 FOR UPDATE"
-_FORGET = "DELETE FROM dead_letters WHERE id = $1"
