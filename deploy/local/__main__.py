@@ -15,9 +15,17 @@ from deploy.servers.children import ChildDied
 from deploy.servers.debian import PackageUnavailable
 from deploy.servers.erlang import BrokerUnavailable
 from deploy.servers.postgres import PostgresUnavailable
+from deploy.servers.rabbitmq import RabbitMQRefused
 
 # Errors for the user to fix. They are printed as a sentence, without a traceback.
-_TOLD = (Misconfigured, ChildDied, PackageUnavailable, BrokerUnavailable, PostgresUnavailable)
+_TOLD = (
+    Misconfigured,
+    ChildDied,
+    PackageUnavailable,
+    BrokerUnavailable,
+    PostgresUnavailable,
+    RabbitMQRefused,
+)
 
 
 def _run() -> int:

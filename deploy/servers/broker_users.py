@@ -4,11 +4,16 @@ import base64
 import hashlib
 import hmac
 import json
+import subprocess
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 from deploy.servers.factory import RabbitMQServer
+from deploy.servers.rabbitmq import RabbitMQRefused
 from wa_runtime.broker_users import API, SESSION_HOST, BrokerUser, definitions
+from wa_runtime.retries import until_available
+
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,28 @@ def same_for_all(url: str) -> BrokerUrls:
 
 
 async def provide(server: RabbitMQServer, url: str | None = None) -> BrokerUrls:
-    """Create or update users and topology in the vhost of `url`, by default the server's own."""
+    """Create or update users and topology in the vhost of `url`, by default the server's own.
+
+    Waits while the node recovers: after a kill of everything its queues have no leader at first.
+
+    Raises:
+        RabbitMQRefused: The node refuses them for `PATIENCE_SECONDS`.
+    """
     url = url or server.url
     vhost = unquote(urlsplit(url).path.removeprefix("/"))
     passwords = {user: _password(url, user) for user in (API, SESSION_HOST)}
     wanted = base64.b64encode(json.dumps(definitions(passwords, vhost)).encode()).decode()
-    await server.evaluate(f'ok = rabbit_definitions:import_raw(base64:decode(<<"{wanted}">>)).')
+    expression = f'ok = rabbit_definitions:import_raw(base64:decode(<<"{wanted}">>)).'
+    try:
+        await until_available(
+            "set_up_broker",
+            lambda: server.evaluate(expression),
+            on=(RabbitMQRefused, subprocess.TimeoutExpired),
+            event="waiting_for_broker",
+            within=PATIENCE_SECONDS,
+        )
+    except TimeoutError as error:
+        raise RabbitMQRefused(f"RabbitMQ does not accept users and queues: {error}") from error
     return BrokerUrls(url, _as(url, API), _as(url, SESSION_HOST))
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import asyncpg
 
 from deploy.servers.ports import free_port, speaks_amqp
+from deploy.servers.rabbitmq import RabbitMQRefused
 
 POSTGRES_IMAGE = "postgres:17"
 RABBITMQ_IMAGE = "rabbitmq:4.1-management"
@@ -211,5 +212,5 @@ class ContainerRabbitMQ(_Server):
         code, output = await asyncio.to_thread(wrapped.exec_run, list(command))
         text = bytes(output).decode(errors="replace").strip()
         if code != 0:
-            raise RuntimeError(f"{' '.join(command[:3])} failed: {text}")
+            raise RabbitMQRefused(f"{' '.join(command[:3])} failed: {text}")
         return text

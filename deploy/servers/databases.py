@@ -11,6 +11,9 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 
+from deploy.servers.postgres import PostgresUnavailable
+from wa_runtime.first_connection import connect_when_ready
+
 # Role → its schema in the services' database.
 _SCHEMAS = {"wa_api": "api", "wa_session_host": "session_host"}
 # Role → the schema in which a rebuild fills its tables.
@@ -48,8 +51,12 @@ def urls(admin_url: str, name: str, devices: str) -> Databases:
 
 
 async def provide(admin_url: str, name: str = "whatsapp", devices: str = "wa_devices") -> Databases:
-    """Create what is missing. Existing data stays."""
-    connection = await asyncpg.connect(admin_url)
+    """Create what is missing. Existing data stays. Waits while the server recovers.
+
+    Raises:
+        PostgresUnavailable: It does not accept connections for a minute.
+    """
+    connection = await _connected(admin_url)
     try:
         for role in (*_SCHEMAS, _DEVICES_ROLE):
             if not await connection.fetchval(_ROLE_EXISTS, role):
@@ -91,6 +98,13 @@ async def drop(admin_url: str, *names: str) -> None:
         await connection.close()
 
 
+async def _connected(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    try:
+        return await connect_when_ready(url, "Postgres")
+    except TimeoutError as error:
+        raise PostgresUnavailable(str(error)) from error
+
+
 async def _restrict(
     connection: "asyncpg.Connection[asyncpg.Record]", name: str, devices: str
 ) -> None:
@@ -101,7 +115,7 @@ async def _restrict(
 
 
 async def _make_schemas(url: str) -> None:
-    connection = await asyncpg.connect(url)
+    connection = await _connected(url)
     try:
         await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         for role, schema in (*_SCHEMAS.items(), *_SHADOWS.items()):

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import aio_pika
 import aiohttp
@@ -31,9 +33,13 @@ from wa_contracts.topology import (
     EVENT_LOG,
     EVENTS,
     HEARTBEATS,
+    LOG_MAX_AGE,
+    LOG_MAX_BYTES,
+    POLICIES,
     PROJECTOR,
     QUEUES,
     command_queue,
+    control_queue,
 )
 from wa_runtime.topology_declaration import declare_topology
 
@@ -203,6 +209,8 @@ MAY: list[tuple[Deed, str, frozenset[str]]] = [
     (_publishes, "amq.topic", frozenset()),
     (_consumes, command_queue(0), frozenset({"session_host"})),
     (_consumes, command_queue(63), frozenset({"session_host"})),
+    (_consumes, control_queue(0), frozenset({"session_host"})),
+    (_consumes, control_queue(63), frozenset({"session_host"})),
     (_consumes, PROJECTOR, frozenset({"api"})),
     (_consumes, DEAD_LETTERS, frozenset({"api"})),
     (_consumes, EVENT_LOG, frozenset()),
@@ -213,6 +221,7 @@ MAY: list[tuple[Deed, str, frozenset[str]]] = [
     (_binds, COMMANDS, frozenset()),
     (_declares, "wa.rebuild.x", frozenset({"api"})),
     (_declares, "wa.commands.p64", frozenset()),
+    (_consumes, "wa.commands.control", frozenset()),
     (_declares, "another", frozenset()),
     (_deletes, command_queue(0), frozenset()),
     (_deletes, PROJECTOR, frozenset()),
@@ -272,6 +281,34 @@ async def test_a_queue_that_is_missing_is_named_until_it_is_set_up_again(
             await broker_users.provide(rabbitmq, urls.administrator)
             await declare_topology(connection)
         await declare_topology(administrator)  # equal to what the services themselves declare
+
+
+async def test_the_set_up_changes_the_limits_of_a_queue_that_exists(
+    rabbitmq: RabbitMQServer, new_broker: NewBroker
+) -> None:
+    url = await new_broker()
+    vhost = unquote(urlsplit(url).path.removeprefix("/"))
+    await broker_users.provide(rabbitmq, url)
+    [policy] = POLICIES
+    await rabbitmq.evaluate(  # as an earlier version had it
+        f'ok = rabbit_policy:set(<<"{vhost}">>, <<"{policy.name}">>, <<"{policy.pattern}">>, '
+        '[{<<"max-length-bytes">>, 4711}], 0, <<"queues">>, <<"wa">>).'
+    )
+
+    async def are(*values: object) -> bool:
+        """Whether the broker applies these to the log."""
+        found = await rabbitmq.evaluate(
+            f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, '
+            f'<<"{EVENT_LOG}">>)), D = rabbit_policy:effective_definition(Q), '
+            '{binary_to_list(proplists:get_value(<<"max-age">>, D, <<"none">>)), '
+            'proplists:get_value(<<"max-length-bytes">>, D)}.'
+        )
+        assert all(str(value) in found for value in values), found
+        return True
+
+    await eventually(partial(are, "none", 4711), what="the limits of the earlier version")
+    await broker_users.provide(rabbitmq, url)
+    await eventually(partial(are, LOG_MAX_BYTES, LOG_MAX_AGE), what="the limits of this version")
 
 
 async def test_the_command_sets_up_users_and_topology_by_the_management_interface(

@@ -34,6 +34,8 @@ from wa_contracts.topology import (
     PARTITIONS,
     PROJECTOR,
     command_key,
+    control_key,
+    create_key,
     partition_of,
 )
 
@@ -104,7 +106,8 @@ async def tapped(ring: Ring, written: Written) -> AsyncIterator[None]:
         for exchange in (BUNDLES, HEARTBEATS, DEAD_LETTERS):
             await queue.bind(exchange, "")
         for partition in range(PARTITIONS):
-            await queue.bind(COMMANDS, command_key(partition))
+            for key in (command_key, control_key, create_key):
+                await queue.bind(COMMANDS, key(partition))
         await queue.consume(take, no_ack=True)
         yield
 

@@ -73,7 +73,7 @@ def decode_command(body: bytes) -> AnyCommand:
     """Read a command.
 
     Raises:
-        Undecodable: too large, not JSON, unknown type, missing, unknown or invalid fields.
+        Undecodable: too large, not JSON, unknown type, missing or invalid fields.
     """
     _check_size(body, COMMAND_LIMIT)
     try:

@@ -2,7 +2,9 @@
 
 Every process declares everything that its permissions allow.
 
-commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition
+commands   wa.commands (direct)  p0…p63 → wa.commands.p0…p63, one per partition: sends, replays
+                                 control.p… → wa.commands.control.p…, one per partition: orders
+                                 create.p… → both, so that a session exists before its sends
 events     wa.events (topic)     v1.<sessionId>.<event> → wa.events.log, consumers
 bundles    wa.bundles (fanout)   the same events in bundles → wa.projector, running rebuilds
 replies    wa.events             reply.<api instance> → an exclusive queue per api process
@@ -23,6 +25,7 @@ PARTITIONS = ids.PARTITIONS
 DELIVERY_LIMIT = 20
 LOG_MAX_AGE = "7D"
 LOG_MAX_BYTES = 2_000_000_000
+"""Limits of the log by its policy, which has precedence over the queue's arguments."""
 
 COMMANDS = "wa.commands"
 EVENTS = "wa.events"
@@ -52,18 +55,41 @@ class Queue:
     bindings: tuple[tuple[str, str], ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Policy:
+    """Limits of the queues whose names match `pattern`. An upgrade may change them."""
+
+    name: str
+    pattern: str
+    definition: dict[str, Argument]
+
+
 def partition_of(session_id: SessionId) -> int:
     """The partition of a session. Never changes."""
     return crc32(session_id.bytes) % PARTITIONS
 
 
 def command_key(partition: int) -> str:
-    """Routing key of a partition's commands on `wa.commands`."""
+    """Routing key of a partition's sends and replays on `wa.commands`."""
     return f"p{partition}"
 
 
 def command_queue(partition: int) -> str:
     return f"{COMMANDS}.p{partition}"
+
+
+def control_key(partition: int) -> str:
+    """Routing key of a partition's control commands, which wait behind no send."""
+    return f"control.p{partition}"
+
+
+def control_queue(partition: int) -> str:
+    return f"{COMMANDS}.control.p{partition}"
+
+
+def create_key(partition: int) -> str:
+    """Routing key that reaches both queues of a partition."""
+    return f"create.p{partition}"
 
 
 def event_key(session_id: SessionId, event_type: str) -> str:
@@ -93,15 +119,28 @@ _DEAD_LETTERING: dict[str, Argument] = {
     "x-single-active-consumer": True,
 }
 
+# A queue's arguments never change: the broker refuses a declaration with others (docs/adr/0021).
 QUEUES = (
     *(
-        Queue(command_queue(p), _DEAD_LETTERING, ((COMMANDS, command_key(p)),))
+        Queue(
+            command_queue(p),
+            _DEAD_LETTERING,
+            ((COMMANDS, command_key(p)), (COMMANDS, create_key(p))),
+        )
+        for p in range(PARTITIONS)
+    ),
+    *(
+        Queue(
+            control_queue(p),
+            _DEAD_LETTERING,
+            ((COMMANDS, control_key(p)), (COMMANDS, create_key(p))),
+        )
         for p in range(PARTITIONS)
     ),
     Queue(PROJECTOR, _DEAD_LETTERING, ((BUNDLES, ""),)),
     Queue(
         EVENT_LOG,
-        {"x-queue-type": "stream", "x-max-age": LOG_MAX_AGE, "x-max-length-bytes": LOG_MAX_BYTES},
+        {"x-queue-type": "stream", "x-max-age": "7D", "x-max-length-bytes": 2_000_000_000},
         # Not QR codes: the relay publishes a copy without the code to the log itself.
         tuple(
             (EVENTS, f"v1.*.{event.TYPE}")
@@ -110,4 +149,12 @@ QUEUES = (
         ),
     ),
     Queue(DEAD_LETTERS, {"x-queue-type": "quorum"}, ((DEAD_LETTERS, ""),)),
+)
+
+POLICIES = (
+    Policy(
+        "wa-event-log",
+        r"^wa\.events\.log$",
+        {"max-age": LOG_MAX_AGE, "max-length-bytes": LOG_MAX_BYTES},
+    ),
 )

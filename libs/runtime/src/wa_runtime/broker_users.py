@@ -19,6 +19,7 @@ from wa_contracts.topology import (
     EVENTS,
     EXCHANGES,
     HEARTBEATS,
+    POLICIES,
     PROJECTOR,
     QUEUES,
 )
@@ -57,14 +58,15 @@ SESSION_HOST = BrokerUser(
     name="wa_session_host",
     configure=(),
     write=(*map(_literally, (EVENTS, BUNDLES, HEARTBEATS)), r"amq\.default"),
-    read=(rf"{_literally(COMMANDS)}\.p[0-9]+",),
+    read=(rf"{_literally(COMMANDS)}\.(control\.)?p[0-9]+",),
 )
 
 
 def definitions(passwords: Mapping[BrokerUser, str], vhost: str = "/") -> dict[str, Any]:
-    """RabbitMQ's definitions of users, permissions and topology.
+    """RabbitMQ's definitions of users, permissions, policies and topology.
 
-    A second import updates passwords and permissions. Existing queues do not change.
+    A second import updates passwords, permissions and policies. Existing queues keep their
+    arguments.
     """
     return {
         "users": [
@@ -85,6 +87,17 @@ def definitions(passwords: Mapping[BrokerUser, str], vhost: str = "/") -> dict[s
                 "read": _pattern(user.read),
             }
             for user in passwords
+        ],
+        "policies": [
+            {
+                "name": policy.name,
+                "vhost": vhost,
+                "pattern": policy.pattern,
+                "apply-to": "queues",
+                "definition": policy.definition,
+                "priority": 0,
+            }
+            for policy in POLICIES
         ],
         "exchanges": [
             {

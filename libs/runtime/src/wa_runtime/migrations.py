@@ -14,11 +14,10 @@ from importlib.resources import files
 import asyncpg
 import structlog
 
-from wa_runtime.retries import until_available
+from wa_runtime.first_connection import PATIENCE_SECONDS, connect_when_ready
 
 log = structlog.get_logger()
 
-WAIT_SECONDS = 60.0
 LOCK_POLL_SECONDS = 0.2
 NO_TRANSACTION = "-- no transaction"
 _LOCK = 0x77615F6D69677261  # "wa_migra": one migration run at a time
@@ -27,8 +26,6 @@ _LEDGER = """
         name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 """
 _CHECKSUMS = "ALTER TABLE applied_migrations ADD COLUMN IF NOT EXISTS checksum text"
-_STARTING = (OSError, asyncpg.CannotConnectNowError)
-"""A malformed URL is not retried."""
 _TRY_LOCK = "SELECT pg_try_advisory_lock($1)"
 _APPLIED = "SELECT name, checksum FROM applied_migrations"
 _RECORD = "INSERT INTO applied_migrations (name, checksum) VALUES ($1, $2)"
@@ -60,7 +57,9 @@ class _Migration:
         log.info("migration_applied", name=self.name)
 
 
-async def migrate(url: str, package: str, *, wait_seconds: float = WAIT_SECONDS) -> tuple[str, ...]:
+async def migrate(
+    url: str, package: str, *, wait_seconds: float = PATIENCE_SECONDS
+) -> tuple[str, ...]:
     """Wait for the database, apply `package`'s pending migrations, return their names.
 
     Checks first that the applied files are unchanged. Files that an earlier version applied without
@@ -71,7 +70,7 @@ async def migrate(url: str, package: str, *, wait_seconds: float = WAIT_SECONDS)
         MigrationChanged: nothing is applied.
         asyncpg.PostgresError: a migration failed. Neither it nor a later one is applied.
     """
-    connection = await _connect(url, wait_seconds)
+    connection = await connect_when_ready(url, "migrate", within=wait_seconds)
     try:
         await _lock(connection)
         await connection.execute(_LEDGER)
@@ -113,10 +112,3 @@ def _migrations(package: str) -> list[_Migration]:
         ),
         key=lambda one: one.name,
     )
-
-
-async def _connect(url: str, wait_seconds: float) -> "asyncpg.Connection[asyncpg.Record]":
-    async with asyncio.timeout(wait_seconds):
-        return await until_available(
-            "migrate", lambda: asyncpg.connect(url, timeout=5), on=_STARTING
-        )

@@ -3,6 +3,7 @@
 Hot paths and reconnecting links keep their own loops.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
@@ -40,25 +41,30 @@ async def until_available(
     *,
     on: Unavailable = is_unavailable,
     event: str = "waiting_for_database",
+    within: float | None = None,
 ) -> T:
     """Await `call()` until it succeeds; return its result.
 
-    Retries errors that match `on` (types, or a predicate) with exponential back-off and jitter,
-    without a limit: bound the wait with `asyncio.timeout`. Cancellation and other errors pass
-    through. Logs `event` at the first failure and `available_again` at the success after it.
-    Counts retries in `RETRIES`, labelled with `operation`.
+    Retries errors that match `on` (types, or a predicate) with exponential back-off and jitter, at
+    most `within` seconds. Cancellation and other errors pass through. Logs `event` at the first
+    failure and `available_again` at the success after it. Counts retries in `RETRIES`, labelled
+    with `operation`.
+
+    Raises:
+        TimeoutError: no success within that time; the text names the last error.
     """
-    failed = False
+    last: Exception | None = None
 
     def is_retried(error: Exception) -> bool:
-        nonlocal failed
+        nonlocal last
         retried = isinstance(error, on) if isinstance(on, tuple) else on(error)
-        if retried and not failed:
+        if not retried:
+            return False
+        if last is None:
             log.warning(event, operation=operation, reason=repr(error))
-            failed = True
-        if retried:
-            RETRIES.labels(operation).inc()
-        return retried
+        last = error
+        RETRIES.labels(operation).inc()
+        return True
 
     attempts = stamina.retry_context(
         is_retried,
@@ -68,10 +74,18 @@ async def until_available(
         wait_max=LONGEST_PAUSE_SECONDS,
         wait_jitter=FIRST_PAUSE_SECONDS,
     )
-    async for attempt in attempts.with_name(operation, (), {}):
-        with attempt:
-            result = await call()
-            break
-    if failed:
+    patience = asyncio.timeout(within)
+    try:
+        async with patience:
+            async for attempt in attempts.with_name(operation, (), {}):
+                with attempt:
+                    result = await call()
+                    break
+    except TimeoutError as error:
+        if not patience.expired():
+            raise
+        reason = "no answer" if last is None else str(last) or type(last).__name__
+        raise TimeoutError(f"{operation}: not available within {within:g} s: {reason}") from error
+    if last is not None:
         log.info("available_again", operation=operation)
     return result

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -47,7 +48,7 @@ from wa_session_host.store.retention import StreamRetention
 log = structlog.get_logger()
 
 PREFETCH = 40
-"""Unacknowledged commands of a partition, each up to 300 KB: bounds a host's memory."""
+"""Unacknowledged commands of a queue, each up to 300 KB: bounds a host's memory."""
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 30.0
 USAGE = "usage: python -m wa_session_host run|migrate"
@@ -62,9 +63,12 @@ def main(arguments: list[str]) -> int:
         case ["run"]:
             uvloop.run(_run_until_signalled(settings))
         case ["migrate"]:
-            asyncio.run(
-                migrate(settings.session_host_database_url.get_secret_value(), "wa_session_host")
-            )
+            url = settings.session_host_database_url.get_secret_value()
+            try:
+                asyncio.run(migrate(url, "wa_session_host"))
+            except TimeoutError as error:
+                sys.stderr.write(f"{error}\n")
+                return 1
         case _:
             print(USAGE)  # noqa: T201
             return 2

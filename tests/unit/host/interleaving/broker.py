@@ -10,11 +10,11 @@ from typing import Any
 from wa_contracts.codec import decode_event, decode_reply
 from wa_contracts.envelope import Envelope
 from wa_contracts.internal.replies import Reply
-from wa_contracts.topology import EVENTS
+from wa_contracts.topology import COMMANDS, EVENTS, QUEUES
 from wa_runtime.channel_writer import Confirm, Properties
 from wa_runtime.connection_loss import BrokerConnectionLost
+from wa_session_host.main import PREFETCH
 
-PREFETCH = 200
 LATENCY_SECONDS = 0.001
 
 
@@ -28,14 +28,18 @@ class Broker:
     dead: list[bytes] = field(default_factory=list)
     """What a host rejected."""
     is_up: bool = True
+    confirms: bool = True
+    """Whether it confirms what is published."""
     links: list["Link"] = field(default_factory=list)
     consumers: defaultdict[str, list["Channel"]] = field(default_factory=lambda: defaultdict(list))
     """Of each queue; the first one is its single active consumer."""
 
-    def put(self, queue: str, body: bytes) -> None:
-        """A command of the api."""
-        self.queues[queue].append(body)
-        self.deliver(queue)
+    def put(self, key: str, body: bytes) -> None:
+        """A command of the api: it reaches every queue that is bound with this key."""
+        for queue in QUEUES:
+            if (COMMANDS, key) in queue.bindings:
+                self.queues[queue.name].append(body)
+                self.deliver(queue.name)
 
     def deliver(self, queue: str) -> None:
         """Hand messages to the queue's active consumer, if it has room."""
@@ -141,11 +145,13 @@ class Writer:
         return confirm
 
     def _accept_next(self) -> None:
-        if not self.lost.is_set():
+        if not self.lost.is_set() and self._broker.confirms:
             self._broker.accept(*self._sent.popleft())
 
     def _confirm_next(self) -> None:
-        if not self.lost.is_set() and not (confirm := self._confirms.popleft()).done():
+        if self.lost.is_set() or not self._broker.confirms:
+            return
+        if not (confirm := self._confirms.popleft()).done():
             confirm.set_result(None)
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
@@ -209,7 +215,7 @@ class Channel:
         """Deliver while the consumer has room."""
         handle = self._handlers.get(queue)
         waiting = self._broker.queues[queue]
-        while handle is not None and waiting and len(self._unacknowledged) < PREFETCH:
+        while handle is not None and waiting and self._held_of(queue) < PREFETCH:
             self._tag += 1
             body = waiting.popleft()
             self._unacknowledged[self._tag] = (queue, body)
@@ -221,6 +227,9 @@ class Channel:
                 ),
             )
             asyncio.get_running_loop().create_task(handle(message))
+
+    def _held_of(self, queue: str) -> int:
+        return sum(one == queue for one, _ in self._unacknowledged.values())
 
     def settle(self, tag: int, *, back: bool = False, dead: bool = False) -> None:
         """Forget a delivery; put it back or aside."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.ids import CommandId, MessageId, SessionId
 from wa_session_host.domain.message import Content
 from wa_session_host.store.event_store import ENDS, RelayCheckpoint
 from wa_session_host.store.group_commit import LAST_SEQUENCES, POSITIONS
@@ -189,6 +189,14 @@ class Store:
     async def stream(self, name: str) -> list[StoredEvent]:
         """A stream's events."""
         return await self._select("read", lambda row: row.stream == name)
+
+    async def has_effect(self, stream: str, command_id: CommandId) -> bool:
+        """Whether an event names the command as its cause."""
+        return bool(
+            await self._select(
+                "read", lambda row: row.stream == stream and row.causation_id == command_id
+            )
+        )
 
     async def session_streams(self, partition: int) -> AsyncIterator[StoredEvent]:
         """The sessions' events."""

@@ -31,7 +31,8 @@ from wa_contracts.internal.commands import (
     SendMessage,
     SessionCommand,
 )
-from wa_contracts.topology import command_queue, partition_of
+from wa_contracts.internal.routing import routing_key
+from wa_contracts.topology import partition_of
 from wa_session_host.domain import session as session_domain
 from wa_session_host.domain.pacing import PaceRule
 from wa_session_host.metrics import HostMetrics
@@ -136,8 +137,7 @@ class VirtualInstallation:
             reply_to="reply.api",
             **fields,
         )
-        body = encode(cast("Any", command))
-        self.broker.put(command_queue(partition_of(session)), body)
+        self.broker.put(routing_key(command), encode(command))
 
     def send(self, session: SessionId, message_id: MessageId | None = None) -> None:
         """A new message, or the same again."""

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
 from wa_contracts.internal.content import Parts
@@ -34,10 +34,10 @@ class Command(Wire):
     """Fields of every command.
 
     `reply_to` is the routing key for replies and outcomes to the sender, or None. Every event
-    caused by the command has its `correlation_id`.
+    caused by the command has its `correlation_id`. Unknown fields are ignored: a newer sender may
+    add optional ones.
     """
 
-    model_config = ConfigDict(extra="forbid")
     VERSION: ClassVar[int] = 1
 
     id: CommandId

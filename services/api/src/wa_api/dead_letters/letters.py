@@ -157,6 +157,15 @@ class DeadLetters:
             rows, limit, lambda row: DeadLetter(**row), lambda one: Place(one.died_at, one.id)
         )
 
+    async def delete(self, letter_id: UUID) -> bool:
+        """Delete a dead letter; False if there is none.
+
+        Raises:
+            DatabaseUnavailable: Nothing is known of the deletion.
+        """
+        async with self._database.connection() as connection:
+            return await connection.fetchval(_DELETE, letter_id) is not None
+
     async def put_back(self, letter_id: UUID) -> bool:
         """Publish a dead letter to its original queue, then delete it; False if there is none.
 
@@ -175,7 +184,7 @@ class DeadLetters:
             return False
         await self._publish(row)
         async with self._database.connection() as connection:
-            await connection.execute(_FORGET, letter_id)
+            await connection.execute(_DELETE, letter_id)
         return True
 
     async def _publish(self, row: asyncpg.Record) -> None:
@@ -209,4 +218,4 @@ _PAGE = """
     ORDER BY died_at DESC, id DESC LIMIT $3
 """
 _SELECT = "SELECT queue, type, body FROM dead_letters WHERE id = $1"
-_FORGET = "DELETE FROM dead_letters WHERE id = $1"
+_DELETE = "DELETE FROM dead_letters WHERE id = $1 RETURNING id"

@@ -26,8 +26,25 @@ async def list_dead_letters(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeadLetter]:
-    """Commands and events that could not be handled, with the broker's reason."""
+    """Commands and events that could not be handled, with the broker's reason.
+
+    The newest 10,000 (at most 256 MiB) are kept, for `RETENTION_DAYS`.
+    """
     return await dead_letters.page(place_of(cursor), limit)
+
+
+@router.delete(
+    "/{letter_id}",
+    summary="Delete a dead letter",
+    status_code=204,
+    responses=errors(400, 401, 403, 404, 503),
+    dependencies=[Admin],
+)
+async def delete_dead_letter(letter_id: UUID, dead_letters: Part[DeadLetters]) -> Response:
+    """The message is discarded. A dead send has ended as failed already."""
+    if not await dead_letters.delete(letter_id):
+        raise not_found("dead_letter")
+    return Response(status_code=204)
 
 
 @router.post(

@@ -6,8 +6,9 @@ import structlog
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from wa_contracts.codec import encode
-from wa_contracts.internal.commands import Command, ReplayPartition, SessionCommand
-from wa_contracts.topology import COMMANDS, command_key, partition_of
+from wa_contracts.internal.commands import Command
+from wa_contracts.internal.routing import routing_key
+from wa_contracts.topology import COMMANDS
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import Properties, durable
 from wa_runtime.connection_loss import BrokerConnectionLost
@@ -53,7 +54,7 @@ class CommandBus:
         """
         written, refused = 0, 0
         body, properties = encode(command), _properties(command)
-        key = command_key(_partition(command))
+        key = routing_key(command)
         try:
             async with asyncio.timeout_at(deadline):
                 while True:
@@ -88,16 +89,6 @@ class CommandBus:
             raise ConfirmLost if written else BrokerUnavailable
         await asyncio.sleep(REFUSED_PAUSE_SECONDS)
         await self._link.wait_writable()
-
-
-def _partition(command: Command) -> int:
-    match command:
-        case SessionCommand(session_id=session_id):
-            return partition_of(session_id)
-        case ReplayPartition(partition=partition):
-            return partition
-        case _:
-            raise TypeError(f"{type(command).__name__} is addressed to nobody")
 
 
 def _properties(command: Command) -> Properties:

@@ -2,11 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from wa_api.database.pool import Database
+from wa_api.dead_letters.cleanup import DeadLetterCleanup
 from wa_api.dead_letters.collector import DeadLetterCollector
 from wa_api.dead_letters.letters import DeadLetters
 from wa_api.owners.command_bus import CommandBus
@@ -37,7 +39,9 @@ async def run_projector(settings: Settings, stop: asyncio.Event) -> None:
         stack.enter_context(metrics_served(registry, first_address(settings.host), port))
         links = (publish_link, consume_link, dead_letters_link)
         retention = retention_of(settings, database)
-        consumers = (projector.run(), collector.run(), retention.run())
+        keep = timedelta(days=settings.retention_days)
+        cleanup = DeadLetterCleanup(database, keep=keep, clock=lambda: datetime.now(UTC))
+        consumers = (projector.run(), collector.run(), retention.run(), cleanup.run())
         async with running(*(link.run() for link in links), *consumers):
             await stop.wait()
     log.info("projector_stopped")

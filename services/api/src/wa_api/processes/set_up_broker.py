@@ -1,6 +1,5 @@
 """Creates the broker's users and topology through its management API."""
 
-import asyncio
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
@@ -14,13 +13,20 @@ log = structlog.get_logger()
 
 PATIENCE_SECONDS = 120.0
 REQUEST_SECONDS = 60.0
+LONGEST_ANSWER = 300
+"""Characters of the broker's answer in a message."""
 
 
 class _NotReady(Exception):
-    """The broker answered that it cannot do it now."""
+    """The broker cannot do it now. A recovering one answers 400 for queues without a leader."""
 
 
-_UNAVAILABLE = (aiohttp.ClientConnectionError, TimeoutError, _NotReady)
+_UNAVAILABLE = (
+    aiohttp.ClientConnectionError,
+    aiohttp.ClientPayloadError,
+    TimeoutError,
+    _NotReady,
+)
 
 
 class CannotSetUpBroker(Refusal):
@@ -53,18 +59,20 @@ async def set_up_broker(
 
         async def upload() -> None:
             async with session.post(address, json=body) as answer:
-                if answer.status >= 500:
-                    raise _NotReady(f"it answered {answer.status}")
-                _check(answer.status, await answer.text())
+                _check(answer.status, (await answer.text())[:LONGEST_ANSWER])
 
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await until_available(
-                    "set_up_broker", upload, on=_UNAVAILABLE, event="waiting_for_broker"
-                )
+            await until_available(
+                "set_up_broker",
+                upload,
+                on=_UNAVAILABLE,
+                event="waiting_for_broker",
+                within=PATIENCE_SECONDS,
+            )
         except TimeoutError as error:
             raise CannotSetUpBroker(
-                f"The broker's management interface was unavailable for {PATIENCE_SECONDS:.0f} s."
+                f"The broker's management interface, {error}. Is the broker up, and is the "
+                "address in BROKER_MANAGEMENT_URL right? Nothing else was changed."
             ) from error
     log.info("broker_set_up", users=[API.name, SESSION_HOST.name])
 
@@ -74,5 +82,7 @@ def _check(status: int, text: str) -> None:
         raise CannotSetUpBroker(
             "The broker refused the administrator's user or password in BROKER_MANAGEMENT_URL."
         )
+    if status == 400 or status >= 500:
+        raise _NotReady(f"it answered {status}: {text}")
     if status >= 300:
-        raise CannotSetUpBroker(f"The broker refused the definitions ({status}): {text[:300]}")
+        raise CannotSetUpBroker(f"The broker refused the definitions ({status}): {text}")

@@ -15,6 +15,7 @@ import asyncpg
 
 from wa_api.database.pool import Connection
 from wa_api.refusal import Refusal
+from wa_runtime.first_connection import connect_when_ready
 from wa_runtime.migrations import migrate
 
 SERVING, SHADOW = "api", "api_rebuild"
@@ -49,9 +50,9 @@ async def alone(url: str) -> AsyncIterator[asyncio.Event]:
 
     Raises:
         CannotRebuild: Another rebuild is running.
-        OSError, asyncpg.PostgresError: The database is away.
+        TimeoutError, asyncpg.PostgresError: The database is away.
     """
-    connection = await asyncpg.connect(url)
+    connection = await connect_when_ready(url, "rebuild")
     try:
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ALONE):
             raise CannotRebuild("Another rebuild is running.")
@@ -67,9 +68,9 @@ async def prepare(url: str) -> None:
 
     Raises:
         CannotRebuild: A schema is missing or belongs to another role.
-        OSError, asyncpg.PostgresError: The database is away.
+        TimeoutError, asyncpg.PostgresError: The database is away.
     """
-    connection = await asyncpg.connect(url)
+    connection = await connect_when_ready(url, "rebuild")
     try:
         await _check_schemas(connection)
         await connection.execute(_CLEAR)
@@ -79,7 +80,7 @@ async def prepare(url: str) -> None:
 
 
 async def clear(url: str) -> None:
-    connection = await asyncpg.connect(url)
+    connection = await connect_when_ready(url, "rebuild")
     try:
         await connection.execute(_CLEAR)
     finally:

@@ -37,8 +37,28 @@ from wa_session_host.store.stored_event import LeaseLost
 log = structlog.get_logger()
 
 
+TOO_LATE = ErrorDetail(code="expired", message="The command came too late.")
+_OF_A_SESSION = (SendMessage, CancelMessage, ResendMessage, FetchMedia, RequestPairingCode)
+
+
+class _Line:
+    """Deliveries of one queue that are not handled yet, each with its trace context."""
+
+    def __init__(self, unacked: set[Delivery]) -> None:
+        self._unacked = unacked
+        self._deliveries: asyncio.Queue[tuple[Delivery, Context]] = asyncio.Queue()
+
+    def enqueue(self, delivery: Delivery) -> None:
+        """Consumer callback."""
+        self._unacked.add(delivery)
+        self._deliveries.put_nowait((delivery, copy_context()))
+
+    async def next(self) -> tuple[Delivery, Context]:
+        return await self._deliveries.get()
+
+
 class Intake:
-    """Handles the commands of one partition in queue order."""
+    """Handles the commands of one partition: each queue's in its order."""
 
     def __init__(self, partition: Partition) -> None:
         self._context = partition.context
@@ -48,25 +68,27 @@ class Intake:
         self._sessions = SessionCommands(partition)
         self._replays = Replays(partition.context.session.store, partition.context.outbox)
         self._media = MediaCommands(partition)
-        self._deliveries: asyncio.Queue[tuple[Delivery, Context]] = asyncio.Queue()
         self._unacked: set[Delivery] = set()
-
-    def enqueue(self, delivery: Delivery) -> None:
-        """Consumer callback: enqueue a delivery with its trace context."""
-        self._unacked.add(delivery)
-        self._deliveries.put_nowait((delivery, copy_context()))
+        self.control = _Line(self._unacked)
+        self.commands = _Line(self._unacked)
 
     async def run(self) -> None:
         """Handle deliveries until cancelled.
 
         Handlers start in queue order, and their appends keep that order. While the relay is full,
-        commands wait in the broker.
+        commands wait in the broker; control commands, few and small, do not.
         """
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._handle_control(group))
             while True:
-                delivery, came_in = await self._deliveries.get()
+                delivery, came_in = await self.commands.next()
                 await self._relay.wait_for_room()
                 group.create_task(self._handle(delivery), context=came_in)
+
+    async def _handle_control(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            delivery, came_in = await self.control.next()
+            group.create_task(self._handle(delivery), context=came_in)
 
     def requeue_unacked(self) -> None:
         """Requeue unacknowledged deliveries for the next owner."""
@@ -123,9 +145,13 @@ class Intake:
 
     async def _dispatch(self, command: AnyCommand) -> None:
         if not isinstance(command, SendMessage) and command.expires_at <= self._session.clock():
-            error = ErrorDetail(code="expired", message="The command came too late.")
-            await self._context.outbox.reply(command, error=error)
+            await self._context.outbox.reply(command, error=TOO_LATE)
             return
+        if isinstance(command, _OF_A_SESSION):
+            await self._sessions.wait_created(command.session_id)
+        await self._handle_by_type(command)
+
+    async def _handle_by_type(self, command: AnyCommand) -> None:
         match command:
             case SendMessage():
                 await self._messages.handle_send(command)

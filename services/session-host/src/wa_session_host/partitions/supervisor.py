@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from wa_contracts.internal.heartbeat import BEATS, SILENT_AFTER, Heartbeat
-from wa_contracts.topology import command_queue
+from wa_contracts.topology import command_queue, control_queue
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.connection_loss import BrokerConnectionLost
@@ -190,21 +190,22 @@ class Supervisor:
 
     async def _consume(self, partition: Partition) -> None:
         """Consume commands while the partition is held, across broker outages."""
-        intake = Intake(partition)
+        intake, number = Intake(partition), partition.number
+        queues = {control_queue(number): intake.control, command_queue(number): intake.commands}
         async with asyncio.TaskGroup() as group:
             group.create_task(intake.run())
             while True:
                 writer = await self._commands.wait_open()
+                tags: list[str] = []
                 try:
-                    tag = await consume(writer, command_queue(partition.number), intake.enqueue)
+                    for queue, line in queues.items():
+                        tags.append(await consume(writer, queue, line.enqueue))
+                    await self._commands.wait_lost(writer)
                 except BrokerConnectionLost as error:
                     self._commands.reconnect(writer)
                     log.debug("commands_not_consumed", reason=str(error))
-                    continue
-                try:
-                    await self._commands.wait_lost(writer)
                 except asyncio.CancelledError:
-                    await asyncio.shield(_end_consuming(writer, tag, intake))
+                    await asyncio.shield(_end_consuming(writer, tags, intake))
                     raise
 
     def _least_loaded(self) -> int:
@@ -337,9 +338,10 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _end_consuming(writer: ChannelWriter, tag: str, intake: Intake) -> None:
+async def _end_consuming(writer: ChannelWriter, tags: list[str], intake: Intake) -> None:
     try:
-        await cancel(writer, tag)
+        for tag in tags:
+            await cancel(writer, tag)
     except BrokerConnectionLost as error:
         log.info("consumer_not_cancelled", reason=str(error))
     intake.requeue_unacked()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.ids import CommandId, MessageId, SessionId
 from wa_session_host.domain.message import Content
 from wa_session_host.store.stored_event import FencingToken, StoredEvent
 
@@ -26,6 +26,8 @@ CONTENT_BYTES = """(coalesce(octet_length(private ->> 'text'), 0)
     + coalesce(octet_length(private ->> 'fileName'), 0))"""
 
 STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = $1 ORDER BY stream_version"
+
+HAS_EFFECT = "SELECT EXISTS (SELECT FROM events WHERE stream = $1 AND causation_id = $2)"
 
 SESSIONS_OF_PARTITION = f"""
 SELECT {COLUMNS} FROM events
@@ -134,6 +136,10 @@ class EventStore:
     async def stream(self, name: str) -> list[StoredEvent]:
         """A stream's events in order; empty for an unknown stream."""
         return [_stored(row) for row in await self._pool.fetch(STREAM, name)]
+
+    async def has_effect(self, stream: str, command_id: CommandId) -> bool:
+        """Whether a command caused an event of this stream."""
+        return bool(await self._pool.fetchval(HAS_EFFECT, stream, command_id))
 
     async def session_streams(self, partition: int, page: int = PAGE) -> AsyncIterator[StoredEvent]:
         """All session streams of a partition, in the order of storing, read in pages."""
