@@ -230,7 +230,9 @@ CONTROL = {
 
 
 @pytest.mark.parametrize(
-    "kind", [*IN_ORDER_OF_SENDS, *CONTROL, CreateSession], ids=lambda kind: kind.__name__
+    "kind",
+    sorted([*IN_ORDER_OF_SENDS, *CONTROL, CreateSession], key=lambda kind: kind.__name__),
+    ids=lambda kind: kind.__name__,
 )
 def test_the_queues_of_a_command(kind: Any) -> None:
     session = SessionId(UUID(int=7))
