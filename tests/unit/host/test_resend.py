@@ -69,6 +69,7 @@ def test_a_full_queue_refuses_a_resend() -> None:
     async def full() -> None:
         async with two_failed(queue_limit=1) as (made, [original, _]):
             made.command(StopSession, made.sessions[0])
+            await asyncio.sleep(PAUSE_SECONDS)
             made.send(made.sessions[0])
             await asyncio.sleep(PAUSE_SECONDS)
             assert await resend(made, original) == "queue_full"
