@@ -27,6 +27,7 @@ from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_send import send_outcome
 from wa_session_host.sessions.message_queue import MessageQueue
 from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
+from wa_session_host.sessions.preparation import Preparation
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ class Runner:
         self.pace = pace
         self._session_id = session_id
         self._appender = MessageAppender(session_id, partition, context.writer)
-        self._media = context.media
+        self._preparation = Preparation(self._content, context.media)
         self._store = context.store
         self._contents = context.contents
         self._clock = context.clock
@@ -61,7 +62,6 @@ class Runner:
         self._on_deaf = on_deaf
         self._queue = MessageQueue()
         self._current: OpenMessage | None = None
-        self._preparing: asyncio.Timeout | None = None
         self._ending: list[OpenMessage] = []
         self._reserved = 0
         self._reserved_bytes = 0
@@ -160,8 +160,9 @@ class Runner:
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
         """Cancel a message that is queued or whose media is being fetched; False otherwise."""
         message = self._queue.get(message_id)
-        if message is None and self._preparing is not None:
-            message = self.open_message(message_id)
+        current = self._current
+        if current is not None and current.facts.id == message_id and self._preparation.is_running:
+            message = current
         if message is None or isinstance(message.state, Sending):
             return False
         message.causation_id = causation_id
@@ -255,35 +256,13 @@ class Runner:
             return
         async with AsyncExitStack() as stack:
             try:
-                outgoing = await self._prepare(message, stack)
+                outgoing = await self._preparation.outgoing(message, stack)
             except MediaError as error:
-                outgoing = None
-                if self._current is message:
-                    end = domain.failed(facts, error.code, str(error))
-                    await self._appender.append_end(message, end)
+                end = domain.failed(facts, error.code, str(error))
+                await self._appender.append_end(message, end)
+                return
             if outgoing is not None:
                 await self._send(message, outgoing)
-
-    async def _prepare(self, message: OpenMessage, stack: AsyncExitStack) -> OutgoingMessage | None:
-        """Read the content and fetch the media; None if the message is cancelled meanwhile.
-
-        Raises:
-            MediaError: The message cannot be sent.
-        """
-        facts = message.facts
-        try:
-            async with asyncio.timeout(None) as self._preparing:
-                content = await self._content(message)
-                ready = self._media.ready(facts.type, content)
-                media = await stack.enter_async_context(ready)
-        except TimeoutError:
-            if self._current is message:
-                raise
-        finally:
-            self._preparing = None
-        if self._current is not message:
-            return None
-        return OutgoingMessage(facts.to, facts.type, content.text, media, content.parts)
 
     async def _content(self, message: OpenMessage) -> Content:
         cached = self._contents.pop(self, message.stream)
@@ -348,9 +327,8 @@ class Runner:
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
         """End a waiting message. The message counts as open until its end is stored."""
         if message is self._current:
-            assert self._preparing is not None
-            self._preparing.reschedule(asyncio.get_running_loop().time())
-            self._current = self._preparing = None
+            self._preparation.cancel()
+            self._current = None
         else:
             self._queue.remove(message)
         self._contents.pop(self, message.stream)

@@ -1,0 +1,52 @@
+"""What a message needs before its send: its content and its media."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from wa_session_host.domain.message import Content
+from wa_session_host.engine.port import OutgoingMessage
+from wa_session_host.media.fetching import MediaError, MediaFetcher
+from wa_session_host.sessions.open_message import OpenMessage
+
+
+class Preparation:
+    """Prepares one message at a time. `cancel` ends the preparation, not the task that waits."""
+
+    def __init__(
+        self, content: Callable[[OpenMessage], Awaitable[Content]], media: MediaFetcher
+    ) -> None:
+        self._content = content
+        self._media = media
+        self._running: asyncio.Timeout | None = None
+        self._cancelled = False
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
+
+    def cancel(self) -> None:
+        assert self._running is not None
+        self._running.reschedule(asyncio.get_running_loop().time())
+        self._running, self._cancelled = None, True
+
+    async def outgoing(self, message: OpenMessage, stack: AsyncExitStack) -> OutgoingMessage | None:
+        """The message with its media, which `stack` deletes; None if it is cancelled meanwhile.
+
+        Raises:
+            MediaError: The message cannot be sent.
+        """
+        facts, self._cancelled = message.facts, False
+        try:
+            async with asyncio.timeout(None) as self._running:
+                content = await self._content(message)
+                ready = self._media.ready(facts.type, content)
+                media = await stack.enter_async_context(ready)
+        except (TimeoutError, MediaError):
+            if not self._cancelled:
+                raise
+        finally:
+            self._running = None
+        if self._cancelled:
+            return None
+        return OutgoingMessage(facts.to, facts.type, content.text, media, content.parts)
