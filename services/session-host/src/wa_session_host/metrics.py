@@ -48,6 +48,17 @@ class HostMetrics:
             "Observations of engines that could not be recorded and were skipped",
             registry=registry,
         )
+        self.set_aside = Counter(
+            "wa_messages_set_aside_total",
+            "Tries of a message that could not go then, by reason; other messages went on",
+            ["code"],
+            registry=registry,
+        )
+        self.engine_errors_unrecognised = Counter(
+            "wa_engine_errors_unrecognised_total",
+            "Sends whose error text is in no table: their outcome is unknown",
+            registry=registry,
+        )
         self.outcomes = {
             f"message.{outcome}": self.messages.labels(outcome)
             for outcome in ("queued", "sent", "failed", "unknown", "cancelled")

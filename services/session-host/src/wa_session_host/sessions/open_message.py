@@ -8,10 +8,20 @@ from typing import Self
 from uuid import UUID
 
 from wa_contracts.ids import SessionId
+from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Facts, Queued, Sending
 from wa_session_host.store.group_commit import GroupCommitWriter
 from wa_session_host.store.stored_event import Append, StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A message cannot go before `until`, for the reason in `error`; so many tries failed."""
+
+    error: ErrorDetail
+    until: datetime
+    tries: int
 
 
 @dataclass(eq=False, slots=True)
@@ -32,6 +42,7 @@ class OpenMessage:
     queued_at: datetime | None = None
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
+    aside: SetAside | None = None
 
     @classmethod
     def restored(

@@ -19,14 +19,15 @@ from wa_runtime.fault_points import FaultPoint, reach
 from wa_runtime.retries import until_available
 from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Content, Facts, Queued, Sending
+from wa_session_host.domain.message import Content, Queued, Sending
 from wa_session_host.domain.pacing import Pace
+from wa_session_host.domain.set_aside import pause_after
 from wa_session_host.engine.port import Engine, OutgoingMessage
 from wa_session_host.media.fetching import MediaError
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_send import send_outcome
 from wa_session_host.sessions.message_queue import MessageQueue
-from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
+from wa_session_host.sessions.open_message import MessageAppender, OpenMessage, SetAside
 
 log = structlog.get_logger()
 
@@ -102,9 +103,14 @@ class Runner:
         """Position of the oldest open message."""
         if self._is_empty:  # the common case, asked twice a second for each session
             return None
-        first = self._queue.first
-        oldest = [*self._under_way] if first is None else [*self._under_way, first]
-        return min((one.queued_position for one in oldest), default=None)
+        positions = [one.queued_position for one in self._under_way]
+        waiting = self._queue.oldest_position
+        return min(positions if waiting is None else [*positions, waiting], default=None)
+
+    @property
+    def set_aside(self) -> list[OpenMessage]:
+        """Messages that wait for their next try while other chats go on."""
+        return self._queue.set_aside
 
     def resume(self, engine: Engine) -> None:
         """Send by this engine."""
@@ -118,6 +124,7 @@ class Runner:
     def refuse(self, error: ErrorDetail) -> None:
         """Fail queued messages with `error`: the session will not work again."""
         self._engine, self._refusal = None, error
+        self._queue.release()
         self._changed.set()
 
     @contextmanager
@@ -172,7 +179,7 @@ class Runner:
         for message in self._queue.newly_expired(now):
             still_waits = self._queue.get(message.facts.id) is message
             if still_waits and isinstance(message.state, Queued):
-                await self._end_out_of_turn(message, _expired(message.facts))
+                await self._end_out_of_turn(message, _expired(message))
 
     async def drain(self) -> None:
         """Start no further send, and wait for the end of each started one."""
@@ -219,19 +226,27 @@ class Runner:
     @property
     def _may_deliver(self) -> bool:
         """A started message is always ended, by its send or by a deferral."""
-        if not self._queue or self._has_begun:
+        self._queue.release(self._clock())
+        if self._queue.first is None or self._has_begun:
             return self._has_begun
         return not self._draining and (self._refusal is not None or self._can_begin)
 
     async def _wait_change_or_turn(self) -> None:
-        """Wait for a change, or until the pace allows the next send."""
-        waits_for_its_turn = bool(self._queue) and self._engine is not None
-        seconds = self.pace.seconds_left() if waits_for_its_turn else 0.0
+        """Wait for a change, or until the pace or the next try allows a send."""
         try:
-            async with asyncio.timeout(seconds or None):
+            async with asyncio.timeout(self._seconds_to_turn()):
                 await self._changed.wait()
         except TimeoutError:
             return
+
+    def _seconds_to_turn(self) -> float | None:
+        """Seconds until a send may start without another change; None if none may."""
+        if self._engine is None or self._draining:
+            return None
+        if self._queue.first is not None:
+            return self.pace.seconds_left() or None
+        due = self._queue.next_release_at()
+        return None if due is None else max((due - self._clock()).total_seconds(), 0.001)
 
     async def _deliver_traced(self, message: OpenMessage) -> None:
         ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
@@ -248,7 +263,7 @@ class Runner:
             )
             return
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
-            await self._appender.append_end(message, _expired(facts))
+            await self._appender.append_end(message, _expired(message))
             return
         content = await self._content(message)
         try:
@@ -256,6 +271,9 @@ class Runner:
                 outgoing = OutgoingMessage(facts.to, facts.type, content.text, media, content.parts)
                 await self._send(message, outgoing)
         except MediaError as error:
+            if error.may_pass:
+                self._set_aside(message, ErrorDetail(code=error.code, message=str(error)))
+                return
             await self._appender.append_end(message, domain.failed(facts, error.code, str(error)))
 
     async def _content(self, message: OpenMessage) -> Content:
@@ -268,14 +286,14 @@ class Runner:
         if isinstance(message.state, Queued) and (
             self._engine is None or message.facts.expires_at <= self._clock()
         ):  # its media took long
-            self._queue.put_back(message)
+            self._queue.append(message)
             return
         engine = self._engine
         if isinstance(message.state, Queued):
             started_at = self._clock()
             await self._appender.append(message, domain.MessageSendStarted(started_at=started_at))
             message.state = Sending(message.facts, started_at)
-        outcome = await send_outcome(message.facts, outgoing, engine)
+        outcome = await send_outcome(message.facts, outgoing, engine, self._metrics)
         if isinstance(outcome, domain.MessageSendDeferred):
             await self._appender.append(message, outcome)
         else:
@@ -287,8 +305,11 @@ class Runner:
         reach(FaultPoint.OUTCOME_STORED)
         await self._on_outcome(message, outcome)
         match outcome:
-            case domain.MessageSendDeferred():
+            case domain.MessageSendDeferred(code=None):
                 await self._defer(message, outcome.reason)
+            case domain.MessageSendDeferred(code=str(code)):
+                message.state = Queued(message.facts)
+                self._set_aside(message, ErrorDetail(code=code, message=outcome.reason))
             case MessageOutcomeUnknown():
                 log.warning("send_ended", outcome=outcome.TYPE)
                 await self._count_unacknowledged()
@@ -300,7 +321,7 @@ class Runner:
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
-        self._queue.put_back(message)
+        self._queue.append(message)
         pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
         self._deferrals += 1
         log.info(
@@ -311,6 +332,19 @@ class Runner:
             pause_seconds=pause,
         )
         await asyncio.sleep(pause)
+
+    def _set_aside(self, message: OpenMessage, error: ErrorDetail) -> None:
+        """Let the message and its chat wait for its next try; other chats go on."""
+        if self._refusal is not None:  # it ends at once
+            self._queue.append(message)
+            return
+        tries = 1 if message.aside is None else message.aside.tries + 1
+        pause = pause_after(error.code, tries)
+        self._queue.put_aside(message, SetAside(error, self._clock() + pause, tries))
+        self._metrics.set_aside.labels(error.code).inc()
+        log.info(
+            "send_set_aside", code=error.code, tries=tries, pause_seconds=pause.total_seconds()
+        )
 
     async def _count_unacknowledged(self) -> None:
         self._unacknowledged += 1
@@ -331,5 +365,8 @@ class Runner:
             self._changed.set()
 
 
-def _expired(facts: Facts) -> Event:
-    return domain.failed(facts, "expired", "The message was not sent within its time.")
+def _expired(message: OpenMessage) -> Event:
+    text = "The message was not sent within its time."
+    if message.aside is not None:
+        text += f" Its last try: {message.aside.error.message}"
+    return domain.failed(message.facts, "expired", text)

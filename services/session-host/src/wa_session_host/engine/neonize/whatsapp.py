@@ -37,6 +37,7 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.engine.neonize import content
 from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
+from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
     download_error,
@@ -44,11 +45,11 @@ from wa_session_host.engine.neonize.translation import (
     from_timestamp,
     parse_jid,
     receipt_observations,
-    send_error,
 )
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
+    NotNow,
     NotSent,
     OutgoingMessage,
     PairingUnavailable,
@@ -241,7 +242,7 @@ class WhatsApp:
         try:
             answer = await self._client.send_message(parse_jid(to), body)
         except NeonizeError as error:
-            raise send_error(str(error)) from error
+            raise send_error(str(error), to_group=to.endswith("@g.us")) from error
         return Acknowledged(
             answer.ID,
             from_timestamp(answer.Timestamp),
@@ -257,10 +258,10 @@ class WhatsApp:
             recipient = await self._recipient(message.to)
             to = message.to if recipient is None else recipient.jid
             return recipient, to, await content.build(self._client, message, to, self._own)
-        except (NotSent, SendRefused):
+        except (NotSent, NotNow, SendRefused):
             raise
-        except (NeonizeError, TimeoutError) as error:
-            raise NotSent(f"The media could not be uploaded: {error}") from error
+        except NeonizeError as error:
+            raise preparation_error(str(error)) from error
         except OSError as error:
             raise SendRefused("media_unavailable", "The media's file cannot be read.") from error
         except Exception as error:
@@ -282,7 +283,7 @@ class WhatsApp:
         try:
             answers = await self._client.is_on_whatsapp(f"+{number}")
         except NeonizeError as error:
-            raise NotSent(f"WhatsApp did not say whether the number is there: {error}") from error
+            raise preparation_error(str(error)) from error
         found = next((one for one in answers if one.IsIn), None)
         if found is None:
             return None
