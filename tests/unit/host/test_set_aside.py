@@ -19,13 +19,13 @@ from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Content, Facts, Queued
 from wa_session_host.domain.pacing import Pace, PaceRule, SendHistory
-from wa_session_host.domain.set_aside import LONGEST_PAUSE, pause_after
+from wa_session_host.domain.set_aside import LONGEST_PAUSE, SetAside, set_aside
 from wa_session_host.engine.port import Acknowledged, NotNow, OutgoingMessage, SendRefused
 from wa_session_host.media.fetching import MediaError
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.message_queue import MessageQueue
-from wa_session_host.sessions.open_message import OpenMessage, SetAside
+from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.runner import Runner
 from wa_session_host.sessions.tracked_message import BoundedCache
 from wa_session_host.store.stored_event import Append
@@ -41,7 +41,10 @@ def message(number: int, to: str, kind: MessageType = MessageType.TEXT) -> OpenM
 
 
 def test_pauses_grow_to_minutes() -> None:
-    pauses = [pause_after("rate_limited_by_whatsapp", tries) for tries in range(1, 40)]
+    pauses, aside = [], None
+    for _ in range(40):
+        aside = set_aside(aside, BUSY, NOON)
+        pauses.append(aside.until - NOON)
     assert pauses == sorted(pauses)
     assert pauses[0] < timedelta(seconds=10)
     assert pauses[-1] == LONGEST_PAUSE

@@ -1,21 +1,38 @@
 """Message look-ups from the projections, shared by the HTTP API and the dashboard."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import asyncpg
+from pydantic import Field
 
 from wa_api.database.pool import Database
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
+from wa_api.owners.liveness import HostLiveness
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.wire import UtcDatetime
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class Waiting(View):
+    """Why a queued message could not go, and when it is tried again by itself."""
+
+    code: str
+    message: str
+    next_try_at: UtcDatetime
+
+
 class Message(View):
-    """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`."""
+    """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`.
+
+    `waiting` is there while a queued message is set aside: other chats' messages go on.
+    """
 
     id: UUID
     message_id: str | None
@@ -32,6 +49,7 @@ class Message(View):
     read_at: UtcDatetime | None
     error: ErrorDetail | None
     resend_of: UUID | None
+    waiting: Annotated[Waiting | None, Field(exclude_if=_is_none)] = None
 
 
 @dataclass(frozen=True)
@@ -47,14 +65,15 @@ class MessageFilter:
 class MessageViews:
     """Message look-ups. Methods raise DatabaseUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, liveness: HostLiveness) -> None:
         self._database = database
+        self._liveness = liveness
 
     async def message(self, key: str, session_id: UUID | None) -> Message | None:
         """One message by either id, optionally of one session only; None if there is none."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_MESSAGE, _uuid(key), key, session_id)
-        return _message(row) if row else None
+        return self._message(row) if row else None
 
     async def messages(
         self, wanted: MessageFilter, after: Place | None, limit: int
@@ -71,7 +90,7 @@ class MessageViews:
                 after and after.id,
                 limit + 1,
             )
-        return page_of(rows, limit, _message, lambda one: Place(one.created_at, one.id))
+        return page_of(rows, limit, self._message, lambda one: Place(one.created_at, one.id))
 
     async def snapshot(
         self, message_id: MessageId, session_id: SessionId
@@ -81,16 +100,24 @@ class MessageViews:
             row = await connection.fetchrow(_SNAPSHOT, message_id, session_id)
         return _snapshot(row) if row else None
 
+    def _message(self, row: asyncpg.Record) -> Message:
+        values = _with_error(row)
+        values["to"] = values.pop("recipient")
+        if values["status"] == MessageStatus.QUEUED:
+            values["waiting"] = self._waiting(values["id"])
+        return Message.model_validate(values)
+
+    def _waiting(self, message_id: UUID) -> Waiting | None:
+        told = self._liveness.waiting_of(message_id)
+        if told is None:
+            return None
+        error = told.error
+        return Waiting(code=error.code, message=error.message, next_try_at=told.next_try_at)
+
     async def has_message(self, message_id: MessageId) -> bool:
         """True if the message is projected."""
         async with self._database.connection() as connection:
             return await connection.fetchval(_HAS_MESSAGE, message_id) is not None
-
-
-def _message(row: asyncpg.Record) -> Message:
-    values = _with_error(row)
-    values["to"] = values.pop("recipient")
-    return Message.model_validate(values)
 
 
 def _snapshot(row: asyncpg.Record) -> MessageSnapshot:

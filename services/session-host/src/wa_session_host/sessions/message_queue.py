@@ -6,7 +6,8 @@ from heapq import heappop, heappush
 
 from wa_contracts.ids import MessageId
 from wa_session_host.domain.proof import chat_of
-from wa_session_host.sessions.open_message import OpenMessage, SetAside
+from wa_session_host.domain.set_aside import SetAside
+from wa_session_host.sessions.open_message import OpenMessage
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -21,13 +21,14 @@ from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, Queued, Sending
 from wa_session_host.domain.pacing import Pace
-from wa_session_host.domain.set_aside import pause_after
+from wa_session_host.domain.set_aside import set_aside
 from wa_session_host.engine.port import Engine, OutgoingMessage
 from wa_session_host.media.fetching import MediaError
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_send import send_outcome
 from wa_session_host.sessions.message_queue import MessageQueue
-from wa_session_host.sessions.open_message import MessageAppender, OpenMessage, SetAside
+from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
+from wa_session_host.sessions.reservations import Reservations
 
 log = structlog.get_logger()
 
@@ -63,9 +64,7 @@ class Runner:
         self._queue = MessageQueue()
         self._current: OpenMessage | None = None
         self._ending: list[OpenMessage] = []
-        self._reserved = 0
-        self._reserved_bytes = 0
-        self._reserved_idle = False
+        self._reservations = Reservations()
         self._changed = asyncio.Event()
         self._engine: Engine | None = None
         self._refusal: ErrorDetail | None = None
@@ -75,12 +74,13 @@ class Runner:
 
     def __len__(self) -> int:
         """Number of open messages, reserved places included."""
-        return len(self._queue) + len(self._ending) + (self._current is not None) + self._reserved
+        under_way = len(self._ending) + (self._current is not None)
+        return len(self._queue) + under_way + self._reservations.places
 
     @property
     def content_bytes(self) -> int:
         """Size of the queued messages' content, reserved places included."""
-        return self._queue.content_bytes + self._reserved_bytes
+        return self._queue.content_bytes + self._reservations.content_bytes
 
     @property
     def _is_empty(self) -> bool:
@@ -134,15 +134,10 @@ class Runner:
         Yields whether the session is idle: a text may then start in the append that queues it.
         """
         is_idle = self._can_begin and not self._draining and len(self) == 0
-        self._reserved += 1
-        self._reserved_bytes += content_bytes
-        self._reserved_idle = self._reserved_idle or is_idle
         try:
-            yield is_idle
+            with self._reservations.take(content_bytes, is_idle=is_idle):
+                yield is_idle
         finally:
-            self._reserved -= 1
-            self._reserved_bytes -= content_bytes
-            self._reserved_idle = self._reserved_idle and not is_idle
             self._changed.set()
 
     @property
@@ -179,13 +174,13 @@ class Runner:
         for message in self._queue.newly_expired(now):
             still_waits = self._queue.get(message.facts.id) is message
             if still_waits and isinstance(message.state, Queued):
-                await self._end_out_of_turn(message, _expired(message))
+                await self._end_out_of_turn(message, message.expired())
 
     async def drain(self) -> None:
         """Start no further send, and wait for the end of each started one."""
         self._draining = True
         self._changed.set()
-        while self._reserved_idle or self._has_begun:
+        while self._reservations.has_idle or self._has_begun:
             self._changed.clear()
             await self._changed.wait()
 
@@ -233,11 +228,9 @@ class Runner:
 
     async def _wait_change_or_turn(self) -> None:
         """Wait for a change, or until the pace or the next try allows a send."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._seconds_to_turn()):
                 await self._changed.wait()
-        except TimeoutError:
-            return
 
     def _seconds_to_turn(self) -> float | None:
         """Seconds until a send may start without another change; None if none may."""
@@ -263,7 +256,7 @@ class Runner:
             )
             return
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
-            await self._appender.append_end(message, _expired(message))
+            await self._appender.append_end(message, message.expired())
             return
         content = await self._content(message)
         try:
@@ -324,13 +317,8 @@ class Runner:
         self._queue.append(message)
         pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
         self._deferrals += 1
-        log.info(
-            "send_deferred",
-            session_id=str(self._session_id),
-            to=mask_number(message.facts.to),
-            reason=reason,
-            pause_seconds=pause,
-        )
+        to = mask_number(message.facts.to)
+        log.info("send_deferred", to=to, reason=reason, pause_seconds=pause)
         await asyncio.sleep(pause)
 
     def _set_aside(self, message: OpenMessage, error: ErrorDetail) -> None:
@@ -338,13 +326,10 @@ class Runner:
         if self._refusal is not None:  # it ends at once
             self._queue.append(message)
             return
-        tries = 1 if message.aside is None else message.aside.tries + 1
-        pause = pause_after(error.code, tries)
-        self._queue.put_aside(message, SetAside(error, self._clock() + pause, tries))
+        aside = set_aside(message.aside, error, self._clock())
+        self._queue.put_aside(message, aside)
         self._metrics.set_aside.labels(error.code).inc()
-        log.info(
-            "send_set_aside", code=error.code, tries=tries, pause_seconds=pause.total_seconds()
-        )
+        log.info("send_set_aside", code=error.code, tries=aside.tries, until=aside.until)
 
     async def _count_unacknowledged(self) -> None:
         self._unacknowledged += 1
@@ -363,10 +348,3 @@ class Runner:
         finally:
             self._ending.remove(message)
             self._changed.set()
-
-
-def _expired(message: OpenMessage) -> Event:
-    text = "The message was not sent within its time."
-    if message.aside is not None:
-        text += f" Its last try: {message.aside.error.message}"
-    return domain.failed(message.facts, "expired", text)
