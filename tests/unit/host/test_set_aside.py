@@ -1,43 +1,23 @@
 """A message that cannot go now waits with its chat, and lets all other chats pass."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from datetime import timedelta
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
 from tests.deadlines import eventually
-from wa_contracts.ids import MessageId, SessionId
+from tests.unit.host.runner_bench import NOON, bench, message
+from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
-from wa_contracts.session_events import Event
-from wa_session_host.domain.message import Content, Facts, Queued
-from wa_session_host.domain.pacing import Pace, PaceRule, SendHistory
 from wa_session_host.domain.set_aside import LONGEST_PAUSE, SetAside, set_aside
-from wa_session_host.engine.port import Acknowledged, NotNow, OutgoingMessage, SendRefused
+from wa_session_host.engine.port import NotNow, SendRefused
 from wa_session_host.media.fetching import MediaError
-from wa_session_host.metrics import HostMetrics
-from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.message_queue import MessageQueue
 from wa_session_host.sessions.open_message import OpenMessage
-from wa_session_host.sessions.runner import Runner
-from wa_session_host.sessions.tracked_message import BoundedCache
-from wa_session_host.store.stored_event import Append
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BUSY = ErrorDetail(code="rate_limited_by_whatsapp", message="Slow down.")
-
-
-def message(number: int, to: str, kind: MessageType = MessageType.TEXT) -> OpenMessage:
-    """The message of that place in the order of storing."""
-    facts = Facts(MessageId(UUID(int=number)), to, kind, None, NOON + timedelta(hours=1))
-    return OpenMessage(Queued(facts), f"message-{number}", 1, number, UUID(int=0), UUID(int=0))
 
 
 def test_pauses_grow_to_minutes() -> None:
@@ -93,136 +73,6 @@ def _in(queue: MessageQueue, number: int) -> OpenMessage:
 
 def _number(one: OpenMessage) -> int:
     return one.queued_position
-
-
-@dataclass
-class Writer:
-    """Stores what is appended."""
-
-    events: list[tuple[str, Event]] = field(default_factory=list)
-
-    async def append(self, append: Append) -> Sequence[Any]:
-        """One event at a time."""
-        [event] = append.events
-        self.events.append((append.stream, event))
-        stored = type("Stored", (), {})()
-        stored.stream_version, stored.id = append.expected_version + 1, UUID(int=1)
-        return [stored]
-
-    def ends(self) -> list[tuple[int, str]]:
-        """The messages that ended, in that order, with their codes or `sent`."""
-        return [
-            (int(stream.removeprefix("message-")), getattr(event, "error", None) or "sent")
-            for stream, event in self.events
-            if event.TYPE in {"message.sent", "message.failed", "message.unknown"}
-        ]
-
-
-@dataclass
-class Engine:
-    """Answers by recipient, until it is cured."""
-
-    answers: dict[str, Exception] = field(default_factory=dict)
-    tries: list[str] = field(default_factory=list)
-
-    async def send(self, outgoing: OutgoingMessage) -> Acknowledged:
-        """Refuse, or acknowledge."""
-        self.tries.append(outgoing.to)
-        if outgoing.to in self.answers:
-            raise self.answers[outgoing.to]
-        return Acknowledged("3EB0", NOON)
-
-
-class Media:
-    """Its server is busy as long as `fault` says."""
-
-    fault: MediaError | None = None
-
-    @asynccontextmanager
-    async def ready(self, kind: MessageType, _: Content) -> AsyncIterator[None]:
-        """Texts need none."""
-        if kind is MessageType.IMAGE and self.fault is not None:
-            raise self.fault
-        yield None
-
-
-@dataclass
-class Bench:
-    """A runner, and what it runs on."""
-
-    runner: Runner
-    engine: Engine
-    writer: Writer
-    media: Media
-    metrics: HostMetrics
-    deaf: list[None]
-    now: list[datetime]
-
-    def sent(self) -> list[int]:
-        """The messages that were sent, in order."""
-        return [number for number, end in self.writer.ends() if end == "sent"]
-
-    def codes(self) -> dict[int, str]:
-        """The code of each message that failed."""
-        return {number: end.code for number, end in self.writer.ends() if end != "sent"}  # type: ignore[attr-defined]
-
-    def add(self, number: int, to: str, kind: MessageType = MessageType.TEXT) -> None:
-        """Queue a message."""
-        self.runner.enqueue(message(number, to, kind), Content(text="hello"))
-
-    def pass_time(self) -> None:
-        """Every pause is over."""
-        self.now[0] += timedelta(minutes=6)
-        self.runner.resume(cast("Any", self.engine))
-
-
-@asynccontextmanager
-async def bench() -> AsyncIterator[Bench]:
-    """A running runner of a working session."""
-    writer, engine, media, now = Writer(), Engine(), Media(), [NOON]
-    deaf: list[None] = []
-    metrics = HostMetrics(CollectorRegistry())
-
-    class _Store:
-        async def content(self, _: str) -> Content:
-            return Content(text="hello")
-
-    context = SessionContext(
-        writer=cast("Any", writer),
-        store=cast("Any", _Store()),
-        engines=cast("Any", None),
-        media=cast("Any", media),
-        clock=lambda: now[0],
-        metrics=metrics,
-        sent_messages=BoundedCache(10),
-        contents=BoundedCache(1000),
-        pace=PaceRule(),
-        login_seconds=30,
-        retention=timedelta(days=30),
-    )
-
-    async def heard(*_: object) -> None:
-        """Outcomes are read from the writer."""
-
-    async def is_deaf() -> None:
-        deaf.append(None)
-
-    runner = Runner(
-        SessionId(UUID(int=1)),
-        1,
-        context,
-        pace=Pace(PaceRule(), SendHistory(0, None), clock=lambda: now[0], jitter=max),
-        on_outcome=heard,
-        on_deaf=is_deaf,
-    )
-    running = asyncio.create_task(runner.run())
-    runner.resume(cast("Any", engine))
-    try:
-        yield Bench(runner, engine, writer, media, metrics, deaf, now)
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
 
 
 async def test_a_message_that_cannot_go_now_lets_other_chats_pass() -> None:

@@ -7,12 +7,11 @@ from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from itertools import islice
 
 import structlog
 
 from wa_contracts.ids import SessionId, session_stream
-from wa_contracts.internal.heartbeat import WAITING_SHOWN, SessionPace, WaitingMessage
+from wa_contracts.internal.heartbeat import SessionPace
 from wa_contracts.message_events import MessageQueued
 from wa_runtime.postgres import DATABASE_ERRORS
 from wa_runtime.traces import resumed_trace
@@ -279,15 +278,3 @@ class Partition:
 
     async def stop_engines(self) -> None:
         await asyncio.gather(*(owner.leave() for owner in self.sessions.values()))
-
-
-def waiting_messages(partitions: Iterable[Partition]) -> tuple[WaitingMessage, ...]:
-    """Messages that are set aside, at most WAITING_SHOWN."""
-    owners = (owner for partition in partitions for owner in partition.sessions.values())
-    waiting = (
-        WaitingMessage(id=one.facts.id, error=one.aside.error, next_try_at=one.aside.until)
-        for owner in owners
-        for one in owner.runner.set_aside
-        if one.aside is not None
-    )
-    return tuple(islice(waiting, WAITING_SHOWN))

@@ -17,12 +17,8 @@ from wa_runtime.fault_points import FaultPoint, reach
 from wa_runtime.postgres import DATABASE_ERRORS
 from wa_runtime.retries import until_available
 from wa_session_host.partitions.intake import Intake
-from wa_session_host.partitions.partition import (
-    Partition,
-    PartitionContext,
-    PartitionPhase,
-    waiting_messages,
-)
+from wa_session_host.partitions.partition import Partition, PartitionContext, PartitionPhase
+from wa_session_host.partitions.waiting import waiting_messages
 from wa_session_host.publishing.outbox import NotConfirmed
 from wa_session_host.store.event_store import RelayCheckpoint
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Leases

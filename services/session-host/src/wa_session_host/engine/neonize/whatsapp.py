@@ -81,6 +81,8 @@ PARSERS = {
 
 FIRST_QR = timedelta(seconds=60)
 LATER_QR = timedelta(seconds=20)
+QUERY_SECONDS = 15
+"""The engine itself waits 75 s, and holds up the session."""
 PAIRING_CODE_LIFE = timedelta(minutes=3)
 
 
@@ -281,7 +283,10 @@ class WhatsApp:
     async def _ask_for_number(self, number: str) -> Account | None:
         """Query WhatsApp. The answer names the account by either kind of JID."""
         try:
-            answers = await self._client.is_on_whatsapp(f"+{number}")
+            async with asyncio.timeout(QUERY_SECONDS):
+                answers = await self._client.is_on_whatsapp(f"+{number}")
+        except TimeoutError as error:
+            raise preparation_error("info query timed out") from error
         except NeonizeError as error:
             raise preparation_error(str(error)) from error
         found = next((one for one in answers if one.IsIn), None)
