@@ -64,5 +64,6 @@ class HostMetrics:
             for outcome in ("queued", "sent", "failed", "unknown", "cancelled")
         }
         """Children of `messages` by event type."""
+        self.set_aside.labels("rate_limited_by_whatsapp")
         for result in ("renewed", "failed"):
             self.lease_renewals.labels(result)
