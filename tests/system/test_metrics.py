@@ -57,6 +57,10 @@ ASSERTED: dict[str, Callable[[Scrape], bool]] = {
     "wa_worker_restarts": lambda s: s.value("wa_worker_restarts_total") >= 1,
     "wa_retries": lambda s: s.value("wa_retries_total") == 0,  # nothing was unavailable
     "wa_observations_failed": lambda s: s.value("wa_observations_failed_total") == 0,
+    "wa_messages_set_aside": lambda s: (
+        s.value("wa_messages_set_aside_total", code="rate_limited_by_whatsapp") == 0
+    ),
+    "wa_engine_errors_unrecognised": lambda s: s.value("wa_engine_errors_unrecognised_total") == 0,
     "wa_workers": lambda s: s.value("wa_workers") == 1,
     "wa_worker_memory_bytes": lambda s: 10e6 < s.value("wa_worker_memory_bytes") < 200e6,
     # api

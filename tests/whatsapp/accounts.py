@@ -12,6 +12,7 @@ from typing import Protocol
 from tests.whatsapp.inbox import Inbox
 from tests.whatsapp.nodes import LID_SERVER, Jid, Node, now_text
 from tests.whatsapp.outbox import Outbox
+from tests.whatsapp.refusals import Refusals
 from tests.whatsapp.signal_protocol import PrekeyBundle, PublicPrekey, SignalDevice
 
 _FIRST_LID = 700_000_000_000_001
@@ -168,6 +169,7 @@ class Directory:
         self._meant: dict[str, Account] = {}
         self.asked_about: list[str] = []
         """The numbers of which a client asked whose they are, in order."""
+        self.refusals = Refusals()
         self._lids = itertools.count(_FIRST_LID)
 
     def register(self, number: str) -> Account:

@@ -6,6 +6,7 @@ Source: the engine's `upload.go` and `download.go`.
 import base64
 import hashlib
 import os
+from collections import deque
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -49,6 +50,8 @@ class MediaStore:
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
+        self.refused_uploads: deque[int] = deque()
+        """Statuses of the next uploads; 0 cuts the connection."""
 
     def routes(self) -> list[web.RouteDef]:
         """The HTTP requests that it answers."""
@@ -99,6 +102,11 @@ class MediaStore:
 
     async def _upload(self, request: web.Request) -> web.Response:
         stored = await request.read()
+        if self.refused_uploads:
+            status = self.refused_uploads.popleft()
+            if not status and request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=status or 500)
         digest = hashlib.sha256(stored).digest()
         if base64.urlsafe_b64encode(digest).decode() != request.match_info["token"]:
             return web.json_response({"error": "hash mismatch"}, status=400)

@@ -48,8 +48,12 @@ class PostOffice:
         The recipients' receipts follow the acknowledgement.
         """
         faults = sender.faults
-        if faults.message_error is not None:
-            await _send(device, _ack(stanza, {"error": str(faults.message_error)}))
+        to = stanza.jid("to")
+        recipient = self._directory.find(to)
+        refusals = self._directory.refusals.messages
+        error = refusals.get(recipient.number if recipient else to.user, faults.message_error)
+        if error is not None:
+            await _send(device, _ack(stanza, {"error": str(error)}))
             return
         replies: list[_Reply] = []
         if stanza.text("category") != _TO_THE_PHONE and self._record(sender, device, stanza):

@@ -7,6 +7,7 @@ from tests.whatsapp.accounts import Account, Companion, Directory
 from tests.whatsapp.bundles import bundle_nodes, read_prekey
 from tests.whatsapp.media import MEDIA_HOST
 from tests.whatsapp.nodes import SERVER_JID, Attributes, Jid, MalformedNode, Node
+from tests.whatsapp.refusals import asked_number
 from tests.whatsapp.waiting import Changes
 
 _MEDIA_LIFE_SECONDS = "3600"
@@ -27,6 +28,12 @@ class Queries:
 
     async def answer(self, account: Account, device: Companion, query: Node) -> None:
         """Answer one `<iq>` of this device."""
+        refusal = self._directory.refusals.of_query(query)
+        if refusal is not None:
+            answer = refusal.answer(query)
+            if answer is not None and device.link is not None:
+                await device.link.send(answer)
+            return
         content: list[Node] | None = None
         match query.text("xmlns"), query.text("type"):
             case "encrypt", "get" if query.child("count"):
@@ -37,6 +44,8 @@ class Queries:
                 _keep_prekeys(device, query)
             case "usync", "get":
                 content = [self._usync(query.need("usync"))]
+            case "w:g2", "get":
+                content = [_group(query.jid("to"), account)]
             case "w:m", "set":
                 content = [_media_hosts()]
             case "md", "set" if query.child("remove-companion-device"):
@@ -62,7 +71,9 @@ class Queries:
 
     def _usync(self, usync: Node) -> Node:
         wanted = {part.tag for part in usync.need("query").children}
-        users = [self._user(user, wanted) for user in usync.need("list").children]
+        malformed = self._directory.refusals.malformed
+        asked = [one for one in usync.need("list").children if asked_number(one) not in malformed]
+        users = [self._user(user, wanted) for user in asked]
         return Node("usync", content=[Node("list", content=users)])
 
     def _user(self, user: Node, wanted: set[str]) -> Node:
@@ -97,6 +108,18 @@ def _keep_prekeys(device: Companion, query: Node) -> None:
         raise MalformedNode("prekeys of another identity than was linked")
     device.one_time_prekeys.extend(read_prekey(key) for key in query.need("list").children)
     device.signed_prekey = read_prekey(query.need("skey"))
+
+
+def _group(jid: Jid, member: Account) -> Node:
+    """A group of which the asking account is the only member."""
+    attrs: Attributes = {
+        "id": jid.user,
+        "subject": "A group",
+        "creation": "1",
+        "creator": member.lid_jid,
+    }
+    participant = Node("participant", {"jid": member.lid_jid, "phone_number": member.phone_jid})
+    return Node("group", {**attrs, "addressing_mode": "lid"}, [participant])
 
 
 def _media_hosts() -> Node:

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.whatsapp.post import AcceptedMessage, PostOffice
 from tests.whatsapp.proxy import Proxy
 from tests.whatsapp.queries import Queries
 from tests.whatsapp.reception import Reception
+from tests.whatsapp.refusals import Refusals
 from tests.whatsapp.waiting import Changes
 
 _LOOPBACK = "127.0.0.1"
@@ -114,6 +116,16 @@ class StandIn:
     def numbers_asked_about(self) -> list[str]:
         """The numbers of which an engine asked whether they are on WhatsApp, in order."""
         return self._network.directory.asked_about
+
+    @property
+    def refusals(self) -> Refusals:
+        """What WhatsApp refuses now."""
+        return self._network.directory.refusals
+
+    @property
+    def refused_uploads(self) -> deque[int]:
+        """Statuses of the next uploads; 0 cuts the connection."""
+        return self._network.media.refused_uploads
 
     def forget_media(self) -> None:
         """Let the media server keep no file any more."""

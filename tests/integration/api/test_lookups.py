@@ -136,7 +136,9 @@ async def test_a_page_of_messages_reads_little_more_than_it_shows(
     halfway = Place(datetime.now(UTC) - timedelta(seconds=STORED / 2), UUID(int=0))
 
     async def look_up(database: Database) -> None:
-        page = await MessageViews(database).messages(wanted, halfway if continued else None, LIMIT)
+        page = await MessageViews(database, HostLiveness(time.monotonic)).messages(
+            wanted, halfway if continued else None, LIMIT
+        )
         pages.append(page)
 
     read = await _rows_read(url, look_up)

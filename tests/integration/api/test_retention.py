@@ -1,5 +1,6 @@
 """What the projector forgets: ended messages and the feed's oldest events, by the time handed in."""
 
+import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ from tests.infrastructure import NewDatabase
 from wa_api.database.pool import Database
 from wa_api.events.feed import Feed, FeedFilter
 from wa_api.messages.views import MessageFilter, MessageViews
+from wa_api.owners.liveness import HostLiveness
 from wa_api.projecting.order import Arrival
 from wa_api.projecting.retention import BATCH, Retention
 from wa_api.projecting.writer import ProjectionWriter
@@ -177,7 +179,7 @@ async def test_a_deleted_sessions_messages_are_hidden_at_once_and_deleted_in_bat
     await projected.happen(*((NOW, queued(one)) for one in many))
     await projected.happen((NOW, SessionDeleted()))
     assert await projected.messages() == set(many), "one transaction deletes no more than a batch"
-    views = MessageViews(projected.database)
+    views = MessageViews(projected.database, HostLiveness(time.monotonic))
     assert await views.message(str(many[0]), None) is None
     assert not (await views.messages(MessageFilter(), None, 10)).items
     retention = Retention(projected.database, keep=KEEP, clock=lambda: NOW)

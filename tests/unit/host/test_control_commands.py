@@ -231,7 +231,7 @@ CONTROL = {
 
 @pytest.mark.parametrize(
     "kind",
-    sorted([*IN_ORDER_OF_SENDS, *CONTROL, CreateSession], key=lambda kind: kind.__name__),
+    sorted([*IN_ORDER_OF_SENDS, *CONTROL, CreateSession], key=str),
     ids=lambda kind: kind.__name__,
 )
 def test_the_queues_of_a_command(kind: Any) -> None:

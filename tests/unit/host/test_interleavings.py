@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Sequence
+from uuid import UUID
 
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from tests.unit.host.interleaving.installation import (
 )
 from tests.unit.host.interleaving.virtual_time import run
 from tests.unit.host.interleaving.whatsapp import FATES
+from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import (
     DeleteSession,
     LogOutSession,
@@ -211,6 +213,7 @@ def judge(installation: VirtualInstallation) -> None:
             assert text in whatsapp.acknowledged, f"{text} is sent without an ack"
         if outcome in {"message.failed", "message.cancelled"}:
             assert whatsapp.received[text] == 0, f"{text} is {outcome}, but it was sent"
+    _judge_order(installation)
     assert not whatsapp.twice, "two engines of one session"
     assert not installation.broker.dead, "a command was given up"
     assert not any(installation.broker.queues.values()), "commands wait"
@@ -220,6 +223,20 @@ def judge(installation: VirtualInstallation) -> None:
         engine = whatsapp.live.get(session)
         assert (engine is not None) == session_domain.should_run(state), (session, state)
         assert engine is None or engine.link == session_domain.link_of(state), (session, state)
+
+
+def _judge_order(installation: VirtualInstallation) -> None:
+    """The messages of a chat reach WhatsApp in the order in which they were queued."""
+    chats: defaultdict[object, list[str]] = defaultdict(list)
+    for row in sorted(installation.database.events, key=lambda row: row.position):
+        if row.type == "message.queued":
+            message_id = MessageId(UUID(row.stream.removeprefix("message-")))
+            chat = row.session_id, installation.recipient_of(message_id)
+            chats[chat].append(installation.texts[message_id])
+    arrived = list(installation.whatsapp.received)
+    for texts in chats.values():
+        order = [arrived.index(text) for text in texts if text in arrived]
+        assert order == sorted(order), f"{texts} arrived as {arrived}"
 
 
 def _judge_events(installation: VirtualInstallation) -> None:

@@ -54,10 +54,22 @@ class HostMetrics:
             ["type", "chat_kind"],
             registry=registry,
         )
+        self.set_aside = Counter(
+            "wa_messages_set_aside_total",
+            "Tries of a message that could not go then, by reason; other messages went on",
+            ["code"],
+            registry=registry,
+        )
+        self.engine_errors_unrecognised = Counter(
+            "wa_engine_errors_unrecognised_total",
+            "Sends whose error text is in no table: their outcome is unknown",
+            registry=registry,
+        )
         self.outcomes = {
             f"message.{outcome}": self.messages.labels(outcome)
             for outcome in ("queued", "sent", "failed", "unknown", "cancelled")
         }
         """Children of `messages` by event type."""
+        self.set_aside.labels("rate_limited_by_whatsapp")
         for result in ("renewed", "failed"):
             self.lease_renewals.labels(result)

@@ -148,11 +148,15 @@ class VirtualInstallation:
             SendMessage,
             session,
             message_id=id_,
-            to="919876543210",
+            to=self.recipient_of(id_),
             message_type=MessageType.TEXT,
             text=text,
             fingerprint=text,
         )
+
+    def recipient_of(self, message_id: MessageId) -> str:
+        """One of two chats, in turn."""
+        return f"91987654321{int(self.texts[message_id].rpartition(' ')[2]) % 2}"
 
     def cancel(self, session: SessionId, message_id: MessageId) -> None:
         """Cancel a message."""

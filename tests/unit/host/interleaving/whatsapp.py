@@ -21,6 +21,7 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.engine.port import (
     Acknowledged,
+    NotNow,
     NotSent,
     OutcomeUnknown,
     OutgoingMessage,
@@ -32,8 +33,10 @@ LOGIN_SECONDS = 0.05
 SCAN_SECONDS = 0.2
 ANSWER_SECONDS = 0.05
 
-Fate = Literal["ack", "slow ack", "not sent", "refused", "ack lost", "crash"]
-FATES: tuple[Fate, ...] = ("ack", "slow ack", "not sent", "refused", "ack lost", "crash")
+Fate = Literal["ack", "slow ack", "not sent", "not now", "refused", "ack lost", "crash"]
+FATES: tuple[Fate, ...] = (
+    "ack", "slow ack", "not sent", "not now", "refused", "ack lost", "crash",
+)  # fmt: skip
 
 
 @dataclass
@@ -168,6 +171,8 @@ class ScriptedEngine:
         fate = self._whatsapp.fates.pop(0) if self._whatsapp.fates else "ack"
         if fate == "not sent":
             raise NotSent("WhatsApp asks to wait")
+        if fate == "not now":
+            raise NotNow("rate_limited_by_whatsapp", "WhatsApp limits the rate")
         if fate == "refused":
             raise SendRefused("send_failed", "WhatsApp refused it")
         self._whatsapp.received[text] += 1

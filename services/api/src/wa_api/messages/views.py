@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 import asyncpg
+from pydantic import Field
 
 from wa_api.database.pool import Database
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
+from wa_api.owners.liveness import HostLiveness
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
 from wa_contracts.wire import UtcDatetime
@@ -18,8 +20,23 @@ from wa_contracts.wire import UtcDatetime
 Direction: TypeAlias = Literal["outgoing", "incoming"]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class Waiting(View):
+    """Why a queued message could not go, and when it is tried again by itself."""
+
+    code: str
+    message: str
+    next_try_at: UtcDatetime
+
+
 class Message(View):
-    """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`."""
+    """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`.
+
+    `waiting` is there while a queued message is set aside: other chats' messages go on.
+    """
 
     id: UUID
     message_id: str | None
@@ -38,6 +55,7 @@ class Message(View):
     resend_of: UUID | None
     edited_at: UtcDatetime | None
     revoked_at: UtcDatetime | None
+    waiting: Annotated[Waiting | None, Field(exclude_if=_is_none)] = None
 
 
 @dataclass(frozen=True)
@@ -54,14 +72,15 @@ class MessageFilter:
 class MessageViews:
     """Message look-ups. Methods raise DatabaseUnavailable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, liveness: HostLiveness) -> None:
         self._database = database
+        self._liveness = liveness
 
     async def message(self, key: str, session_id: UUID | None) -> Message | None:
         """One message by either id, optionally of one session only; None if there is none."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_MESSAGE, _uuid(key), key, session_id)
-        return _message(row) if row else None
+        return self._message(row) if row else None
 
     async def messages(
         self, wanted: MessageFilter, after: Place | None, limit: int
@@ -79,7 +98,7 @@ class MessageViews:
         given = {column: value for column, value in values.items() if value is not None}
         async with self._database.connection() as connection:
             rows = await connection.fetch(_messages(tuple(given)), *given.values(), limit + 1)
-        return page_of(rows, limit, _message, lambda one: Place(one.created_at, one.id))
+        return page_of(rows, limit, self._message, lambda one: Place(one.created_at, one.id))
 
     async def snapshot(
         self, message_id: MessageId, session_id: SessionId
@@ -89,16 +108,24 @@ class MessageViews:
             row = await connection.fetchrow(_SNAPSHOT, message_id, session_id)
         return _snapshot(row) if row else None
 
+    def _message(self, row: asyncpg.Record) -> Message:
+        values = _with_error(row)
+        values["to"] = values.pop("recipient")
+        if values["status"] == MessageStatus.QUEUED:
+            values["waiting"] = self._waiting(values["id"])
+        return Message.model_validate(values)
+
+    def _waiting(self, message_id: UUID) -> Waiting | None:
+        told = self._liveness.waiting_of(message_id)
+        if told is None:
+            return None
+        error = told.error
+        return Waiting(code=error.code, message=error.message, next_try_at=told.next_try_at)
+
     async def has_message(self, message_id: MessageId) -> bool:
         """True if the message is projected."""
         async with self._database.connection() as connection:
             return await connection.fetchval(_HAS_MESSAGE, message_id) is not None
-
-
-def _message(row: asyncpg.Record) -> Message:
-    values = _with_error(row)
-    values["to"] = values.pop("recipient")
-    return Message.model_validate(values)
 
 
 def _snapshot(row: asyncpg.Record) -> MessageSnapshot:

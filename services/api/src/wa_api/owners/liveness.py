@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from wa_contracts.internal.heartbeat import Heartbeat, SessionPace
+from wa_contracts.internal.heartbeat import Heartbeat, SessionPace, WaitingMessage
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class HostLiveness:
         self._clock = clock
         self._last_seen: dict[int, _LastSeen] = {}
         self._paces: dict[str, Mapping[UUID, SessionPace]] = {}
+        self._waiting: dict[str, Mapping[UUID, WaitingMessage]] = {}
 
     def record(self, heartbeat: Heartbeat) -> None:
         """Record a heartbeat. A leaving host loses its partitions at once."""
@@ -30,6 +31,7 @@ class HostLiveness:
             self._last_seen = {p: s for p, s in self._last_seen.items() if s.host != heartbeat.host}
             return
         self._paces[heartbeat.host] = {pace.session_id: pace for pace in heartbeat.paces}
+        self._waiting[heartbeat.host] = {one.id: one for one in heartbeat.waiting}
         last_seen = _LastSeen(heartbeat.host, self._clock() + heartbeat.good_for_seconds)
         self._last_seen.update(dict.fromkeys(heartbeat.partitions, last_seen))
 
@@ -44,6 +46,13 @@ class HostLiveness:
         self._paces = {host: paces for host, paces in self._paces.items() if host in live}
         found = (paces.get(session_id) for paces in self._paces.values())
         return next((pace for pace in found if pace is not None), None)
+
+    def waiting_of(self, message_id: UUID) -> WaitingMessage | None:
+        """Why a queued message waits, as reported by a live host; None if nobody says so."""
+        live = self.hosts()
+        self._waiting = {host: ones for host, ones in self._waiting.items() if host in live}
+        found = (ones.get(message_id) for ones in self._waiting.values())
+        return next((one for one in found if one is not None), None)
 
     def live_hosts(self) -> int:
         return len(self.hosts())

@@ -143,7 +143,7 @@ def _add_access(parts: Parts, keys: Keys) -> None:
 def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: str) -> None:
     database, bus, pending = parts[Database], parts[CommandBus], parts[PendingReplies]
     sessions = parts.add(SessionViews(database, parts[HostLiveness]))
-    messages = parts.add(MessageViews(database))
+    messages = parts.add(MessageViews(database, parts[HostLiveness]))
     requests = OwnerRequests(
         bus=bus,
         pending=pending,

@@ -51,10 +51,14 @@ class MessageSendStarted(Event):
 
 
 class MessageSendDeferred(Event):
-    """Internal: the message certainly was not sent, and is queued again."""
+    """Internal: the message certainly was not sent, and is queued again.
+
+    With `code` the message alone cannot go now; without it the session cannot send.
+    """
 
     TYPE: ClassVar[str] = "message.send_deferred"
     reason: str
+    code: str | None = None
 
 
 class Facts(NamedTuple):

@@ -61,7 +61,20 @@ class Acknowledged:
 
 
 class NotSent(Exception):
-    """The message certainly was not sent, and may be sent later."""
+    """The message certainly was not sent, and no other message can be sent now either."""
+
+
+class NotNow(Exception):
+    """The message certainly was not sent, and cannot go now. Other messages can.
+
+    `code` is the reason. `unrecognised`: the engine's error text is in no table.
+    """
+
+    def __init__(self, code: str, message: str, *, unrecognised: bool = False) -> None:
+        """`code` for programs, `message` for people."""
+        super().__init__(message)
+        self.code = code
+        self.unrecognised = unrecognised
 
 
 class SendRefused(Exception):
@@ -74,7 +87,11 @@ class SendRefused(Exception):
 
 
 class OutcomeUnknown(Exception):
-    """The message may have been sent."""
+    """The message may have been sent. `unrecognised`: the engine's error text is in no table."""
+
+    def __init__(self, message: str, *, unrecognised: bool = False) -> None:
+        super().__init__(message)
+        self.unrecognised = unrecognised
 
 
 class PairingUnavailable(Exception):
@@ -104,6 +121,7 @@ class Engine(Protocol):
 
         Raises:
             NotSent: not connected, or the lease does not cover a send: send it later.
+            NotNow: WhatsApp or its media server cannot take this message now.
             SendRefused: for good, for example `not_on_whatsapp`.
             OutcomeUnknown: no ack came, or the engine ended meanwhile.
 

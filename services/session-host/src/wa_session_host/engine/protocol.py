@@ -102,7 +102,10 @@ class DeadlineAck:
 
 @dataclass(frozen=True)
 class CallResult:
-    """Worker to host: a call's result. `error` is the class name of the port's exception."""
+    """Worker to host: a call's result. `error` is the class name of the port's exception.
+
+    `unrecognised` and `code` are the exception's.
+    """
 
     call: int
     acknowledged: Acknowledged | None = None
@@ -110,6 +113,7 @@ class CallResult:
     error: str | None = None
     code: str = ""
     message: str = ""
+    unrecognised: bool = False
 
 
 Frame = (

@@ -40,16 +40,23 @@ UNCOMPRESSED = {"Accept-Encoding": "identity"}
 """Requested and enforced: a small compressed response cannot become a large file."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
+BUSY = {429, 502, 503, 504}
+"""Answers of a server that may work later. 500 is a fault of the request or the server."""
+
 WANTED = {MessageType.IMAGE: "image/", MessageType.VIDEO: "video/"}
 
 
 class MediaError(Exception):
-    """The media cannot be sent: `media_unavailable`, `_too_large`, `_invalid`, `_refused`."""
+    """The media cannot be sent: `media_unavailable`, `_too_large`, `_invalid`, `_refused`.
 
-    def __init__(self, code: str, message: str) -> None:
+    `may_pass`: its server says that it may work later.
+    """
+
+    def __init__(self, code: str, message: str, *, may_pass: bool = False) -> None:
         """`code` for programs, `message` for people."""
         super().__init__(message)
         self.code = code
+        self.may_pass = may_pass
 
 
 class MediaFetcher:
@@ -156,7 +163,9 @@ class MediaFetcher:
                     return None, response.headers.get("Location", "")
                 if response.status != 200:
                     raise MediaError(
-                        "media_unavailable", f"The media's server answered {response.status}."
+                        "media_unavailable",
+                        f"The media's server answered {response.status}.",
+                        may_pass=response.status in BUSY,
                     )
                 return await self._save(response), None
         except (aiohttp.InvalidURL, ValueError) as error:

@@ -18,6 +18,7 @@ from wa_runtime.postgres import DATABASE_ERRORS
 from wa_runtime.retries import until_available
 from wa_session_host.partitions.intake import Intake
 from wa_session_host.partitions.partition import Partition, PartitionContext, PartitionPhase
+from wa_session_host.partitions.waiting import waiting_messages
 from wa_session_host.publishing.outbox import NotConfirmed
 from wa_session_host.store.event_store import RelayCheckpoint
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Leases
@@ -317,6 +318,7 @@ class Supervisor:
             good_for_seconds=self._heartbeat_lasts,
             leaving=leaving,
             paces=tuple(pace for partition in announced for pace in partition.session_paces()),
+            waiting=waiting_messages(announced),
         )
 
     async def _deregister(self) -> None:

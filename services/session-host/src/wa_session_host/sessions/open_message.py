@@ -9,7 +9,8 @@ from uuid import UUID
 
 from wa_contracts.ids import SessionId
 from wa_contracts.session_events import Event
-from wa_session_host.domain.message import Facts, Queued, Sending
+from wa_session_host.domain.message import Facts, Queued, Sending, failed
+from wa_session_host.domain.set_aside import SetAside
 from wa_session_host.store.group_commit import GroupCommitWriter
 from wa_session_host.store.stored_event import Append, StoredEvent
 
@@ -32,6 +33,7 @@ class OpenMessage:
     queued_at: datetime | None = None
     waiters: list[str] = field(default_factory=list)
     ending: asyncio.Event | None = None
+    aside: SetAside | None = None
 
     @classmethod
     def restored(
@@ -65,6 +67,13 @@ class OpenMessage:
     @property
     def facts(self) -> Facts:
         return self.state.facts
+
+    def expired(self) -> Event:
+        """Its end if it was not sent in time, with the reason why it waited."""
+        text = "The message was not sent within its time."
+        if self.aside is not None:
+            text += f" Its last try: {self.aside.error.message}"
+        return failed(self.facts, "expired", text)
 
 
 class MessageAppender:

@@ -1,23 +1,26 @@
 """What a message needs before its send: its content and its media."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
+from wa_runtime.retries import until_available
 from wa_session_host.domain.message import Content
 from wa_session_host.engine.port import OutgoingMessage
-from wa_session_host.media.fetching import MediaError, MediaFetcher
+from wa_session_host.media.fetching import MediaError
+from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage
 
 
 class Preparation:
     """Prepares one message at a time. `cancel` ends the preparation, not the task that waits."""
 
-    def __init__(
-        self, content: Callable[[OpenMessage], Awaitable[Content]], media: MediaFetcher
-    ) -> None:
-        self._content = content
-        self._media = media
+    def __init__(self, holder: object, context: SessionContext) -> None:
+        """`holder` is whose contents are cached."""
+        self._holder = holder
+        self._contents = context.contents
+        self._store = context.store
+        self._media = context.media
         self._running: asyncio.Timeout | None = None
         self._cancelled = False
 
@@ -50,3 +53,9 @@ class Preparation:
         if self._cancelled:
             return None
         return OutgoingMessage(facts.to, facts.type, content.text, media, content.parts)
+
+    async def _content(self, message: OpenMessage) -> Content:
+        cached = self._contents.pop(self._holder, message.stream)
+        if cached is not None:
+            return cached
+        return await until_available("read_content", partial(self._store.content, message.stream))

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import datetime
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -16,11 +15,11 @@ from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown, Me
 from wa_contracts.recipient import mask_number
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
-from wa_runtime.retries import until_available
 from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
-from wa_session_host.domain.message import Content, Facts, Queued, Sending
+from wa_session_host.domain.message import Content, Queued, Sending
 from wa_session_host.domain.pacing import Pace
+from wa_session_host.domain.set_aside import set_aside
 from wa_session_host.engine.port import Engine, OutgoingMessage
 from wa_session_host.media.fetching import MediaError
 from wa_session_host.sessions.context import SessionContext
@@ -28,6 +27,7 @@ from wa_session_host.sessions.engine_send import send_outcome
 from wa_session_host.sessions.message_queue import MessageQueue
 from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
 from wa_session_host.sessions.preparation import Preparation
+from wa_session_host.sessions.reservations import Reservations
 
 log = structlog.get_logger()
 
@@ -53,8 +53,7 @@ class Runner:
         self.pace = pace
         self._session_id = session_id
         self._appender = MessageAppender(session_id, partition, context.writer)
-        self._preparation = Preparation(self._content, context.media)
-        self._store = context.store
+        self._preparation = Preparation(self, context)
         self._contents = context.contents
         self._clock = context.clock
         self._metrics = context.metrics
@@ -63,9 +62,7 @@ class Runner:
         self._queue = MessageQueue()
         self._current: OpenMessage | None = None
         self._ending: list[OpenMessage] = []
-        self._reserved = 0
-        self._reserved_bytes = 0
-        self._reserved_idle = False
+        self._reservations = Reservations()
         self._changed = asyncio.Event()
         self._engine: Engine | None = None
         self._refusal: ErrorDetail | None = None
@@ -75,12 +72,13 @@ class Runner:
 
     def __len__(self) -> int:
         """Number of open messages, reserved places included."""
-        return len(self._queue) + len(self._ending) + (self._current is not None) + self._reserved
+        under_way = len(self._ending) + (self._current is not None)
+        return len(self._queue) + under_way + self._reservations.places
 
     @property
     def content_bytes(self) -> int:
         """Size of the queued messages' content, reserved places included."""
-        return self._queue.content_bytes + self._reserved_bytes
+        return self._queue.content_bytes + self._reservations.content_bytes
 
     @property
     def _is_empty(self) -> bool:
@@ -103,9 +101,14 @@ class Runner:
         """Position of the oldest open message."""
         if self._is_empty:  # the common case, asked twice a second for each session
             return None
-        first = self._queue.first
-        oldest = [*self._under_way] if first is None else [*self._under_way, first]
-        return min((one.queued_position for one in oldest), default=None)
+        positions = [one.queued_position for one in self._under_way]
+        waiting = self._queue.oldest_position
+        return min(positions if waiting is None else [*positions, waiting], default=None)
+
+    @property
+    def set_aside(self) -> list[OpenMessage]:
+        """Messages that wait for their next try while other chats go on."""
+        return self._queue.set_aside
 
     def resume(self, engine: Engine) -> None:
         """Send by this engine."""
@@ -119,6 +122,7 @@ class Runner:
     def refuse(self, error: ErrorDetail) -> None:
         """Fail queued messages with `error`: the session will not work again."""
         self._engine, self._refusal = None, error
+        self._queue.release()
         self._changed.set()
 
     @contextmanager
@@ -128,15 +132,10 @@ class Runner:
         Yields whether the session is idle: a text may then start in the append that queues it.
         """
         is_idle = self._can_begin and not self._draining and len(self) == 0
-        self._reserved += 1
-        self._reserved_bytes += content_bytes
-        self._reserved_idle = self._reserved_idle or is_idle
         try:
-            yield is_idle
+            with self._reservations.take(content_bytes, is_idle=is_idle):
+                yield is_idle
         finally:
-            self._reserved -= 1
-            self._reserved_bytes -= content_bytes
-            self._reserved_idle = self._reserved_idle and not is_idle
             self._changed.set()
 
     @property
@@ -176,13 +175,13 @@ class Runner:
         for message in self._queue.newly_expired(now):
             still_waits = self._queue.get(message.facts.id) is message
             if still_waits and isinstance(message.state, Queued):
-                await self._end_out_of_turn(message, _expired(message.facts))
+                await self._end_out_of_turn(message, message.expired())
 
     async def drain(self) -> None:
         """Start no further send, and wait for the end of each started one."""
         self._draining = True
         self._changed.set()
-        while self._reserved_idle or self._has_begun:
+        while self._reservations.has_idle or self._has_begun:
             self._changed.clear()
             await self._changed.wait()
 
@@ -223,19 +222,25 @@ class Runner:
     @property
     def _may_deliver(self) -> bool:
         """A started message is always ended, by its send or by a deferral."""
-        if not self._queue or self._has_begun:
+        self._queue.release(self._clock())
+        if self._queue.first is None or self._has_begun:
             return self._has_begun
         return not self._draining and (self._refusal is not None or self._can_begin)
 
     async def _wait_change_or_turn(self) -> None:
-        """Wait for a change, or until the pace allows the next send."""
-        waits_for_its_turn = bool(self._queue) and self._engine is not None
-        seconds = self.pace.seconds_left() if waits_for_its_turn else 0.0
-        try:
-            async with asyncio.timeout(seconds or None):
+        """Wait for a change, or until the pace or the next try allows a send."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds_to_turn()):
                 await self._changed.wait()
-        except TimeoutError:
-            return
+
+    def _seconds_to_turn(self) -> float | None:
+        """Seconds until a send may start without another change; None if none may."""
+        if self._engine is None or self._draining:
+            return None
+        if self._queue.first is not None:
+            return self.pace.seconds_left() or None
+        due = self._queue.next_release_at()
+        return None if due is None else max((due - self._clock()).total_seconds(), 0.001)
 
     async def _deliver_traced(self, message: OpenMessage) -> None:
         ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
@@ -246,42 +251,37 @@ class Runner:
     async def _deliver(self, message: OpenMessage) -> None:
         facts = message.facts
         if self._refusal is not None and isinstance(message.state, Queued):
-            error = self._refusal
-            await self._appender.append_end(
-                message, domain.failed(facts, error.code, error.message)
-            )
+            end = domain.failed(facts, self._refusal.code, self._refusal.message)
+            await self._appender.append_end(message, end)
             return
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
-            await self._appender.append_end(message, _expired(facts))
+            await self._appender.append_end(message, message.expired())
             return
         async with AsyncExitStack() as stack:
             try:
                 outgoing = await self._preparation.outgoing(message, stack)
             except MediaError as error:
+                if error.may_pass:
+                    self._set_aside(message, ErrorDetail(code=error.code, message=str(error)))
+                    return
                 end = domain.failed(facts, error.code, str(error))
                 await self._appender.append_end(message, end)
                 return
             if outgoing is not None:
                 await self._send(message, outgoing)
 
-    async def _content(self, message: OpenMessage) -> Content:
-        cached = self._contents.pop(self, message.stream)
-        if cached is not None:
-            return cached
-        return await until_available("read_content", partial(self._store.content, message.stream))
-
     async def _send(self, message: OpenMessage, outgoing: OutgoingMessage) -> None:
         if isinstance(message.state, Queued) and (
             self._engine is None or message.facts.expires_at <= self._clock()
         ):  # its media took long
-            self._queue.put_back(message)
+            self._queue.append(message)
             return
         engine = self._engine
         if isinstance(message.state, Queued):
             started_at = self._clock()
             await self._appender.append(message, domain.MessageSendStarted(started_at=started_at))
             message.state = Sending(message.facts, started_at)
-        outcome = await send_outcome(message.facts, outgoing, engine)
+        outcome = await send_outcome(message.facts, outgoing, engine, self._metrics)
         if isinstance(outcome, domain.MessageSendDeferred):
             await self._appender.append(message, outcome)
         else:
@@ -293,8 +293,11 @@ class Runner:
         reach(FaultPoint.OUTCOME_STORED)
         await self._on_outcome(message, outcome)
         match outcome:
-            case domain.MessageSendDeferred():
+            case domain.MessageSendDeferred(code=None):
                 await self._defer(message, outcome.reason)
+            case domain.MessageSendDeferred(code=str(code)):
+                message.state = Queued(message.facts)
+                self._set_aside(message, ErrorDetail(code=code, message=outcome.reason))
             case MessageOutcomeUnknown():
                 log.warning("send_ended", outcome=outcome.TYPE)
                 await self._count_unacknowledged()
@@ -306,17 +309,22 @@ class Runner:
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
-        self._queue.put_back(message)
+        self._queue.append(message)
         pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
         self._deferrals += 1
-        log.info(
-            "send_deferred",
-            session_id=str(self._session_id),
-            to=mask_number(message.facts.to),
-            reason=reason,
-            pause_seconds=pause,
-        )
+        to = mask_number(message.facts.to)
+        log.info("send_deferred", to=to, reason=reason, pause_seconds=pause)
         await asyncio.sleep(pause)
+
+    def _set_aside(self, message: OpenMessage, error: ErrorDetail) -> None:
+        """Let the message and its chat wait for its next try; other chats go on."""
+        if self._refusal is not None:  # it ends at once
+            self._queue.append(message)
+            return
+        aside = set_aside(message.aside, error, self._clock())
+        self._queue.put_aside(message, aside)
+        self._metrics.set_aside.labels(error.code).inc()
+        log.info("send_set_aside", code=error.code, tries=aside.tries, until=aside.until)
 
     async def _count_unacknowledged(self) -> None:
         self._unacknowledged += 1
@@ -339,7 +347,3 @@ class Runner:
         finally:
             self._ending.remove(message)
             self._changed.set()
-
-
-def _expired(facts: Facts) -> Event:
-    return domain.failed(facts, "expired", "The message was not sent within its time.")

@@ -9,6 +9,7 @@ from wa_session_host.domain.observations import (
     ConnectionLost,
     EngineCrashed,
     EngineRefused,
+    LinkedDevice,
     LinkRemoved,
     NumberBanned,
     NumberRestricted,
@@ -16,7 +17,7 @@ from wa_session_host.domain.observations import (
     Seen,
     StreamReplaced,
 )
-from wa_session_host.engine.port import DownloadFailed, NotSent, OutcomeUnknown, SendRefused
+from wa_session_host.engine.port import DownloadFailed
 
 BANNED_REASONS = {
     proto.ConnectFailureReason.MAIN_DEVICE_GONE: (
@@ -29,16 +30,6 @@ BANNED_REASONS = {
 the device in both cases. Source: whatsmeow, ConnectFailureReason.
 """
 
-NOT_SENT = re.compile(
-    r": websocket not connected|not logged in|store doesn't contain a device|info query|"
-    r"failed to get (device|user) list|failed to get user devices|before info query|upload",
-    re.IGNORECASE,
-)
-"""Steps before the message's first frame. "websocket not connected" alone is no such step: whatsmeow
-says so when it wanted to repeat a frame after a reconnect, and the first one had gone out. Source:
-whatsmeow, send.go (each step before names itself), request.go (retryFrame).
-"""
-
 
 def parse_jid(text: str) -> proto.JID:
     """Parse `user[:device]@server`."""
@@ -49,21 +40,15 @@ def parse_jid(text: str) -> proto.JID:
     )
 
 
+def own_address(device: LinkedDevice | None) -> str:
+    """The JID of a linked number, without the device; empty before the link."""
+    return "" if device is None else f"{device.phone_number}@s.whatsapp.net"
+
+
 def format_jid(jid: proto.JID) -> str:
     """Format as `user[:device]@server`, the device store's form."""
     device = f":{jid.Device}" if jid.Device else ""
     return f"{jid.User}{device}@{jid.Server}"
-
-
-def send_error(text: str) -> NotSent | SendRefused | OutcomeUnknown:
-    """Certainty of a failed send, by its error text."""
-    if "no LID found" in text:
-        return SendRefused("not_on_whatsapp", "This number is not on WhatsApp.")
-    if "server returned error" in text:
-        return SendRefused("send_failed", f"WhatsApp refused the message: {text}.")
-    if NOT_SENT.search(text):
-        return NotSent(text)
-    return OutcomeUnknown(text)
 
 
 MEDIA_GONE = re.compile(r"status code (403|404|410)\b")

@@ -38,18 +38,20 @@ from wa_session_host.domain.observations import (
 from wa_session_host.engine.neonize import content
 from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
 from wa_session_host.engine.neonize.incoming import observed_message
+from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
     download_error,
     format_jid,
     from_timestamp,
+    own_address,
     parse_jid,
     receipt_observations,
-    send_error,
 )
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
+    NotNow,
     NotSent,
     OutgoingMessage,
     PairingUnavailable,
@@ -81,6 +83,8 @@ PARSERS = {
 
 FIRST_QR = timedelta(seconds=60)
 LATER_QR = timedelta(seconds=20)
+QUERY_SECONDS = 15
+"""The engine itself waits 75 s, and holds up the session."""
 PAIRING_CODE_LIFE = timedelta(minutes=3)
 
 
@@ -122,7 +126,7 @@ class WhatsApp:
         self._qr_codes = 0
         self._qr_shown = asyncio.Event()
         self._linked = begin.link is not None
-        self._own = _address_of(begin.link) if begin.link is not None else ""
+        self._own = own_address(begin.link)
         self._tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(max_workers=8, thread_name_prefix="neonize"))
@@ -234,7 +238,7 @@ class WhatsApp:
             return (EngineRefused("pairing_failed", message),)
         self._linked = True
         device = LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User)
-        self._own = _address_of(device)
+        self._own = own_address(device)
         return (device,)
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
@@ -242,7 +246,7 @@ class WhatsApp:
         try:
             answer = await self._client.send_message(parse_jid(to), body)
         except NeonizeError as error:
-            raise send_error(str(error)) from error
+            raise send_error(str(error), to_group=to.endswith("@g.us")) from error
         return Acknowledged(
             answer.ID,
             from_timestamp(answer.Timestamp),
@@ -258,10 +262,10 @@ class WhatsApp:
             recipient = await self._recipient(message.to)
             to = message.to if recipient is None else recipient.jid
             return recipient, to, await content.build(self._client, message, to, self._own)
-        except (NotSent, SendRefused):
+        except (NotSent, NotNow, SendRefused):
             raise
-        except (NeonizeError, TimeoutError) as error:
-            raise NotSent(f"The media could not be uploaded: {error}") from error
+        except NeonizeError as error:
+            raise preparation_error(str(error)) from error
         except OSError as error:
             raise SendRefused("media_unavailable", "The media's file cannot be read.") from error
         except Exception as error:
@@ -281,9 +285,12 @@ class WhatsApp:
     async def _ask_for_number(self, number: str) -> Account | None:
         """Query WhatsApp. The answer names the account by either kind of JID."""
         try:
-            answers = await self._client.is_on_whatsapp(f"+{number}")
+            async with asyncio.timeout(QUERY_SECONDS):
+                answers = await self._client.is_on_whatsapp(f"+{number}")
+        except TimeoutError as error:
+            raise preparation_error("info query timed out") from error
         except NeonizeError as error:
-            raise NotSent(f"WhatsApp did not say whether the number is there: {error}") from error
+            raise preparation_error(str(error)) from error
         found = next((one for one in answers if one.IsIn), None)
         if found is None:
             return None
@@ -335,10 +342,6 @@ class WhatsApp:
                 await self._client.logout()
         except (NeonizeError, TimeoutError) as error:
             raise NotSent(f"WhatsApp did not confirm the log-out: {error}") from error
-
-
-def _address_of(device: LinkedDevice) -> str:
-    return f"{device.phone_number}@s.whatsapp.net"
 
 
 def _end_on_defect(task: "asyncio.Task[None]") -> None:

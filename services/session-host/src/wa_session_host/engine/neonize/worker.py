@@ -14,11 +14,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from wa_session_host.engine.port import (
     DownloadFailed,
+    NotNow,
     NotSent,
     OutcomeUnknown,
     PairingUnavailable,
@@ -121,10 +123,23 @@ async def answer(
             case LogOutCall():
                 await engine.log_out()
                 tell(CallResult(call.call))
+    except NotNow as error:
+        tell(
+            CallResult(
+                call.call,
+                error="NotNow",
+                code=error.code,
+                message=str(error),
+                unrecognised=error.unrecognised,
+            )
+        )
     except (SendRefused, DownloadFailed) as error:
         name = type(error).__name__
         tell(CallResult(call.call, error=name, code=error.code, message=str(error)))
-    except (NotSent, OutcomeUnknown, PairingUnavailable) as error:
+    except OutcomeUnknown as error:
+        told = CallResult(call.call, error="OutcomeUnknown", message=str(error))
+        tell(replace(told, unrecognised=error.unrecognised))
+    except (NotSent, PairingUnavailable) as error:
         tell(CallResult(call.call, error=type(error).__name__, message=str(error)))
     except Exception as error:  # noqa: BLE001 - answered and logged
         name = type(error).__name__  # its text, as the traceback shows it, may quote the message

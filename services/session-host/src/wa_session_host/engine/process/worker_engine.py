@@ -18,6 +18,7 @@ from wa_session_host.domain.observations import EngineCrashed, EngineEnding, Rec
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
+    NotNow,
     NotSent,
     OutcomeUnknown,
     OutgoingMessage,
@@ -120,10 +121,12 @@ class WorkerEngine:
                 return acknowledged
             case CallResult(error="SendRefused"):
                 raise SendRefused(answer.code, answer.message)
+            case CallResult(error="NotNow"):
+                raise NotNow(answer.code, answer.message, unrecognised=answer.unrecognised)
             case CallResult(error="NotSent"):
                 raise NotSent(answer.message)
             case _:
-                raise OutcomeUnknown(answer.message)
+                raise OutcomeUnknown(answer.message, unrecognised=answer.unrecognised)
 
     async def _with_preview(self, message: OutgoingMessage) -> OutgoingMessage:
         if message.media is None or message.type is not MessageType.IMAGE:

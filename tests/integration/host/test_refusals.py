@@ -1,0 +1,217 @@
+"""What WhatsApp refuses, through the real engine: one message ends or waits, all others arrive."""
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from tests.deadlines import eventually
+from tests.unit.host.runner_bench import Bench, bench
+from tests.whatsapp import StandIn, refusals
+from wa_contracts.ids import SessionId
+from wa_contracts.internal.commands import MessageType
+from wa_session_host.domain.observations import ConnectionLost, LoggedIn, QRShown, Seen
+from wa_session_host.engine.port import Engine
+from wa_session_host.engine.process.worker_engines import WorkerEngines
+
+NUMBER = "919876543210"
+NUMBERS = itertools.count(12_345_678_900)
+GROUPS = itertools.count(120_363_000_000_000_001)
+
+
+@dataclass
+class Linked:
+    """A session of the real engine, its queue, and WhatsApp."""
+
+    bench: Bench
+    whatsapp: StandIn
+    seen: list[Seen]
+    good: str
+    bad: str
+    other: str
+    group: str
+
+    async def among_good_ones(self, to: str, kind: MessageType = MessageType.TEXT) -> None:
+        """Queue a bad message between good ones, and see the good ones arrive in order."""
+        for number, recipient in enumerate([self.good, to, self.other, self.good]):
+            self.bench.add(number, recipient, kind if recipient == to else MessageType.TEXT)
+        await eventually(lambda: self.bench.sent()[-1:] == [3], what="the good ones are sent")
+        assert [one for one in self.bench.sent() if one != 1] == [0, 2, 3]
+        contact = self.whatsapp.contact(self.good)
+        assert [(await contact.receive()).text for _ in range(2)] == ["0", "3"]
+        assert not any(isinstance(one, ConnectionLost) for one in self.seen)
+        assert self.bench.deaf == []
+
+    async def wait_aside(self, code: str) -> None:
+        """The bad one waits for this reason."""
+        await eventually(lambda: bool(self.bench.runner.set_aside), what="it is set aside")
+        [waiting] = self.bench.runner.set_aside
+        assert waiting.aside is not None
+        assert waiting.aside.error.code == code
+
+    async def goes_out(self) -> None:
+        """The bad one is sent with the next try."""
+        self.bench.pass_time()
+        await eventually(lambda: self.bench.sent()[-1:] == [1], what="the next try is sent")
+        assert len(self.bench.runner) == 0
+
+
+@dataclass
+class Session:
+    """A session of the real engine that is logged in."""
+
+    whatsapp: StandIn
+    engine: Engine
+    seen: list[Seen]
+
+
+@pytest.fixture(scope="module")
+async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
+    """One for all tests."""
+    async with StandIn.start() as whatsapp:
+        before = dict(os.environ)
+        os.environ.update(whatsapp.engine_environment())
+        engines = WorkerEngines(f"sqlite://{tmp_path_factory.mktemp('store')}", starts_per_second=9)
+        try:
+            engines.extend(time.monotonic() + 3600)
+            engine = await engines.start(SessionId(UUID(int=1)), None)
+            seen: list[Seen] = []
+
+            async def observe() -> None:
+                async for one in engine.observations():
+                    seen.append(one)
+                    if isinstance(one, QRShown):
+                        await whatsapp.phone(NUMBER).scan(one.qr)
+
+            observing = asyncio.create_task(observe())
+            await eventually(lambda: any(isinstance(one, LoggedIn) for one in seen), what="login")
+            yield Session(whatsapp, engine, seen)
+            await engine.stop()
+            observing.cancel()
+        finally:
+            await engines.close()
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@pytest.fixture
+async def linked(session: Session, tmp_path: Path) -> AsyncIterator[Linked]:
+    """Its queue, with contacts that it has never written to."""
+    document = tmp_path / "a.pdf"
+    document.write_bytes(b"%PDF-1.4 content")
+    good, bad, other = (str(next(NUMBERS)) for _ in range(3))
+    for number in (good, bad, other):
+        session.whatsapp.contact(number)
+    session.seen.clear()
+    async with bench(session.engine) as made:
+        made.media.document = document
+        group = str(next(GROUPS))
+        yield Linked(made, session.whatsapp, session.seen, good, bad, other, group)
+
+
+async def test_refused_numbers_end_with_their_code(linked: Linked) -> None:
+    linked.whatsapp.refusals.malformed.add(linked.bad)
+    await linked.among_good_ones(linked.bad)
+    assert linked.bench.codes() == {1: "invalid_recipient"}
+
+
+@pytest.mark.parametrize("refusal", [refusals.BAD_REQUEST, refusals.NOT_ACCEPTABLE], ids=str)
+async def test_a_number_query_that_is_refused_ends_its_message(
+    linked: Linked, refusal: refusals.QueryRefusal
+) -> None:
+    linked.whatsapp.refusals.numbers[linked.bad] = refusal
+    await linked.among_good_ones(linked.bad)
+    assert linked.bench.codes() == {1: "invalid_recipient"}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (refusals.RATE_OVERLIMIT, "rate_limited_by_whatsapp"),
+        (refusals.UNAVAILABLE, "whatsapp_unavailable"),
+        (refusals.SILENCE, "whatsapp_unavailable"),
+    ],
+    ids=str,
+)
+async def test_a_number_query_that_is_put_off_sets_its_message_aside(
+    linked: Linked, refusal: refusals.QueryRefusal, code: str
+) -> None:
+    linked.whatsapp.refusals.numbers[linked.bad] = refusal
+    await linked.among_good_ones(linked.bad)
+    await linked.wait_aside(code)
+    linked.whatsapp.refusals.numbers.clear()
+    await linked.goes_out()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"),
+    [
+        (refusals.FORBIDDEN, "not_in_group"),
+        (refusals.NOT_FOUND, "group_not_found"),
+    ],
+    ids=str,
+)
+async def test_a_group_that_is_refused_ends_its_message(
+    linked: Linked, refusal: refusals.QueryRefusal, code: str
+) -> None:
+    linked.whatsapp.refusals.groups[linked.group] = refusal
+    await linked.among_good_ones(f"{linked.group}@g.us")
+    assert linked.bench.codes() == {1: code}
+
+
+async def test_a_limited_group_query_sets_its_message_aside(linked: Linked) -> None:
+    linked.whatsapp.refusals.groups[linked.group] = refusals.RATE_OVERLIMIT
+    await linked.among_good_ones(f"{linked.group}@g.us")
+    await linked.wait_aside("rate_limited_by_whatsapp")
+
+
+async def test_an_announcement_group_ends_its_message(linked: Linked) -> None:
+    linked.whatsapp.refusals.messages[linked.group] = refusals.ANNOUNCEMENT_GROUP
+    await linked.among_good_ones(f"{linked.group}@g.us")
+    assert linked.bench.codes() == {1: "group_send_forbidden"}
+
+
+@pytest.mark.parametrize("status", [400, 413, 415])
+async def test_a_file_that_is_refused_ends_its_message(linked: Linked, status: int) -> None:
+    linked.whatsapp.refused_uploads.append(status)
+    await linked.among_good_ones(linked.bad, MessageType.DOCUMENT)
+    assert linked.bench.codes() == {1: "media_refused_by_whatsapp"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (429, "rate_limited_by_whatsapp"),
+        (500, "whatsapp_unavailable"),
+        (503, "whatsapp_unavailable"),
+        (refusals.CUT_OFF, "whatsapp_unavailable"),
+    ],
+)
+async def test_an_upload_that_fails_for_now_sets_its_message_aside(
+    linked: Linked, status: int, code: str
+) -> None:
+    linked.whatsapp.refused_uploads.extend([status] * 2)  # the engine repeats a cut one itself
+    await linked.among_good_ones(linked.bad, MessageType.DOCUMENT)
+    await linked.wait_aside(code)
+    linked.whatsapp.refused_uploads.clear()
+    await linked.goes_out()
+
+
+async def test_the_timelock_holds_new_chats_only(linked: Linked) -> None:
+    linked.whatsapp.refusals.messages[linked.bad] = refusals.REACHOUT_TIMELOCK
+    await linked.among_good_ones(linked.bad)
+    await linked.wait_aside("reachout_timelock")
+    linked.whatsapp.refusals.messages.clear()
+    await linked.goes_out()
+
+
+async def test_a_message_that_is_refused_ends_alone(linked: Linked) -> None:
+    linked.whatsapp.refusals.messages[linked.bad] = 479
+    await linked.among_good_ones(linked.bad)
+    assert linked.bench.codes() == {1: "send_failed"}

@@ -1,0 +1,72 @@
+"""What WhatsApp refuses or leaves unanswered, as data that a test selects.
+
+Source: the engine's `errors.go` (codes and texts of `<error>`), `send.go` (the ack's `error`),
+`upload.go` (statuses). What number WhatsApp calls malformed, and with which ack it refuses a message
+to an announcement group, is not publicly known: an empty list of users was seen for the first, and
+420 was reported for the second.
+"""
+
+from dataclasses import dataclass, field
+
+from tests.whatsapp.nodes import SERVER_JID, Attributes, Node
+
+
+@dataclass(frozen=True)
+class QueryRefusal:
+    """An `<iq type=error>` with this code; without a code no answer at all."""
+
+    code: int | None
+    text: str = ""
+
+    def answer(self, query: Node) -> Node | None:
+        """The stanza; None if the server stays silent."""
+        if self.code is None:
+            return None
+        error = Node("error", {"code": str(self.code), "text": self.text})
+        attrs: Attributes = {"from": SERVER_JID, "type": "error", "id": query.text("id")}
+        return Node("iq", attrs, [error])
+
+
+BAD_REQUEST = QueryRefusal(400, "bad-request")
+FORBIDDEN = QueryRefusal(403, "forbidden")
+NOT_FOUND = QueryRefusal(404, "item-not-found")
+NOT_ACCEPTABLE = QueryRefusal(406, "not-acceptable")
+RATE_OVERLIMIT = QueryRefusal(429, "rate-overlimit")
+UNAVAILABLE = QueryRefusal(503, "service-unavailable")
+SILENCE = QueryRefusal(None)
+
+REACHOUT_TIMELOCK = 463
+ANNOUNCEMENT_GROUP = 420
+CUT_OFF = 0
+"""An upload whose connection ends without an answer."""
+
+
+@dataclass
+class Refusals:
+    """Refusals in force. A test removes them to let WhatsApp change its mind."""
+
+    numbers: dict[str, QueryRefusal] = field(default_factory=dict)
+    """Of queries about these numbers."""
+    malformed: set[str] = field(default_factory=set)
+    """Numbers that are left out of the answer."""
+    groups: dict[str, QueryRefusal] = field(default_factory=dict)
+    """Of queries about these groups, by the part before `@g.us`."""
+    messages: dict[str, int] = field(default_factory=dict)
+    """Acks with an error, by the recipient's number or group."""
+
+    def of_query(self, query: Node) -> QueryRefusal | None:
+        """The refusal of a query about a number or a group."""
+        if query.text("xmlns") == "w:g2":
+            return self.groups.get(query.jid("to").user)
+        if query.text("xmlns") == "usync":
+            asked = (asked_number(user) for user in query.need("usync").need("list").children)
+            return next((self.numbers[one] for one in asked if one in self.numbers), None)
+        return None
+
+
+def asked_number(user: Node) -> str:
+    """The number or LID that an entry of a query asks about."""
+    contact = user.child("contact")
+    if contact is None:
+        return user.jid("jid").user
+    return contact.data.decode().partition("@")[0].removeprefix("+")
