@@ -157,6 +157,7 @@ class SessionOwner:
 
     async def _end_engine(self) -> None:
         if self._engine is not None:
+            self.engine_phase = EnginePhase.STOPPING
             await self._engine.stop()
 
     async def _cancel_start(self) -> bool:
@@ -220,17 +221,16 @@ class SessionOwner:
         for event in events:
             self.state = domain.evolve(self.state, event)
         self._apply_state()
-        log.info(
-            "session_changed",
-            session_id=str(self.id),
-            status=self.status,
-            events=[event.TYPE for event in events],
-        )
+        names = [event.TYPE for event in events]
+        log.info("session_changed", session_id=str(self.id), status=self.status, events=names)
         return True
 
     async def _observe(self, observation: Observation) -> None:
+        if isinstance(observation, LoggedIn) and self.engine_phase is not EnginePhase.RUNNING:
+            return  # it is being ended: the next engine's login counts
         async with self._deciding:
-            await self._record(domain.observe(observation, self.state, self._clock()))
+            if not await self._record(domain.observe(observation, self.state, self._clock())):
+                self._apply_state()  # this engine may be another than the one that the state is of
 
     def _apply_state(self) -> None:
         """Make engine and runner follow the state."""
