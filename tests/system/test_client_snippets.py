@@ -170,7 +170,7 @@ async def test_the_pages_snippet_runs_as_it_is_copied(
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("text", "Hello LinkedRing!"),
+        ("text", "Hello World!"),
         ("image", "Check this photo!"),
         ("video", "Watch this!"),
         ("document", "Here's your document"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deadlines import eventually
+from tests.scrape import scraped
 from tests.system.conftest import NewRing
 from tests.system.event_consumer import EventConsumer, consuming
 from tests.system.linking import link
@@ -258,3 +259,18 @@ async def test_traffic_between_devices_is_no_event(linked_ring: LinkedRing) -> N
     await linked_ring.received(Message(conversation="after it"))
     new = linked_ring.consumer.of(linked_ring.session_id)[before:]
     assert [one["type"] for one in new] == ["message.received"]
+
+
+async def test_a_story_is_counted_and_no_event(linked_ring: LinkedRing) -> None:
+    story = await linked_ring.friend.send_message(
+        NUMBER, Message(conversation="a story"), group="status@broadcast"
+    )
+
+    async def counted() -> bool:
+        scrape = await scraped(linked_ring.ring, "host-0")
+        return scrape.value("wa_incoming_messages_total", chat_kind="story") == 1
+
+    await eventually(counted, what="the story is counted")
+    await linked_ring.received(Message(conversation="after the story"))
+    told = [one["data"].get("messageId") for one in linked_ring.consumer.of(linked_ring.session_id)]
+    assert story not in told

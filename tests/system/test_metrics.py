@@ -57,6 +57,9 @@ ASSERTED: dict[str, Callable[[Scrape], bool]] = {
     "wa_worker_restarts": lambda s: s.value("wa_worker_restarts_total") >= 1,
     "wa_retries": lambda s: s.value("wa_retries_total") == 0,  # nothing was unavailable
     "wa_observations_failed": lambda s: s.value("wa_observations_failed_total") == 0,
+    "wa_incoming_messages": lambda s: (
+        s.value("wa_incoming_messages_total", type="text", chat_kind="direct") == 0
+    ),
     "wa_messages_set_aside": lambda s: (
         s.value("wa_messages_set_aside_total", code="rate_limited_by_whatsapp") == 0
     ),

@@ -15,7 +15,7 @@ from tests.system.pictures import png
 from tests.system.ring import Ring
 
 TO = "919876543210"
-TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello SendingRing!"}
+TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello World!"}
 QUEUE_LIMIT = 5
 MEDIA_MAX_BYTES = 20_000
 

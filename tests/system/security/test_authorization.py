@@ -29,7 +29,7 @@ STRANGERS = ("nobody", "wrong", "other")
 CODES = {"401": "unauthorized", "403": "csrf_failed"}
 NOT_ROUTES = {"GET /metrics"}
 TO = "919876543210"
-TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello GuardedRing!"}
+TEXT: dict[str, Any] = {"to": TO, "type": "text", "message": "Hello World!"}
 WEBHOOK = {"url": "https://example.com/whatsapp"}
 EVENT_STREAM = "text/event-stream"
 

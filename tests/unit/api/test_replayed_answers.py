@@ -92,6 +92,7 @@ async def send(
     """Send a text, and wait for its outcome."""
     views: Any = owner
     sending = Sending(
+        look_up=views,
         bus=views,
         pending=pending,
         views=views,

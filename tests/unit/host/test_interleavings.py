@@ -280,8 +280,10 @@ async def _carried_out(plan: Sequence[Step]) -> None:
 @example([*STOP_TWO_QUEUED, ("host start", "0.02"), *SEND_SLOWLY, ("wait", "1.2"), ("host stop",)])
 @example([("fault", "append", "lost"), ("fault", "append", "read-only"), ("send", "0")])
 @example(  # a restart between an engine's login and its observation
-    [("host start", "0.02"), ("host kill", "with engines"), ("host start", "5")]
-    + [("fate", "slow ack"), ("send", "0"), ("send", "0"), ("host stop",)]
+    [
+        *[("host start", "0.02"), ("host kill", "with engines"), ("host start", "5")],
+        *[("fate", "slow ack"), ("send", "0"), ("send", "0"), ("host stop",)],
+    ]
 )
 @example([("outage", "full"), ("send", "0"), ("wait", "3.0")])
 @given(plans)

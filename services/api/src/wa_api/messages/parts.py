@@ -1,16 +1,21 @@
 """The parts of a send for its command; ids of other messages become WhatsApp's."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 from uuid import UUID
 
 from wa_api.http import problems
 from wa_api.messages.send_request import SendRequest
-from wa_api.messages.views import MessageViews
+from wa_api.messages.views import Message
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.content import MessageReference, Parts, Quote, Reaction
 
+LookUp: TypeAlias = Callable[[str, UUID | None], Awaitable[Message | None]]
+"""Finds a message by either id. Waits a moment for one that was just sent or arrived."""
+
 
 async def parts_of_send(
-    request: SendRequest, views: MessageViews, session_id: SessionId
+    request: SendRequest, look_up: LookUp, session_id: SessionId
 ) -> Parts | None:
     """What the message consists of beside text and media; None if there is nothing.
 
@@ -26,8 +31,8 @@ async def parts_of_send(
         if _is(request, "contact")
         else (),
         poll=request.poll.stored() if request.poll and _is(request, "poll") else None,
-        reaction=await _reaction(request, views, session_id),
-        quote=await _quote(request, views, session_id),
+        reaction=await _reaction(request, look_up, session_id),
+        quote=await _quote(request, look_up, session_id),
         mentions=tuple(request.mentions or ()),
     )
     return None if parts == Parts() else parts
@@ -38,25 +43,25 @@ def _is(request: SendRequest, kind: str) -> bool:
 
 
 async def _reaction(
-    request: SendRequest, views: MessageViews, session_id: SessionId
+    request: SendRequest, look_up: LookUp, session_id: SessionId
 ) -> Reaction | None:
     if request.reaction is None or not _is(request, "reaction"):
         return None
-    on = await _known(request.reaction.message_id, views, session_id)
+    on = await _known(request.reaction.message_id, look_up, session_id)
     return Reaction(on=on, emoji=request.reaction.emoji)
 
 
-async def _quote(request: SendRequest, views: MessageViews, session_id: SessionId) -> Quote | None:
+async def _quote(request: SendRequest, look_up: LookUp, session_id: SessionId) -> Quote | None:
     if request.reply_to is None:
         return None
     if (described := request.reply_to.stored()) is not None:
         return described
-    return Quote(of=await _known(request.reply_to.message_id, views, session_id))
+    return Quote(of=await _known(request.reply_to.message_id, look_up, session_id))
 
 
-async def _known(key: str, views: MessageViews, session_id: UUID) -> MessageReference:
+async def _known(key: str, look_up: LookUp, session_id: UUID) -> MessageReference:
     """A message of the session that WhatsApp knows."""
-    message = await views.message(key, session_id)
+    message = await look_up(key, session_id)
     if message is None:
         raise problems.not_found("message")
     if message.message_id is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from uuid import UUID
 
 from wa_api.database.notifications import Notifications
@@ -15,7 +16,7 @@ from wa_contracts.internal.replies import Reply
 LOOK_UP_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 0.25
-_WHATSAPP_ID = re.compile(r"3EB0[0-9A-F]{8,36}")
+_WHATSAPP_ID = re.compile(r"[0-9A-F]{12,40}")
 
 
 class MessageRequests:
@@ -34,14 +35,25 @@ class MessageRequests:
 
     async def look_up(self, key: str, session_id: UUID | None) -> Message | None:
         """Find a message by either id. Waits up to 2 s for a message that was just accepted."""
+        return await self._wait_for(key, session_id, lambda _: True)
+
+    async def look_up_sent(self, key: str, session_id: UUID | None) -> Message | None:
+        """The same. Waits up to 2 s until the message has WhatsApp's id: it may be just sent."""
+        return await self._wait_for(key, session_id, lambda found: found.message_id is not None)
+
+    async def _wait_for(
+        self, key: str, session_id: UUID | None, is_enough: Callable[[Message], bool]
+    ) -> Message | None:
         clock = asyncio.get_running_loop().time
         deadline = clock() + (LOOK_UP_SECONDS if _may_be_new(key) else 0.0)
         with self._notifications.watch() as watch:
-            message = await self._views.message(key, session_id)
-            while message is None and clock() < deadline and not watch.ended:
-                await watch.changed(_LOOK_AGAIN_SECONDS)
+            while True:
                 message = await self._views.message(key, session_id)
-        return message
+                if message is not None and is_enough(message):
+                    return message
+                if clock() >= deadline or watch.ended:
+                    return message
+                await watch.changed(_LOOK_AGAIN_SECONDS)
 
     async def cancel(self, message: Message) -> Message:
         """Cancel a queued message; return the message afterwards."""
@@ -75,7 +87,7 @@ class MessageRequests:
 
 
 def _may_be_new(key: str) -> bool:
-    """True if the key has the form of an id returned by a send."""
+    """True if the key has the form of an id that a send returned or an event named."""
     if _WHATSAPP_ID.fullmatch(key):
         return True
     try:

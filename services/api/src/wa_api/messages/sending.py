@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from structlog.contextvars import bind_contextvars
 
 from wa_api.database.pool import DatabaseUnavailable
-from wa_api.messages.parts import parts_of_send
+from wa_api.messages.parts import LookUp, parts_of_send
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.views import MessageViews
 from wa_api.owners.command_bus import CommandBus, ConfirmLost
@@ -77,11 +77,15 @@ class SendResult:
 
 
 class Sending:
-    """Sends for all sessions. `reply_to` is this process's reply key, `clock` the hosts' time."""
+    """Sends for all sessions.
+
+    `look_up` finds messages by id, `reply_to` is this process's reply key, `clock` the hosts' time.
+    """
 
     def __init__(
         self,
         *,
+        look_up: LookUp,
         bus: CommandBus,
         pending: PendingReplies,
         views: MessageViews,
@@ -89,6 +93,7 @@ class Sending:
         wait_seconds: float,
         clock: Callable[[], datetime],
     ) -> None:
+        self._look_up = look_up
         self._bus = bus
         self._pending = pending
         self._views = views
@@ -106,7 +111,7 @@ class Sending:
             Problem: The message to quote or to react to is unknown.
             DatabaseUnavailable: That message cannot be looked up.
         """
-        parts = await parts_of_send(request, self._views, session_id)
+        parts = await parts_of_send(request, self._look_up, session_id)
         command = self._command(session_id, request, parts, options)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds

@@ -156,8 +156,12 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
             database=database, credentials=parts[Credentials], requests=requests, views=sessions
         )
     )
+    about_messages = parts.add(
+        MessageRequests(requests=requests, views=messages, notifications=parts[Notifications])
+    )
     parts.add(
         Sending(
+            look_up=about_messages.look_up_sent,
             bus=bus,
             pending=pending,
             views=messages,
@@ -165,9 +169,6 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
             wait_seconds=parts[Settings].send_wait_seconds,
             clock=parts[HostClock],
         )
-    )
-    parts.add(
-        MessageRequests(requests=requests, views=messages, notifications=parts[Notifications])
     )
     parts.add(MediaDownloads(requests, media_link))
 
