@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 
 from deploy.servers.postgres import PostgresUnavailable
-from wa_runtime.first_connection import connect_when_ready
+from wa_runtime.retries import connect_when_ready
 
 # Role → its schema in the services' database.
 _SCHEMAS = {"wa_api": "api", "wa_session_host": "session_host"}

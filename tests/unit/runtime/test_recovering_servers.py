@@ -19,8 +19,8 @@ from wa_api.processes import set_up_broker as setting_up
 from wa_api.processes.set_up_broker import CannotSetUpBroker, set_up_broker
 from wa_runtime import broker, retries
 from wa_runtime.broker import BrokerLink
-from wa_runtime.first_connection import connect_when_ready
 from wa_runtime.migrations import migrate
+from wa_runtime.retries import connect_when_ready
 from wa_session_host.main import main as host_main
 
 STARTING = ("57P03", "the database system is starting up")

@@ -14,7 +14,7 @@ from importlib.resources import files
 import asyncpg
 import structlog
 
-from wa_runtime.first_connection import PATIENCE_SECONDS, connect_when_ready
+from wa_runtime.retries import PATIENCE_SECONDS, connect_when_ready
 
 log = structlog.get_logger()
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
+import asyncpg
 import stamina
 import structlog
 from prometheus_client import Counter
@@ -15,6 +16,16 @@ from stamina.instrumentation import set_on_retry_hooks
 from wa_runtime.postgres import is_unavailable
 
 log = structlog.get_logger()
+
+CONNECT_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0
+NOT_READY = (
+    OSError,
+    asyncpg.OperatorInterventionError,  # starting up, shutting down, in recovery
+    asyncpg.PostgresConnectionError,  # closed during the handshake
+    asyncpg.TooManyConnectionsError,
+)
+"""A wrong password, an unknown database and a malformed URL are not waited for."""
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
@@ -89,3 +100,20 @@ async def until_available(
     if last is not None:
         log.info("available_again", operation=operation)
     return result
+
+
+async def connect_when_ready(
+    url: str, operation: str, *, within: float = PATIENCE_SECONDS
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connect once the server accepts connections. Logs the wait.
+
+    Raises:
+        TimeoutError: The server is not ready within that time; the text names its last answer.
+        asyncpg.PostgresError: The server refuses this user or database.
+    """
+    return await until_available(
+        operation,
+        lambda: asyncpg.connect(url, timeout=CONNECT_SECONDS),
+        on=NOT_READY,
+        within=within,
+    )

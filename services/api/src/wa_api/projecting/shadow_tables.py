@@ -15,8 +15,8 @@ import asyncpg
 
 from wa_api.database.pool import Connection
 from wa_api.refusal import Refusal
-from wa_runtime.first_connection import connect_when_ready
 from wa_runtime.migrations import migrate
+from wa_runtime.retries import connect_when_ready
 
 SERVING, SHADOW = "api", "api_rebuild"
 _ALONE = 0x77615F72656275  # "wa_rebu"
