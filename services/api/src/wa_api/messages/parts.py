@@ -1,13 +1,14 @@
 """The parts of a send for its command; ids of other messages become WhatsApp's."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from wa_api.http import problems
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.views import Message
 from wa_contracts.ids import MessageId, SessionId
+from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import MessageReference, Parts, Quote, Reaction
 
 LookUp: TypeAlias = Callable[[str, UUID | None], Awaitable[Message | None]]
@@ -23,32 +24,21 @@ async def parts_of_send(
         Problem: 404 for a message that the session does not know.
         DatabaseUnavailable: a message cannot be looked up.
     """
-    parts = Parts(
-        location=request.location.stored()
-        if request.location and _is(request, "location")
-        else None,
-        contacts=tuple(one.stored() for one in request.contacts or ())
-        if _is(request, "contact")
-        else (),
-        poll=request.poll.stored() if request.poll and _is(request, "poll") else None,
-        reaction=await _reaction(request, look_up, session_id),
-        quote=await _quote(request, look_up, session_id),
-        mentions=tuple(request.mentions or ()),
-    )
-    return None if parts == Parts() else parts
-
-
-def _is(request: SendRequest, kind: str) -> bool:
-    return request.type == kind
-
-
-async def _reaction(
-    request: SendRequest, look_up: LookUp, session_id: SessionId
-) -> Reaction | None:
-    if request.reaction is None or not _is(request, "reaction"):
-        return None
-    on = await _known(request.reaction.message_id, look_up, session_id)
-    return Reaction(on=on, emoji=request.reaction.emoji)
+    content: dict[str, Any] = {}
+    match request.type:
+        case MessageType.LOCATION if request.location is not None:
+            content["location"] = request.location.stored()
+        case MessageType.CONTACT if request.contacts is not None:
+            content["contacts"] = tuple(one.stored() for one in request.contacts)
+        case MessageType.POLL if request.poll is not None:
+            content["poll"] = request.poll.stored()
+        case MessageType.REACTION if request.reaction is not None:
+            on = await _known(request.reaction.message_id, look_up, session_id)
+            content["reaction"] = Reaction(on=on, emoji=request.reaction.emoji)
+    if request.mentions:
+        content["mentions"] = tuple(request.mentions)
+    quote = await _quote(request, look_up, session_id)
+    return Parts(**content, quote=quote) if content or quote else None
 
 
 async def _quote(request: SendRequest, look_up: LookUp, session_id: SessionId) -> Quote | None:
