@@ -7,7 +7,7 @@ from tests.whatsapp.accounts import Account, Companion, Directory
 from tests.whatsapp.bundles import bundle_nodes, read_prekey
 from tests.whatsapp.media import MEDIA_HOST
 from tests.whatsapp.nodes import SERVER_JID, Attributes, Jid, MalformedNode, Node
-from tests.whatsapp.refusals import asked_number
+from tests.whatsapp.refusals import QueryRefusal, asked_number
 from tests.whatsapp.waiting import Changes
 
 _MEDIA_LIFE_SECONDS = "3600"
@@ -28,7 +28,7 @@ class Queries:
 
     async def answer(self, account: Account, device: Companion, query: Node) -> None:
         """Answer one `<iq>` of this device."""
-        refusal = self._directory.refusals.of_query(query)
+        refusal = self._directory.refusals.of_query(query) or self._of_keys(query)
         if refusal is not None:
             answer = refusal.answer(query)
             if answer is not None and device.link is not None:
@@ -56,12 +56,22 @@ class Queries:
         if query.text("xmlns") == "passive" and query.child("active"):
             await device.activate()
 
+    def _of_keys(self, query: Node) -> QueryRefusal | None:
+        wanted = query.child("key") if query.text("xmlns") == "encrypt" else None
+        users = [] if wanted is None else wanted.children
+        accounts = [self._directory.find(user.jid("jid")) for user in users]
+        refused = self._directory.refusals.keys
+        return next(
+            (refused[one.number] for one in accounts if one and one.number in refused), None
+        )
+
     def _bundles(self, users: Node) -> list[Node]:
         nodes = []
         for user in users.children:
             jid = user.jid("jid")
             account = self._directory.find(jid)
-            bundle = account.bundle(jid.device) if account else None
+            keyless = account is None or account.number in self._directory.refusals.keyless
+            bundle = None if account is None or keyless else account.bundle(jid.device)
             if bundle is None:
                 missing = Node("error", {"code": "404", "text": "item-not-found"})
                 nodes.append(Node("user", {"jid": jid}, [missing]))

@@ -49,6 +49,10 @@ class Refusals:
     """Of queries about these numbers."""
     malformed: set[str] = field(default_factory=set)
     """Numbers that are left out of the answer."""
+    keys: dict[str, QueryRefusal] = field(default_factory=dict)
+    """Of queries for the keys of these numbers' phones."""
+    keyless: set[str] = field(default_factory=set)
+    """Numbers that an answer about keys says nothing of but an error."""
     groups: dict[str, QueryRefusal] = field(default_factory=dict)
     """Of queries about these groups, by the part before `@g.us`."""
     messages: dict[str, int] = field(default_factory=dict)

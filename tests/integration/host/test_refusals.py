@@ -215,3 +215,20 @@ async def test_a_message_that_is_refused_ends_alone(linked: Linked) -> None:
     linked.whatsapp.refusals.messages[linked.bad] = 479
     await linked.among_good_ones(linked.bad)
     assert linked.bench.codes() == {1: "send_failed"}
+
+
+@pytest.mark.parametrize("refusal", [refusals.NOT_FOUND, refusals.UNAVAILABLE], ids=str)
+async def test_a_message_whose_phone_has_no_keys_is_not_sent(
+    linked: Linked, refusal: refusals.QueryRefusal
+) -> None:
+    """The engine calls it a success: only the own phone got it."""
+    linked.whatsapp.refusals.keys[linked.bad] = refusal
+    await linked.among_good_ones(linked.bad)
+    assert linked.bench.codes() == {1: "send_failed"}
+    linked.whatsapp.refusals.keys.clear()
+
+
+async def test_a_message_whose_phone_is_left_out_of_the_keys_is_not_sent(linked: Linked) -> None:
+    linked.whatsapp.refusals.keyless.add(linked.bad)
+    await linked.among_good_ones(linked.bad)
+    assert linked.bench.codes() == {1: "send_failed"}

@@ -38,12 +38,16 @@ _LENGTH = struct.Struct(">I")
 
 @dataclass(frozen=True)
 class Begin:
-    """Host to worker, after Loaded: the session. `deadline` is on the machine's monotonic clock."""
+    """Host to worker, after Loaded: the session. `deadline` is on the machine's monotonic clock.
+
+    `stored` is whether the device store has the link's device.
+    """
 
     session_id: str
     device_store: str
     link: LinkedDevice | None
     deadline: float
+    stored: bool = True
 
 
 @dataclass(frozen=True)

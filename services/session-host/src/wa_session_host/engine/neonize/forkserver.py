@@ -1,46 +1,56 @@
 """The fork server: forks engine workers and media decoders.
 
-It has imported everything but the Go library, so that workers share those pages (13 MB of their
-own before login instead of 40). It has one thread and no event loop. Each order on its control
-socket carries a descriptor; the server forks the ordered kind of process around the descriptor and
-answers with the order and the pid. The pid comes from the fork server, not from the (untrusted)
-worker. The server ends with its control socket. SPHINX=1 in its environment keeps neonize from
-loading the library.
+It has imported everything but the Go library, so that workers share those pages. It has one thread
+and no event loop. Each order on its control socket carries a descriptor; the server forks the
+ordered kind of process around the descriptor and answers with the order and the pid. The pid comes
+from the fork server, not from the (untrusted) worker. The server ends with its control socket.
+SPHINX=1 in its environment keeps neonize from loading the library.
 """
 
 import array
+import gc
+import importlib
 import os
 import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 
 from wa_session_host.engine.content_type import bring_libmagic
 
-WORKER, DECODER = b"w", b"d"
+WORKER, DECODER, UPGRADE = b"w", b"d", b"u"
 ORDER, STARTED = struct.Struct("=cQ"), struct.Struct("=i")
 """An order is a kind and a number. The answer repeats the order and appends a pid."""
 
-_HOLDS_LIBRARY = ("neonize",)
-_KEEPS = ("neonize.proto",)
-
 
 def preload() -> None:
-    """Import the modules of workers, except those that hold the Go library."""
+    """Import the modules of all children; only `library.load` is left to a worker.
+
+    What is imported is frozen: a collection in a child would write to all of it, and so copy it.
+    """
     import asyncio  # noqa: F401, PLC0415
     import logging  # noqa: PLC0415
 
     logging.basicConfig(level=logging.ERROR)  # neonize would set INFO
     bring_libmagic()
-    import neonize.aioze.client  # noqa: F401, PLC0415
-
+    import wa_session_host.engine.neonize.library  # noqa: PLC0415
+    import wa_session_host.engine.neonize.store_upgrade  # noqa: PLC0415
+    import wa_session_host.engine.neonize.whatsapp  # noqa: PLC0415
     import wa_session_host.engine.neonize.worker  # noqa: F401, PLC0415
     from wa_session_host.engine.neonize import decoder  # noqa: PLC0415
 
     decoder.preload()
-    for name in list(sys.modules):
-        if name.startswith(_HOLDS_LIBRARY) and not name.startswith(_KEEPS):
-            del sys.modules[name]
+    _end_threads()
+    gc.collect()
+    gc.freeze()
+
+
+def _end_threads() -> None:
+    """End the thread that neonize's log starts. A child has no threads of its parent."""
+    log = importlib.import_module("neonize.utils.log")
+    log._log_queue.put(None)  # noqa: SLF001 - neonize is pinned; its own way puts a wrong end
+    log._thread.join()  # noqa: SLF001
 
 
 def serve(control: socket.socket) -> None:
@@ -66,13 +76,17 @@ def serve(control: socket.socket) -> None:
 
 
 def _become(kind: bytes, descriptor: int) -> None:
-    from wa_session_host.engine.neonize import decoder, worker  # noqa: PLC0415 - preloaded
+    from wa_session_host.engine.neonize import decoder, store_upgrade, worker  # noqa: PLC0415
 
+    work: dict[bytes, Callable[[socket.socket], int]] = {
+        WORKER: worker.main,
+        DECODER: decoder.main,
+        UPGRADE: store_upgrade.main,
+    }
     status = 1
     try:
         os.environ.pop("SPHINX", None)
-        work = decoder.main if kind == DECODER else worker.main
-        status = work(socket.socket(fileno=descriptor))
+        status = work[kind](socket.socket(fileno=descriptor))
     finally:
         os._exit(status)
 

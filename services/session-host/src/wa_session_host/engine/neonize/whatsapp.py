@@ -1,6 +1,6 @@
 """neonize (whatsmeow) as an engine: callbacks become observations, errors the port's errors.
 
-Importing this module loads the Go library. neonize is stable with one client per process, callbacks
+The Go library must be loaded (`library.load`). neonize is stable with one client per process, callbacks
 that only queue, media as bytes, and no bot tag.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from neonize.aioze.client import ClientFactory, NewAClient
+from neonize.aioze.client import NewAClient
 from neonize.exc import NeonizeError
 from neonize.proto import Neonize_pb2 as proto
 from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
@@ -38,6 +38,7 @@ from wa_session_host.domain.observations import (
 from wa_session_host.engine.neonize import content
 from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
 from wa_session_host.engine.neonize.incoming import observed_message
+from wa_session_host.engine.neonize.left_out import NO_KEYS, LeftOut
 from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
@@ -117,8 +118,10 @@ class WhatsApp:
         begin: Begin,
         tell: Callable[[Seen], None],
         end: Callable[[], Awaitable[None]],
+        left_out: LeftOut,
     ) -> None:
         """`tell` reports an observation; `end` ends the process."""
+        self._left_out = left_out
         self._begin = begin
         self._tell = tell
         self._end = end
@@ -155,8 +158,7 @@ class WhatsApp:
     async def connect(self) -> None:
         """Start to connect. Further results are reported as observations."""
         self._keep(self._read_events())
-        link = self._begin.link
-        if link is not None and not await asyncio.to_thread(self._is_stored, link):
+        if self._begin.link is not None and not self._begin.stored:
             self._tell(LinkRemoved())
             await self._end()
         self._keep(self._stay_connected())
@@ -166,11 +168,6 @@ class WhatsApp:
         task = asyncio.create_task(work)
         task.add_done_callback(_end_on_defect)
         self._tasks.append(task)
-
-    def _is_stored(self, link: LinkedDevice) -> bool:
-        """Whether the device store has the device. Connecting without it aborts the process."""
-        devices = ClientFactory.get_all_devices_from_db(self._begin.device_store)
-        return any(f"{device.JID.User}@{device.JID.Server}" == link.jid for device in devices)
 
     async def _stay_connected(self) -> None:
         message = "The engine's connection ended."
@@ -247,6 +244,8 @@ class WhatsApp:
             answer = await self._client.send_message(parse_jid(to), body)
         except NeonizeError as error:
             raise send_error(str(error), to_group=to.endswith("@g.us")) from error
+        if await self._left_out.has_phone_of(to, answer.ID, self._client):
+            raise SendRefused("send_failed", NO_KEYS)
         return Acknowledged(
             answer.ID,
             from_timestamp(answer.Timestamp),

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wa_session_host.engine.neonize.left_out import LeftOut
 from wa_session_host.engine.port import (
     DownloadFailed,
     NotNow,
@@ -66,10 +67,13 @@ async def _work(connection: socket.socket) -> None:
         writer.write(encode_frame(frame))
 
     tell(Hello())
-    # Loads the Go library. On a busy machine the load takes longer than a lease, so the host
-    # sends the deadline afterwards: nothing before needs the lease.
-    from wa_session_host.engine.neonize.whatsapp import WhatsApp  # noqa: PLC0415
+    # On a busy machine the load takes longer than a lease, so the host sends the deadline
+    # afterwards: nothing before needs the lease.
+    from wa_session_host.engine.neonize import library  # noqa: PLC0415 - preloaded
+    from wa_session_host.engine.neonize.whatsapp import WhatsApp  # noqa: PLC0415 - preloaded
 
+    left_out = LeftOut()
+    library.load(left_out.read)
     tell(Loaded())
     begin = await read_frame(reader)
     if not isinstance(begin, Begin):
@@ -82,7 +86,7 @@ async def _work(connection: socket.socket) -> None:
         await asyncio.sleep(0.05)
         os._exit(0)
 
-    engine = WhatsApp(begin, tell, end)
+    engine = WhatsApp(begin, tell, end, left_out)
     calls: set[asyncio.Task[None]] = set()
     await engine.connect()
     while (frame := await read_frame(reader)) is not None:

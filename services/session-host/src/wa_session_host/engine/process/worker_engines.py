@@ -13,7 +13,14 @@ import structlog
 
 from wa_contracts.ids import SessionId
 from wa_session_host.domain.observations import LinkedDevice
-from wa_session_host.engine.neonize.forkserver import DECODER, ORDER, STARTED, WORKER
+from wa_session_host.engine.neonize.forkserver import (
+    DECODER,
+    ORDER,
+    STARTED,
+    UPGRADE,
+    WORKER,
+)
+from wa_session_host.engine.process.device_store import DeviceStore
 from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import Begin
@@ -25,10 +32,12 @@ FORK_SECONDS = 30
 
 _INHERITED = {
     *("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOGC", "GOMEMLIMIT", "MALLOC_ARENA_MAX"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GOMEMLIMIT", "MALLOC_ARENA_MAX"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 }
 _INHERITED_PREFIXES = ("PYTHON", "LC_")
+_SMALL_GO = {"GOGC": "50", "GOMAXPROCS": "1"}
+"""A worker sends a few messages a minute: less heap and fewer threads cost it nothing measurable."""
 
 
 def worker_environment(host: Mapping[str, str]) -> dict[str, str]:
@@ -43,7 +52,8 @@ def worker_environment(host: Mapping[str, str]) -> dict[str, str]:
         for name, value in host.items()
         if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
-    return {**inherited, "SPHINX": "1", "NEONIZE_BOT_TAG": "off"}
+    small = {name: host.get(name, value) for name, value in _SMALL_GO.items()}
+    return {**inherited, **small, "SPHINX": "1", "NEONIZE_BOT_TAG": "off"}
 
 
 class ForkRate:
@@ -66,7 +76,7 @@ class WorkerEngines:
 
     def __init__(self, device_store: str, *, starts_per_second: float) -> None:
         """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
-        self._device_store = device_store
+        self._store = DeviceStore(device_store)
         self._fork_rate = ForkRate(starts_per_second)
         self._control: socket.socket | None = None
         self._server: asyncio.subprocess.Process | None = None
@@ -77,13 +87,15 @@ class WorkerEngines:
         self._deadline = 0.0
 
     async def prepare(self) -> None:
-        """Start the fork server ahead of the first session."""
+        """Start the fork server ahead of the first session; have it upgrade the device store."""
         async with self._starting:
             if self._server is None:
                 await self._start_server()
+        await self._store.upgrade(self._open_store)
 
     async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
         await self._fork_rate.wait_turn()
+        stored = link is None or await self._store.has(session_id, link)
         ours, theirs = socket.socketpair()
         try:
             pid = await self._fork(WORKER, theirs)
@@ -93,7 +105,8 @@ class WorkerEngines:
             raise
         finally:
             theirs.close()
-        begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
+        store = self._store.url_of(session_id)
+        begin = Begin(str(session_id), store, link, self._deadline, stored)
         engine = WorkerEngine(begin, reader, writer, pid, self.previews)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
@@ -113,11 +126,18 @@ class WorkerEngines:
             self._control.close()
         if self._server is not None:
             await self._server.wait()
+        await self._store.close()
 
-    def _store_of(self, session_id: SessionId) -> str:
-        if self._device_store.startswith("sqlite://"):
-            return f"{self._device_store.removeprefix('sqlite://')}/{session_id}.db"
-        return self._device_store
+    async def _open_store(self, url: str) -> None:
+        """Let a process of its own open the device store; returns at its end."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            await self._fork(UPGRADE, theirs)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.write(url.encode())
+        writer.write_eof()
+        await reader.read()
+        writer.close()
 
     async def _fork(self, kind: bytes, worker_end: socket.socket) -> int | None:
         """Fork a process of `kind` around one end of a socket pair.
