@@ -27,7 +27,7 @@ bring() {
     mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 debian)
     release=$(. /etc/os-release && echo "$VERSION_CODENAME")
     [ -d "$folder/root/usr" ] || debootstrap --variant=minbase \
-      --include=python3,python3-venv,python3-pip,ca-certificates,rabbitmq-server \
+      --include=python3,python3-venv,python3-pip,ca-certificates,rabbitmq-server,pgbouncer \
       "$release" "$folder/root" "$mirror" >"$folder/debootstrap.log"
     tar --directory "$folder/root" --exclude=./dev --exclude=./proc --exclude=./sys \
       --exclude='./var/cache/apt/archives/*.deb' -cf "$folder/base.tar" .
@@ -66,7 +66,7 @@ limits() {
   if [ "$most" != unlimited ] && [ "$most" -lt 65536 ]; then
     say "open files: $most instead of 65536"
     printf 'services:\n' >"$folder/limits.yml"
-    printf '  %s: { ulimits: { nofile: %s } }\n' rabbitmq "$most" session-host "$most" >>"$folder/limits.yml"
+    printf '  %s: { ulimits: { nofile: %s } }\n' rabbitmq "$most" session-host "$most" device-pool "$most" >>"$folder/limits.yml"
   fi
 }
 
@@ -111,6 +111,7 @@ inside() {
   build --target python --tag wa-stand-in-python "$folder/stand-ins"
   build --target postgres --tag "$(image postgres)" "$folder/stand-ins"
   build --target rabbitmq --tag "$(image rabbitmq)" "$folder/stand-ins"
+  build --target pgbouncer --tag "$(image device-pool)" "$folder/stand-ins"
   for service in api session-host; do
     build --build-arg PYTHON_IMAGE=wa-stand-in-python --build-arg PIP_INDEX_URL=http://127.0.0.1:8900/ \
       --file services/$service/Dockerfile --tag "$(image $service)" .

@@ -10,7 +10,7 @@ import psutil
 
 from deploy.local import tools
 from deploy.local.configuration import Configuration
-from deploy.servers import containers, debian, erlang, postgres
+from deploy.servers import containers, debian, erlang, pgbouncer, postgres
 from deploy.servers.ports import is_free
 
 _GB_DISK, _GB_MEMORY = 1, 0.7
@@ -29,6 +29,7 @@ def examine(settings: Configuration) -> int:
         (True, "Container engine", "answers" if engine else "none: embedded servers are used"),
         _postgres(settings, engine=engine),
         _rabbitmq(settings, engine=engine),
+        _pool(settings),
         libmagic(),
         _port(settings),
         _disk(settings),
@@ -53,6 +54,17 @@ def _postgres(settings: Configuration, *, engine: bool) -> _Finding:
     except (postgres.PostgresUnavailable, OSError, subprocess.SubprocessError) as error:
         return False, "Postgres", str(error)
     return True, "Postgres", f"embedded {postgres.version()}"
+
+
+def _pool(settings: Configuration) -> _Finding:
+    """Never missing: without a pool the stack takes more connections."""
+    if settings.external_databases is not None:
+        return True, "PgBouncer", "yours to start (docs/operations.md, sizing)"
+    if (program := pgbouncer.find()) is not None:
+        return True, "PgBouncer", str(program)
+    if debian.has_apt():
+        return True, "PgBouncer", "comes from Debian's packages at the first start"
+    return True, "PgBouncer", "none: at most about 150 sessions; install it for more"
 
 
 def _rabbitmq(settings: Configuration, *, engine: bool) -> _Finding:

@@ -5,7 +5,7 @@ import fcntl
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -17,6 +17,7 @@ from deploy.local.services import Owner
 from deploy.servers import broker_users, databases, factory
 from deploy.servers.broker_users import BrokerUrls
 from deploy.servers.children import ProcessRecord
+from deploy.servers.pgbouncer import EmbeddedPgBouncer, PoolUnavailable
 from deploy.servers.ports import free_port
 
 Migrate = Callable[[databases.Databases], Awaitable[None]]
@@ -59,6 +60,7 @@ class Stack:
         self.record = ProcessRecord(self._directory / "processes.json")
         self.postgres: factory.PostgresServer | None = None
         self.rabbitmq: factory.RabbitMQServer | None = None
+        self.pool: EmbeddedPgBouncer | None = None
         self._lock: IO[str] | None = None
 
     async def __aenter__(self) -> Self:
@@ -72,9 +74,9 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Reverse order of dependence: the broker first, then the database.
+        # Reverse order of dependence: the broker first, then the pool, then the database.
         try:
-            for server in (self.rabbitmq, self.postgres):
+            for server in (self.rabbitmq, self.pool, self.postgres):
                 if server is not None:
                     await server.stop()
         finally:
@@ -110,7 +112,24 @@ class Stack:
         await self.postgres.start()
         self._record(self.postgres.pids)
         self._say(f"Postgres is up after {time.monotonic() - began:.1f} s.")
-        return await databases.provide(self.postgres.url)
+        made = await databases.provide(self.postgres.url)
+        return replace(made, devices=await self._pooled(made.devices))
+
+    async def _pooled(self, devices: str) -> str:
+        """The device store's URL behind a pool; the same URL if there is no pool to be had."""
+        if self._configuration.engine == "simulated":
+            return devices
+        pool = EmbeddedPgBouncer(
+            self._directory / "pgbouncer", devices, port=self._port("DEVICE_STORE_URL", 6433)
+        )
+        try:
+            await pool.start()
+        except PoolUnavailable as error:
+            self._say(f"{error} Without it, each session takes two connections of Postgres.")
+            return devices
+        self.pool = pool
+        self._record(pool.pids)
+        return pool.url
 
     async def _start_broker(self) -> BrokerUrls:
         if self._configuration.external_broker is not None:

@@ -23,6 +23,7 @@ from deploy.local.stack import Stack, Urls
 from deploy.servers.children import Child, ChildDied, Orders
 from deploy.servers.databases import Databases
 from deploy.servers.factory import PostgresServer, RabbitMQServer
+from deploy.servers.pgbouncer import EmbeddedPgBouncer
 from deploy.servers.ports import is_free
 
 _LONGEST_DELAY_SECONDS = 30.0
@@ -84,6 +85,7 @@ class Supervisor:
     async def _serve(self, stack: Stack, urls: Urls, began: float) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_server("Postgres", stack.postgres, stack))
+            group.create_task(self._keep_server("PgBouncer", stack.pool, stack))
             group.create_task(self._keep_server("RabbitMQ", stack.rabbitmq, stack))
             group.create_task(self._tails.follow())
             _say(f"Starting {', '.join(s.name for s in self._program.services)} …")
@@ -137,7 +139,10 @@ class Supervisor:
             await asyncio.sleep(delay)
 
     async def _keep_server(
-        self, name: str, server: PostgresServer | RabbitMQServer | None, stack: Stack
+        self,
+        name: str,
+        server: PostgresServer | RabbitMQServer | EmbeddedPgBouncer | None,
+        stack: Stack,
     ) -> None:
         if server is None:
             return

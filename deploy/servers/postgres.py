@@ -79,7 +79,7 @@ class EmbeddedPostgres:
         self._make_cluster()
         self._end_previous_server()
         settings = _SETTINGS | {"port": str(self.port)} | ({} if self._durable else _RECKLESS)
-        argv = [*_prefix(), str(_binary("postgres")), "-D", str(self.cluster)]
+        argv = [*not_as_root(), str(_binary("postgres")), "-D", str(self.cluster)]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
         orders = Orders(
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
         options = ["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
         options += [f"--username={SUPERUSER}", f"--pwfile={self._key_file}", "--auth=scram-sha-256"]
         made = subprocess.run(
-            [*_prefix(), str(_binary("initdb")), "-D", str(self.cluster), *options],
+            [*not_as_root(), str(_binary("initdb")), "-D", str(self.cluster), *options],
             env=_environment(),
             capture_output=True,
             check=False,
@@ -189,11 +189,11 @@ def version() -> str:
 
 def can_run() -> None:
     """Raises PostgresUnavailable if this machine cannot run the embedded binaries."""
-    _prefix()
+    not_as_root()
     _binary("postgres")
 
 
-def _prefix() -> tuple[str, ...]:
+def not_as_root() -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ()
     allowed = shutil.which("unshare") is not None and (

@@ -2,7 +2,7 @@
 
 Written by hand from the CustomResourceDefinitions of
 - RabbitMQ Cluster Operator 2.22, rabbitmq.com_rabbitmqclusters.yaml (v1beta1)
-- CloudNativePG 1.30, postgresql.cnpg.io_{clusters,scheduledbackups}.yaml (v1)
+- CloudNativePG 1.30, postgresql.cnpg.io_{clusters,poolers,scheduledbackups}.yaml (v1)
 - Prometheus Operator, monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml (v1)
 
 A field that is not here is refused: look it up in the definition, then add it.
@@ -145,6 +145,40 @@ POSTGRES_CLUSTER = _resource(
     ),
 )
 
+POOLER = _resource(
+    "postgresql.cnpg.io/v1",
+    "Pooler",
+    _object(
+        ("cluster", "pgbouncer"),
+        cluster=_REFERENCE,
+        instances=_count(1),
+        type=_one_of("rw", "ro", "r"),
+        template=_object(
+            metadata=_object(labels=_named(_TEXT)),
+            spec=_object(
+                ("containers",),
+                containers={"type": "array", "maxItems": 0},
+                affinity=_object(
+                    podAntiAffinity=_object(
+                        preferredDuringSchedulingIgnoredDuringExecution=_list(
+                            _object(
+                                ("weight", "podAffinityTerm"),
+                                weight=_count(1),
+                                podAffinityTerm=_object(
+                                    ("topologyKey",), topologyKey=_TEXT, labelSelector=_SELECTOR
+                                ),
+                            )
+                        )
+                    )
+                ),
+            ),
+        ),
+        pgbouncer=_object(
+            ("poolMode",), poolMode=_one_of("session", "transaction"), parameters=_named(_TEXT)
+        ),
+    ),
+)
+
 SCHEDULED_BACKUP = _resource(
     "postgresql.cnpg.io/v1",
     "ScheduledBackup",
@@ -198,6 +232,7 @@ SCHEMAS: dict[str, Schema] = {
     for schema in (
         RABBITMQ_CLUSTER,
         POSTGRES_CLUSTER,
+        POOLER,
         SCHEDULED_BACKUP,
         SERVICE_MONITOR,
         PROMETHEUS_RULE,

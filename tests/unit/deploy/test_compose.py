@@ -1,6 +1,7 @@
 """The compose file, as compose itself reads it."""
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -85,13 +86,26 @@ def test_the_start_is_in_order() -> None:
         "api": {"migrate-api": completed, "set-up-broker": completed},
         "projector": {"migrate-api": completed, "set-up-broker": completed},
         "webhooks": {"migrate-api": completed},
-        "session-host": {"migrate-session-host": completed, "set-up-broker": completed},
+        "session-host": {
+            "migrate-session-host": completed,
+            "set-up-broker": completed,
+            "device-pool": healthy,
+        },
     }
 
 
 def test_the_database_is_on_a_network_without_a_way_out() -> None:
     assert set(SERVICES["postgres"]["networks"]) == {"database"}
     assert compose_model()["networks"]["database"]["internal"] is True
+
+
+def test_the_device_store_is_behind_a_pool_in_transaction_mode() -> None:
+    url = urlsplit(SERVICES["session-host"]["environment"]["DEVICE_STORE_URL"])
+    assert (url.hostname, url.query) == ("device-pool", "sslmode=disable&binary_parameters=yes")
+    pool = SERVICES["device-pool"]["environment"]
+    assert pool["POOL_MODE"] == "transaction"
+    assert (pool["DB_USER"], pool["DB_PASSWORD"]) == (url.username, url.password)
+    assert SERVICES["device-pool"]["networks"].keys() == {"database"}
 
 
 def test_every_setting_is_one_that_the_service_reads(monkeypatch: pytest.MonkeyPatch) -> None:

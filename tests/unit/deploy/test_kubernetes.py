@@ -110,6 +110,17 @@ def test_postgres_is_of_one_version_everywhere() -> None:
     assert compose_model()["services"]["postgres"]["image"] == f"postgres:{tag.partition('-')[0]}"
 
 
+def test_production_puts_the_device_store_behind_a_pool_in_transaction_mode() -> None:
+    settings = next(
+        one["data"]
+        for one in overlay("production")
+        if one["kind"] == "ConfigMap" and one["metadata"]["name"].startswith("wa-settings")
+    )
+    pool = one("production", "Pooler", settings["DEVICE_STORE_HOST"])["spec"]
+    assert (pool["pgbouncer"]["poolMode"], pool["type"]) == ("transaction", "rw")
+    assert "binary_parameters=yes" in settings["DEVICE_STORE_OPTIONS"]
+
+
 @every_overlay
 def test_the_broker_is_below_4_3(name: str) -> None:
     images = re.findall(r"rabbitmq:(\d+)\.(\d+)", str(overlay(name)))
