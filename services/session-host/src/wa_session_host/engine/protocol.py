@@ -14,6 +14,8 @@ from pydantic_core import from_json, to_json
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
     ChangeSeen,
+    ClientOutdated,
+    ClientVersion,
     ConnectionLost,
     EngineCrashed,
     EngineRefused,
@@ -38,12 +40,16 @@ _LENGTH = struct.Struct(">I")
 
 @dataclass(frozen=True)
 class Begin:
-    """Host to worker, after Loaded: the session. `deadline` is on the machine's monotonic clock."""
+    """Host to worker, after Loaded: the session. `deadline` is on the machine's monotonic clock.
+
+    `version` is that of the library which the worker loaded.
+    """
 
     session_id: str
     device_store: str
     link: LinkedDevice | None
     deadline: float
+    version: ClientVersion
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,7 @@ Frame = (
     | QRShown
     | QRRanOut
     | EngineRefused
+    | ClientOutdated
     | LinkedDevice
     | LoggedIn
     | ConnectionLost

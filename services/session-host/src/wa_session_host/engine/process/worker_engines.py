@@ -12,7 +12,8 @@ from itertools import count
 import structlog
 
 from wa_contracts.ids import SessionId
-from wa_session_host.domain.observations import LinkedDevice
+from wa_session_host.domain.observations import ClientVersion, LinkedDevice
+from wa_session_host.engine.neonize.client_version import engine_version, shipped_library
 from wa_session_host.engine.neonize.forkserver import DECODER, ORDER, STARTED, WORKER
 from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.process.worker_engine import WorkerEngine
@@ -75,6 +76,11 @@ class WorkerEngines:
         self._engines: set[WorkerEngine] = set()
         self.previews = Previews(partial(self._fork, DECODER))
         self._deadline = 0.0
+        self._version = engine_version(shipped_library())
+
+    @property
+    def version(self) -> ClientVersion:
+        return self._version
 
     async def prepare(self) -> None:
         """Start the fork server ahead of the first session."""
@@ -93,7 +99,8 @@ class WorkerEngines:
             raise
         finally:
             theirs.close()
-        begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
+        store = self._store_of(session_id)
+        begin = Begin(str(session_id), store, link, self._deadline, self._version)
         engine = WorkerEngine(begin, reader, writer, pid, self.previews)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
