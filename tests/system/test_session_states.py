@@ -53,9 +53,16 @@ class Linked:
         answer = await self.linked_ring.ring.admin.post(f"/api/sessions/{self.id}/{what}")
         assert answer.status_code == 202, answer.text
 
-    async def becomes(self, status: str) -> dict[str, Any]:
-        """Wait for a status."""
-        return await self.linked_ring.ring.wait_for_status(self.id, status, timeout=20)
+    async def becomes(self, status: str, reason: str | None = None) -> dict[str, Any]:
+        """Wait for a status, with this reason if one is given."""
+
+        async def shown() -> dict[str, Any] | None:
+            session = await self.linked_ring.ring.wait_for_status(self.id, status, timeout=20)
+            return session if reason in {None, session["statusReason"]} else None
+
+        session = await eventually(shown, what=f"{status}, {reason}")
+        assert session is not None
+        return session
 
     async def send(self, text: str, *, wait: bool = True) -> httpx.Response:
         """A text to the contact."""
@@ -180,16 +187,17 @@ async def test_banned_refuses_and_fails_the_backlog(
     await linked.becomes("scan_qr")
 
 
-async def test_failed_refuses(linked_ring: LinkedRing) -> None:
+async def test_a_refused_client_version_keeps_link_and_queue(linked_ring: LinkedRing) -> None:
     linked = await linked_ring.linked()
     linked.phone.refuse_login(405)
     await linked.phone.drop()
-    failed = await linked.becomes("failed")
-    assert failed["statusReason"] == "client_outdated"
-    await linked.refuses("session_failed")
+    outdated = await linked.becomes("disconnected", "client_outdated")
+    assert "refuses client version 2.3000." in outdated["lastError"]
+    message_id = await linked.queue("while outdated")
     linked.phone.allow_login()
     await linked.ask("restart")
     await linked.becomes("working")
+    await linked.arrives(message_id, "while outdated")
 
 
 @pytest.mark.parametrize("while_working", [True, False])

@@ -34,6 +34,8 @@ from wa_contracts.session_events import (
 )
 from wa_session_host.domain import session as domain
 from wa_session_host.domain.observations import (
+    ClientOutdated,
+    ClientVersion,
     ConnectionLost,
     EngineCrashed,
     EngineRefused,
@@ -47,6 +49,7 @@ from wa_session_host.domain.observations import (
     QRShown,
     StreamReplaced,
 )
+from wa_session_host.domain.observing import observe
 from wa_session_host.domain.session import SessionLinked
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -63,6 +66,13 @@ LINKED = (
 CONNECTED = SessionConnected(phone_number="919876543210", connected_at=NOW)
 WORKING = (*LINKED, CONNECTED)
 LOST = SessionDisconnected(reason="connection_lost", message="gone")
+VERSION, NEWER = ClientVersion("engine 1", "2.3000.1"), ClientVersion("engine 1", "2.3000.2")
+OUTDATED = SessionDisconnected(
+    reason="client_outdated",
+    message="WhatsApp refuses client version 2.3000.1 (engine 1).",
+    engine="engine 1",
+    client_version="2.3000.1",
+)
 
 
 def given(*events: Event) -> domain.State:
@@ -178,6 +188,20 @@ def test_only_a_linked_session_is_unlinked_at_whatsapp() -> None:
                 ),
             ),
         ),
+        (
+            SHOWN,
+            ClientOutdated(VERSION),
+            (SessionFailed(reason="client_outdated", message=OUTDATED.message),),
+        ),
+        (LINKED, ClientOutdated(VERSION), (OUTDATED,)),
+        (WORKING, ClientOutdated(VERSION), (OUTDATED,)),
+        ((*WORKING, OUTDATED), ClientOutdated(VERSION), ()),
+        (
+            (*WORKING, OUTDATED.model_copy(update={"client_version": "2.3000.0"})),
+            ClientOutdated(VERSION),
+            (OUTDATED,),
+        ),
+        ((*WORKING, OUTDATED), LoggedIn(), (CONNECTED,)),
         (WORKING, LinkRemoved(), (SessionLoggedOut(reason="phone"),)),
         (
             WORKING,
@@ -194,7 +218,7 @@ def test_only_a_linked_session_is_unlinked_at_whatsapp() -> None:
 def test_what_an_engine_sees(
     history: tuple[Event, ...], observation: Observation, expected: tuple[Event, ...]
 ) -> None:
-    assert domain.observe(observation, given(*history), NOW) == expected
+    assert observe(observation, given(*history), NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -207,8 +231,8 @@ def test_what_an_engine_sees(
     ],
 )
 def test_a_dying_engine_is_not_heard_any_more(end: Event) -> None:
-    assert domain.observe(ConnectionLost("x", "y"), given(*WORKING, end), NOW) == ()
-    assert domain.observe(LoggedIn(), given(*WORKING, end), NOW) == ()
+    assert observe(ConnectionLost("x", "y"), given(*WORKING, end), NOW) == ()
+    assert observe(LoggedIn(), given(*WORKING, end), NOW) == ()
 
 
 @pytest.mark.parametrize(
@@ -226,7 +250,28 @@ def test_a_dying_engine_is_not_heard_any_more(end: Event) -> None:
 def test_a_new_owner_claims_no_connection(
     history: tuple[Event, ...], expected: tuple[Event, ...]
 ) -> None:
-    assert domain.take_over(given(*history)) == expected
+    assert domain.take_over(given(*history), VERSION) == expected
+
+
+RETAKEN = (SessionConnecting(phone_number="919876543210", reason="host_changed"),)
+FAILED = SessionFailed(reason="client_outdated", message="")
+
+
+@pytest.mark.parametrize(
+    ("history", "version", "expected"),
+    [
+        ((*WORKING, OUTDATED), VERSION, ()),
+        ((*WORKING, OUTDATED), NEWER, RETAKEN),
+        ((*WORKING, OUTDATED), ClientVersion("engine 2", "2.3000.1"), RETAKEN),
+        ((*WORKING, OUTDATED, LOST), VERSION, RETAKEN),
+        ((*WORKING, FAILED), VERSION, RETAKEN),
+        ((*SHOWN, FAILED), NEWER, ()),
+    ],
+)
+def test_a_refused_version_is_tried_by_no_new_owner_and_another_one_at_once(
+    history: tuple[Event, ...], version: ClientVersion, expected: tuple[Event, ...]
+) -> None:
+    assert domain.take_over(given(*history), version) == expected
 
 
 def test_log_out_forgets_the_link_and_stop_keeps_it() -> None:

@@ -24,11 +24,18 @@ from wa_contracts.internal.commands import (
     StopSession,
 )
 from wa_contracts.message_events import MessageReceived
-from wa_contracts.session_events import Event, SessionStatus
+from wa_contracts.session_events import Event, SessionDisconnected, SessionStatus
 from wa_session_host.domain import session as domain
-from wa_session_host.domain.observations import LinkedDevice, LoggedIn, Seen
+from wa_session_host.domain.observations import (
+    ClientOutdated,
+    ClientVersion,
+    LinkedDevice,
+    LoggedIn,
+    Seen,
+)
 from wa_session_host.domain.pacing import PaceRule, SendHistory
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.sessions import engine_timing
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_timing import EnginePhase
 from wa_session_host.sessions.owner import SessionOwner
@@ -36,6 +43,7 @@ from wa_session_host.sessions.tracked_message import BoundedCache
 from wa_session_host.store.stored_event import Append
 
 LINK = LinkedDevice("15550001111:1@s.whatsapp.net", "15550001111")
+REFUSED = ClientVersion("engine 1", "2.3000.1")
 
 
 class Writer:
@@ -87,6 +95,7 @@ class Engine:
 class Engines:
     """Starts engines when the test lets it."""
 
+    version: ClientVersion
     may_start: asyncio.Event = field(default_factory=asyncio.Event)
     started: list[Engine] = field(default_factory=list)
 
@@ -108,9 +117,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def owned(state: domain.State) -> AsyncIterator[Bench]:
-    """The owner of a session in this state, running."""
-    writer, engines = Writer(), Engines()
+async def owned(state: domain.State, version: ClientVersion = REFUSED) -> AsyncIterator[Bench]:
+    """The owner of a session in this state, running on engines of this version."""
+    writer, engines = Writer(), Engines(version)
     context = SessionContext(
         writer=cast("Any", writer),
         store=cast("Any", None),
@@ -213,3 +222,45 @@ async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
         await eventually(lambda: texts() == ["before", "after"], what="the others")
         assert bench.owner.engine_phase is EnginePhase.RUNNING
         assert not bench.engines.started[0].is_stopped
+
+
+WAITING = domain.Opened(None, domain.Disconnected("client_outdated", REFUSED), LINK)
+
+
+async def test_a_refused_version_keeps_link_and_queue_and_the_next_try_waits() -> None:
+    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+        bench.engines.may_start.set()
+        await eventually(lambda: bench.owner.status is SessionStatus.WORKING, what="login")
+        for seen in (ClientOutdated(REFUSED), None):
+            bench.engines.started[0].seen.put_nowait(seen)
+        await _phase(bench.owner, EnginePhase.IDLE)
+        assert bench.owner.status is SessionStatus.DISCONNECTED
+        assert domain.link_of(bench.owner.state) == LINK
+        [event] = [one for one in bench.writer.events if isinstance(one, SessionDisconnected)]
+        assert (event.reason, event.client_version) == ("client_outdated", "2.3000.1")
+        assert len(bench.engines.started) == 1
+        bench.owner.try_new_version()
+        await eventually(lambda: len(bench.engines.started) == 2, what="the next try")
+        await eventually(lambda: bench.owner.status is SessionStatus.WORKING, what="login")
+
+
+async def test_the_same_version_waits_after_a_take_over_and_another_starts_at_once() -> None:
+    async with owned(WAITING) as bench:
+        bench.engines.may_start.set()
+        await bench.owner.announce_takeover()
+        assert bench.writer.events == []
+        bench.owner.try_new_version()
+        await eventually(lambda: len(bench.engines.started) == 1, what="the operator's new version")
+    async with owned(WAITING, ClientVersion("engine 1", "2.3000.2")) as bench:
+        bench.engines.may_start.set()
+        await bench.owner.announce_takeover()
+        assert bench.owner.status is SessionStatus.CONNECTING
+        await eventually(lambda: bench.owner.status is SessionStatus.WORKING, what="login")
+
+
+def test_tries_with_a_refused_version_are_minutes_apart_and_get_rarer() -> None:
+    pauses = [engine_timing.pause_seconds(WAITING, ended, now()) for ended in range(12)]
+    assert 30 <= pauses[0] <= 60
+    assert 900 <= pauses[-1] <= 1800
+    lost = domain.Opened(None, domain.Disconnected("connection_lost"), LINK)
+    assert engine_timing.pause_seconds(lost, 5000, now()) <= 60

@@ -27,6 +27,7 @@ from wa_contracts.examples import EXAMPLES
 from wa_contracts.internal.commands import AnyCommand
 from wa_contracts.recipient import RECIPIENT_PATTERN, parse_recipient
 from wa_runtime.web_address import NotAWebAddress, web_address
+from wa_session_host.domain.observations import ClientVersion
 from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import (
     FRAME_LIMIT,
@@ -245,7 +246,8 @@ async def test_a_host_bears_any_worker(frames: list[bytes]) -> None:
         reader.feed_data(struct.pack(">I", len(frame)) + frame)
     reader.feed_eof()
     with patch("os.kill") as kill:
-        engine = WorkerEngine(Begin("s", "sqlite://", None, 0.0), reader, Mock(), OWN_PID, Mock())
+        begin = Begin("s", "sqlite://", None, 0.0, ClientVersion("engine", "2.3000.1"))
+        engine = WorkerEngine(begin, reader, Mock(), OWN_PID, Mock())
         async with asyncio.timeout(2):
             _ = [seen async for seen in engine.observations()]
     assert engine.ended

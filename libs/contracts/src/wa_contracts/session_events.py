@@ -83,12 +83,17 @@ class SessionConnected(Event):
 
 
 class SessionDisconnected(Event):
-    """The connection is gone; the gateway tries again by itself, at `retry_at` if known."""
+    """The connection is gone; the gateway tries again by itself, at `retry_at` if known.
+
+    With `client_outdated`, `engine` and `client_version` are what WhatsApp refused.
+    """
 
     TYPE: ClassVar[str] = "session.disconnected"
     reason: str
     message: str
     retry_at: UtcDatetime | None = None
+    engine: str | None = None
+    client_version: str | None = None
 
 
 class SessionRestricted(Event):

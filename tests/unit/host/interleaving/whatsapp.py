@@ -11,6 +11,7 @@ from typing import Literal
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
+    ClientVersion,
     EngineCrashed,
     LinkedDevice,
     LoggedIn,
@@ -29,6 +30,7 @@ from wa_session_host.engine.port import (
     SendRefused,
 )
 
+VERSION = ClientVersion("scripted", "2.3000.1")
 LOGIN_SECONDS = 0.05
 SCAN_SECONDS = 0.2
 ANSWER_SECONDS = 0.05
@@ -64,6 +66,8 @@ class WhatsApp:
 
 class ScriptedEngines:
     """One host's engines. They act until the deadline that the host's leases give."""
+
+    version = VERSION
 
     def __init__(self, whatsapp: WhatsApp) -> None:
         self._whatsapp = whatsapp

@@ -10,6 +10,7 @@ from wa_contracts.session_events import SessionStatus
 AGAIN = "It is tried again by itself."
 LINK_AGAIN = "Link the number again."
 MESSAGES_WAIT = "Messages wait, and go out afterwards."
+NEWER_CLIENT = "Set WHATSAPP_CLIENT_VERSION to auto on the session-hosts, or upgrade the gateway."
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
         "engine_ended": Reason(
             "the session's engine ended.", "Another one is started by itself.", quotes=True
         ),
+        "client_outdated": Reason(
+            "the engine's client version is outdated.",
+            f"{MESSAGES_WAIT} {NEWER_CLIENT} The session comes back by itself.",
+            quotes=True,
+        ),
         "engine_silent": Reason(
             "the session's engine did not answer any more.", "Another one is started by itself."
         ),
@@ -117,8 +123,9 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
             quotes=True,
         ),
         "client_outdated": Reason(
-            "WhatsApp wants a newer version of the engine.",
-            "Upgrade this gateway, then restart the session.",
+            "the engine's client version is outdated.",
+            f"{NEWER_CLIENT} Then try again.",
+            quotes=True,
         ),
     },
 }

@@ -30,6 +30,21 @@ class EngineRefused:
 
 
 @dataclass(frozen=True)
+class ClientVersion:
+    """An engine with its version, and the WhatsApp client version that it states at the log-in."""
+
+    engine: str
+    client: str
+
+
+@dataclass(frozen=True)
+class ClientOutdated:
+    """WhatsApp refuses this version (405). The engine has ended; another version may be accepted."""
+
+    version: ClientVersion
+
+
+@dataclass(frozen=True)
 class LinkedDevice:
     """The phone accepted the link. `jid` names the device in the device store."""
 
@@ -95,6 +110,7 @@ Observation = (
     QRShown
     | QRRanOut
     | EngineRefused
+    | ClientOutdated
     | LinkedDevice
     | LoggedIn
     | ConnectionLost
@@ -108,6 +124,7 @@ Observation = (
 EngineEnding = (
     QRRanOut
     | EngineRefused
+    | ClientOutdated
     | EngineCrashed
     | StreamReplaced
     | LinkRemoved

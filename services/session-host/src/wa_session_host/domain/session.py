@@ -1,8 +1,9 @@
 """A session: its states, its commands, and the engine's observations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import ClassVar, assert_never
+from typing import ClassVar
 
 from wa_contracts.internal.commands import (
     CreateSession,
@@ -29,18 +30,8 @@ from wa_contracts.session_events import (
     SessionStopped,
 )
 from wa_session_host.domain.observations import (
-    ConnectionLost,
-    EngineCrashed,
-    EngineRefused,
+    ClientVersion,
     LinkedDevice,
-    LinkRemoved,
-    LoggedIn,
-    NumberBanned,
-    NumberRestricted,
-    Observation,
-    QRRanOut,
-    QRShown,
-    StreamReplaced,
 )
 
 
@@ -88,9 +79,13 @@ class Working:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """The connection is lost; the engine reconnects."""
+    """The connection is lost; the engine reconnects.
+
+    `refused` is the version that WhatsApp calls outdated.
+    """
 
     reason: str
+    refused: ClientVersion | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +129,20 @@ Condition = (
     | Stopped
     | Failed
 )
+
+
+_STATUSES: Mapping[type[Condition], SessionStatus] = {
+    Starting: SessionStatus.STARTING,
+    AwaitingScan: SessionStatus.SCAN_QR,
+    Connecting: SessionStatus.CONNECTING,
+    Working: SessionStatus.WORKING,
+    Disconnected: SessionStatus.DISCONNECTED,
+    Restricted: SessionStatus.RESTRICTED,
+    LoggedOut: SessionStatus.LOGGED_OUT,
+    Banned: SessionStatus.BANNED,
+    Stopped: SessionStatus.STOPPED,
+    Failed: SessionStatus.FAILED,
+}
 
 
 @dataclass(frozen=True)
@@ -184,71 +193,26 @@ def unlinks(command: Command, state: State) -> bool:
     )
 
 
-def observe(observation: Observation, state: State, now: datetime) -> tuple[Event, ...]:
-    """The events of an engine's observation.
-
-    Observations of a session that should not run (stopped, logged out, …) are ignored: they come
-    from an ending engine.
-    """
-    if not isinstance(state, Opened) or not should_run(state):
-        return ()
-    match observation:
-        case QRShown():
-            return (QRIssued(qr=observation.qr, expires_at=observation.expires_at),)
-        case QRRanOut():
-            return (
-                QRExpired(),
-                SessionFailed(
-                    reason="qr_expired",
-                    message="The QR code was not scanned in time. Ask for a new one.",
-                ),
-            )
-        case EngineRefused():
-            return (SessionFailed(reason=observation.reason, message=observation.message),)
-        case LinkedDevice():
-            return (
-                SessionLinked(jid=observation.jid, phone_number=observation.phone_number),
-                SessionConnecting(phone_number=observation.phone_number, reason="linked"),
-            )
-        case LoggedIn():
-            return _logged_in(state, now)
-        case ConnectionLost() | EngineCrashed() | StreamReplaced():
-            return _lost(observation, state)
-        case LinkRemoved():
-            return (SessionLoggedOut(reason="phone"),)
-        case NumberRestricted():
-            return (
-                SessionRestricted(
-                    reason=observation.reason, message=observation.message, until=observation.until
-                ),
-            )
-        case NumberBanned():
-            return (SessionBanned(reason=observation.reason, message=observation.message),)
-        case _:
-            assert_never(observation)
-
-
-def _logged_in(state: Opened, now: datetime) -> tuple[Event, ...]:
-    if isinstance(state.condition, Working) or state.link is None:
-        return ()
-    return (SessionConnected(phone_number=state.link.phone_number, connected_at=now),)
-
-
-def _lost(
-    observation: ConnectionLost | EngineCrashed | StreamReplaced, state: Opened
-) -> tuple[Event, ...]:
-    if isinstance(state.condition, Disconnected) and state.condition.reason == observation.reason:
-        return ()
-    return (
-        SessionDisconnected(
-            reason=observation.reason, message=observation.message, retry_at=observation.retry_at
-        ),
-    )
-
-
-def take_over(state: State) -> tuple[Event, ...]:
-    """A new owner's first events for a session that should run: it is not connected."""
+def refused_version(state: State) -> ClientVersion | None:
+    """The version that WhatsApp called outdated, while the session waits for another one."""
     match state:
+        case Opened(condition=Disconnected(refused=ClientVersion() as refused)):
+            return refused
+        case _:
+            return None
+
+
+def take_over(state: State, version: ClientVersion) -> tuple[Event, ...]:
+    """The first events of a new owner, whose engines have this version: nothing is connected yet.
+
+    A session that waits for another version goes on waiting if this one was refused. One that
+    failed for this reason, as earlier versions of the gateway let it, is tried again.
+    """
+    if refused_version(state) == version:
+        return ()
+    match state:
+        case Opened(condition=Failed(reason="client_outdated"), link=LinkedDevice() as link):
+            return (SessionConnecting(phone_number=link.phone_number, reason="host_changed"),)
         case Opened(
             condition=Working() | Connecting() | Disconnected(), link=LinkedDevice() as link
         ):
@@ -273,31 +237,7 @@ def link_of(state: State) -> LinkedDevice | None:
 
 def status_of(state: State) -> SessionStatus | None:
     """The status in the API; None for a session that does not exist."""
-    if not isinstance(state, Opened):
-        return None
-    match state.condition:
-        case Starting():
-            return SessionStatus.STARTING
-        case AwaitingScan():
-            return SessionStatus.SCAN_QR
-        case Connecting():
-            return SessionStatus.CONNECTING
-        case Working():
-            return SessionStatus.WORKING
-        case Disconnected():
-            return SessionStatus.DISCONNECTED
-        case Restricted():
-            return SessionStatus.RESTRICTED
-        case LoggedOut():
-            return SessionStatus.LOGGED_OUT
-        case Banned():
-            return SessionStatus.BANNED
-        case Stopped():
-            return SessionStatus.STOPPED
-        case Failed():
-            return SessionStatus.FAILED
-        case _:
-            assert_never(state.condition)
+    return _STATUSES[type(state.condition)] if isinstance(state, Opened) else None
 
 
 def evolve(state: State, event: Event) -> State:
@@ -322,6 +262,12 @@ def evolve(state: State, event: Event) -> State:
             return replace(state, condition=_condition(event))
 
 
+def _refused(event: SessionDisconnected) -> ClientVersion | None:
+    if event.engine is None or event.client_version is None:
+        return None
+    return ClientVersion(event.engine, event.client_version)
+
+
 def _condition(event: Event) -> Condition:
     match event:
         case SessionStarting():
@@ -333,7 +279,7 @@ def _condition(event: Event) -> Condition:
         case SessionConnected():
             return Working(event.connected_at)
         case SessionDisconnected():
-            return Disconnected(event.reason)
+            return Disconnected(event.reason, _refused(event))
         case SessionRestricted():
             return Restricted(event.until)
         case SessionStopped():

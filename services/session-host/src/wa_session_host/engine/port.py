@@ -14,7 +14,12 @@ from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts
 from wa_contracts.internal.replies import PairingCode
-from wa_session_host.domain.observations import LinkedDevice, ReceivedMedia, Seen
+from wa_session_host.domain.observations import (
+    ClientVersion,
+    LinkedDevice,
+    ReceivedMedia,
+    Seen,
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,11 @@ class Engine(Protocol):
 
 
 class Engines(Protocol):
-    """Factory of engines."""
+    """Factory of engines. `version` is that of the next engine."""
+
+    @property
+    def version(self) -> ClientVersion:
+        raise NotImplementedError
 
     async def prepare(self) -> None:
         """Start the engines' shared parts, before the first engine."""

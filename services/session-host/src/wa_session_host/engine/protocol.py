@@ -14,6 +14,8 @@ from pydantic_core import from_json, to_json
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
     ChangeSeen,
+    ClientOutdated,
+    ClientVersion,
     ConnectionLost,
     EngineCrashed,
     EngineRefused,
@@ -40,13 +42,14 @@ _LENGTH = struct.Struct(">I")
 class Begin:
     """Host to worker, after Loaded: the session. `deadline` is on the machine's monotonic clock.
 
-    `stored` is whether the device store has the link's device.
+    `version` is that of the library which the worker loaded. `stored` is whether the device store has the link's device.
     """
 
     session_id: str
     device_store: str
     link: LinkedDevice | None
     deadline: float
+    version: ClientVersion
     stored: bool = True
 
 
@@ -134,6 +137,7 @@ Frame = (
     | QRShown
     | QRRanOut
     | EngineRefused
+    | ClientOutdated
     | LinkedDevice
     | LoggedIn
     | ConnectionLost

@@ -2,15 +2,22 @@
 
 import asyncio
 import random
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 
 from wa_session_host.domain import session as domain
+from wa_session_host.engine.port import Engines
 
 FIRST_PAUSE_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 60.0
 RESTRICTED_PAUSE_SECONDS = 600.0
 REPLACED_PAUSE_SECONDS = 30.0
+OUTDATED_PAUSE_SECONDS = 60.0
+LONGEST_OUTDATED_PAUSE_SECONDS = 1800.0
+MOST_DOUBLINGS = 10
+"""More make no pause longer, and in the end no number that fits."""
 
 
 class EnginePhase(Enum):
@@ -46,8 +53,49 @@ class LoginWatch:
                 return
 
 
-def pause_seconds(state: domain.State, crashes: int, now: datetime) -> float:
-    """Seconds before the next engine: longer after each crash, with jitter, or as the state says."""
+class EnginePause:
+    """The pause before a session's next engine, longer after each one that ended."""
+
+    def __init__(self, engines: Engines, clock: Callable[[], datetime]) -> None:
+        self._engines = engines
+        self._clock = clock
+        self._ended_engines = 0
+        self._over = asyncio.Event()
+
+    def start_over(self) -> None:
+        """Begin with the shortest pause: the session works, or an operator wants it."""
+        self._ended_engines = 0
+
+    def end(self) -> None:
+        """End the current pause, or the next one until `renew`."""
+        self._over.set()
+
+    def renew(self) -> None:
+        """An engine starts: pauses from now on are not over."""
+        self._over.clear()
+
+    async def wait_first(self, state: domain.State) -> None:
+        """Wait before the first engine of a host, where the state asks for it."""
+        match state:
+            case domain.Opened(condition=domain.Restricted()):
+                await self.wait(state)
+            case _ if domain.refused_version(state) is not None:
+                await self.wait(state)
+
+    async def wait(self, state: domain.State) -> None:
+        """Wait as long as the state says, but for the engines' version not at all if it is new."""
+        if domain.refused_version(state) not in {None, self._engines.version}:
+            return
+        seconds = pause_seconds(state, self._ended_engines, self._clock())
+        self._ended_engines += 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+
+
+def pause_seconds(state: domain.State, ended_engines: int, now: datetime) -> float:
+    """Seconds before the next engine: longer after each one, with jitter, or as the state says."""
+    first, longest = FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
     match state:
         case domain.Opened(condition=domain.Restricted(until=None)):
             return RESTRICTED_PAUSE_SECONDS
@@ -55,5 +103,7 @@ def pause_seconds(state: domain.State, crashes: int, now: datetime) -> float:
             return max((until - now).total_seconds(), 1)
         case domain.Opened(condition=domain.Disconnected(reason="stream_replaced")):
             return REPLACED_PAUSE_SECONDS
-    seconds: float = min(FIRST_PAUSE_SECONDS * 2**crashes, LONGEST_PAUSE_SECONDS)
+        case _ if domain.refused_version(state) is not None:
+            first, longest = OUTDATED_PAUSE_SECONDS, LONGEST_OUTDATED_PAUSE_SECONDS
+    seconds: float = min(first * 2 ** min(ended_engines, MOST_DOUBLINGS), longest)
     return seconds * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing

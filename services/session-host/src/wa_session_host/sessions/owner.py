@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -23,11 +22,12 @@ from wa_session_host.domain.observations import (
     ReceivedMedia,
     Seen,
 )
+from wa_session_host.domain.observing import observe
 from wa_session_host.domain.pacing import Pace, SendHistory
 from wa_session_host.engine.port import DownloadFailed, Engine, PairingUnavailable
 from wa_session_host.engine.sanitising import sanitised
 from wa_session_host.sessions.context import SessionContext
-from wa_session_host.sessions.engine_timing import EnginePhase, LoginWatch, pause_seconds
+from wa_session_host.sessions.engine_timing import EnginePause, EnginePhase, LoginWatch
 from wa_session_host.sessions.incoming import Incoming
 from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.sessions.runner import Runner
@@ -74,9 +74,8 @@ class SessionOwner:
         self._deciding = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._deleted = asyncio.Event()
-        self._restart_now = asyncio.Event()
+        self._pause = EnginePause(context.engines, context.clock)
         self._login_watch = LoginWatch(context.login_seconds)
-        self._crashes = 0
         self._leaving = False
         self._receipts = Receipts(session_id, partition, context)
         self._incoming = Incoming(session_id, partition, context)
@@ -109,7 +108,7 @@ class SessionOwner:
     async def announce_takeover(self) -> None:
         """Record as a new owner that the session is not connected."""
         async with self._deciding:
-            await self._record(domain.take_over(self.state))
+            await self._record(domain.take_over(self.state, self._engines.version))
 
     async def handle(self, command: domain.Command) -> bool:
         """Decide a command and apply its events; False without an event."""
@@ -129,12 +128,17 @@ class SessionOwner:
             finally:
                 self._may_start.set()
         if changed:
-            self._crashes = 0
-            self._restart_now.set()
+            self._pause.start_over()
+            self._pause.end()
             await self.runner.wait_engine_idle(SETTLE_SECONDS)
             await self._cancel_start()
             await self._end_engine()
         return changed
+
+    def try_new_version(self) -> None:
+        """Start the next engine at once if the session waits for another version: there is one."""
+        if domain.refused_version(self.state) is not None:
+            self._pause.end()
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         if self._engine is None:
@@ -229,7 +233,7 @@ class SessionOwner:
         if isinstance(observation, LoggedIn) and self.engine_phase is not EnginePhase.RUNNING:
             return  # it is being ended: the next engine's login counts
         async with self._deciding:
-            if not await self._record(domain.observe(observation, self.state, self._clock())):
+            if not await self._record(observe(observation, self.state, self._clock())):
                 self._apply_state()  # this engine may be another than the one that the state is of
 
     def _apply_state(self) -> None:
@@ -244,7 +248,7 @@ class SessionOwner:
         is_linked = domain.link_of(self.state) is not None
         self._login_watch.set_under_way(under_way=status in LOGGING_IN and is_linked)
         if status is SessionStatus.WORKING and self._engine is not None:
-            self._crashes = 0
+            self._pause.start_over()
             self.runner.resume(self._engine)
         elif status is None or status in FAILS_BACKLOG:
             self.runner.refuse(_refusal(status))
@@ -253,17 +257,14 @@ class SessionOwner:
 
     async def _run_engines(self) -> None:
         """Run one engine after the other while the state asks for one."""
-        if isinstance(self.state, domain.Opened) and isinstance(
-            self.state.condition, domain.Restricted
-        ):
-            await self._pause()
+        await self._pause.wait_first(self.state)
         had_one = False
         while not self._leaving:
             await self._wanted.wait()
             await self._may_start.wait()
             if not self._wanted.is_set():
                 continue
-            self._restart_now.clear()
+            self._pause.renew()
             self._engine = await self._started()
             if self._engine is None:
                 continue
@@ -282,7 +283,7 @@ class SessionOwner:
                 await engine.stop()
                 self.engine_phase = EnginePhase.IDLE
             if domain.should_run(self.state) and not self._leaving:
-                await self._pause()
+                await self._pause.wait(self.state)
 
     async def _started(self) -> Engine | None:
         """Start an engine; None if a command cancelled the start or the state asks for none now."""
@@ -310,14 +311,6 @@ class SessionOwner:
         await self._login_watch.wait_overdue()
         await self._observe(ConnectionLost("login_timeout", "WhatsApp did not answer the login."))
         await self._end_engine()
-
-    async def _pause(self) -> None:
-        """Wait before the next engine, longer after each crash, with jitter."""
-        seconds = pause_seconds(self.state, self._crashes, self._clock())
-        self._crashes += 1
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._restart_now.wait()
 
     async def _dispatch(self, seen: Seen) -> None:
         """Record an observation. One that cannot be recorded is logged and skipped."""

@@ -8,7 +8,6 @@ from neonize.proto import Neonize_pb2 as proto
 from wa_session_host.domain.observations import (
     ConnectionLost,
     EngineCrashed,
-    EngineRefused,
     LinkedDevice,
     LinkRemoved,
     NumberBanned,
@@ -73,8 +72,6 @@ def connection_observations(event: object) -> tuple[Seen, ...]:
             return (ConnectionLost("stream_error", f"WhatsApp ended the stream: {event.Code}."),)
         case proto.StreamReplaced():
             return (StreamReplaced(),)
-        case proto.ClientOutdated():
-            return (EngineRefused("client_outdated", "WhatsApp wants a newer engine version."),)
         case proto.LoggedOut():
             return _logged_out(event)
         case proto.TemporaryBan():

@@ -23,14 +23,12 @@ from neonize.utils.enum import ClientName, ClientType
 
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
+    ClientOutdated,
     EngineCrashed,
     EngineEnding,
-    EngineRefused,
     LinkedDevice,
     LinkRemoved,
     LoggedIn,
-    QRRanOut,
-    QRShown,
     ReceiptSeen,
     ReceivedMedia,
     Seen,
@@ -39,6 +37,7 @@ from wa_session_host.engine.neonize import content
 from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
 from wa_session_host.engine.neonize.incoming import observed_message
 from wa_session_host.engine.neonize.left_out import NO_KEYS, LeftOut
+from wa_session_host.engine.neonize.linking import Linking
 from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
@@ -82,8 +81,6 @@ PARSERS = {
     RECEIPT: proto.Receipt,
 }
 
-FIRST_QR = timedelta(seconds=60)
-LATER_QR = timedelta(seconds=20)
 QUERY_SECONDS = 15
 """The engine itself waits 75 s, and holds up the session."""
 PAIRING_CODE_LIFE = timedelta(minutes=3)
@@ -126,8 +123,7 @@ class WhatsApp:
         self._tell = tell
         self._end = end
         self._events: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
-        self._qr_codes = 0
-        self._qr_shown = asyncio.Event()
+        self._linking = Linking(begin.version)
         self._linked = begin.link is not None
         self._own = own_address(begin.link)
         self._tasks: list[asyncio.Task[None]] = []
@@ -196,17 +192,19 @@ class WhatsApp:
     def _understand(self, code: int, data: bytes) -> tuple[Seen, ...]:
         match code:
             case _ if code == QR:
-                return self._qr(data.decode())
+                return self._linking.qr(data.decode())
             case _ if code == LOGIN_STATUS:
-                return self._login_status(data)
+                return () if self._linked else self._linking.status(data)
         if code not in PARSERS:
             return ()  # unsolicited: the device itself
         event = PARSERS[code].FromString(data)
         match event:
             case proto.PairStatus():
-                return self._pair_status(event)
+                return self._paired(self._linking.paired(event))
             case proto.Connected() | proto.KeepAliveRestored():
                 return (LoggedIn(),) if self._linked else ()
+            case proto.ClientOutdated():
+                return (ClientOutdated(self._begin.version),)
             case proto.Message():
                 return observed_message(event)
             case proto.Receipt():
@@ -214,29 +212,11 @@ class WhatsApp:
             case _:
                 return connection_observations(event)
 
-    def _qr(self, text: str) -> tuple[Seen, ...]:
-        self._qr_codes += 1
-        self._qr_shown.set()
-        life = FIRST_QR if self._qr_codes == 1 else LATER_QR
-        return (QRShown(text, datetime.now(UTC) + life),)
-
-    def _login_status(self, status: bytes) -> tuple[Seen, ...]:
-        if self._linked:
-            return ()
-        if status == b"timeout":
-            return (QRRanOut(),)
-        if status.startswith(b"err"):
-            return (EngineRefused("pairing_failed", "WhatsApp refused to link this device."),)
-        return ()
-
-    def _pair_status(self, event: proto.PairStatus) -> tuple[Seen, ...]:
-        if event.Status != proto.PairStatus.SUCCESS:
-            message = event.Error or "WhatsApp refused to link this device."
-            return (EngineRefused("pairing_failed", message),)
-        self._linked = True
-        device = LinkedDevice(jid=format_jid(event.ID), phone_number=event.ID.User)
-        self._own = own_address(device)
-        return (device,)
+    def _paired(self, seen: tuple[Seen, ...]) -> tuple[Seen, ...]:
+        for one in seen:
+            if isinstance(one, LinkedDevice):
+                self._linked, self._own = True, own_address(one)
+        return seen
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
         recipient, to, body = await self._prepared(message)
@@ -312,7 +292,7 @@ class WhatsApp:
         if self._linked:
             raise PairingUnavailable("The session is linked already.")
         async with asyncio.timeout(20):
-            await self._qr_shown.wait()
+            await self._linking.is_shown.wait()
         try:
             code = await self._client.PairPhone(
                 phone_number,

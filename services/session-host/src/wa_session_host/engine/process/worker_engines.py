@@ -12,7 +12,8 @@ from itertools import count
 import structlog
 
 from wa_contracts.ids import SessionId
-from wa_session_host.domain.observations import LinkedDevice
+from wa_session_host.domain.observations import ClientVersion, LinkedDevice
+from wa_session_host.engine.neonize.client_version import engine_version, shipped_library
 from wa_session_host.engine.neonize.forkserver import (
     DECODER,
     ORDER,
@@ -85,6 +86,11 @@ class WorkerEngines:
         self._engines: set[WorkerEngine] = set()
         self.previews = Previews(partial(self._fork, DECODER))
         self._deadline = 0.0
+        self._version = engine_version(shipped_library())
+
+    @property
+    def version(self) -> ClientVersion:
+        return self._version
 
     async def prepare(self) -> None:
         """Start the fork server ahead of the first session; have it upgrade the device store."""
@@ -106,7 +112,7 @@ class WorkerEngines:
         finally:
             theirs.close()
         store = self._store.url_of(session_id)
-        begin = Begin(str(session_id), store, link, self._deadline, stored)
+        begin = Begin(str(session_id), store, link, self._deadline, self._version, stored)
         engine = WorkerEngine(begin, reader, writer, pid, self.previews)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine

@@ -21,6 +21,7 @@ from pathlib import Path
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
+    ClientVersion,
     ConnectionLost,
     LinkedDevice,
     LoggedIn,
@@ -263,6 +264,8 @@ class SimulatedEngine:
 
 class SimulatedEngines:
     """Factory of simulated engines with one script."""
+
+    version = ClientVersion("simulated", "simulated")
 
     def __init__(self, script: Script) -> None:
         self._script = script
