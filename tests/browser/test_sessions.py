@@ -135,6 +135,34 @@ async def test_a_test_message_is_sent_and_its_failure_explained(
     await expect(dialog.get_by_role("status").first).to_have_text("This number is not on WhatsApp.")
 
 
+async def test_options_are_changed_where_they_are_shown(operator: Operator, ring: Ring) -> None:
+    operator.expect_complaints("status of 400")
+    session = await working(ring, "Before")
+    await operator.act("Before", "Options")
+    dialog = operator.page.get_by_role("dialog", name="Options")
+    await expect(dialog.get_by_label("Name", exact=True)).to_have_value("Before")
+    await dialog.get_by_label("Name", exact=True).fill("After")
+    await dialog.get_by_label("Metadata").fill("customer: 47:11\nplace: 東京")
+    await dialog.get_by_label("Groups").uncheck()
+    await dialog.get_by_label("Proxy").fill("ftp://wrong")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("socks5")
+    await dialog.get_by_label("Proxy").fill("socks5://user:password@proxy.example.com:1080")
+    await dialog.get_by_label("Sends a day").fill("500")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_be_hidden()
+    await operator.shows("After", "Working")
+    shown = await ring.session(session["sessionId"])
+    assert shown["metadata"] == {"customer": "47:11", "place": "東京"}
+    assert (shown["receive"]["groups"], shown["receive"]["echoes"]) == (False, True)
+    assert (shown["proxy"], shown["pacing"]["perDay"]) == ("socks5://proxy.example.com:1080", 500)
+    await operator.act("After", "Options")
+    await dialog.get_by_label("Sends a day").fill("")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_be_hidden()
+    assert (await ring.session(session["sessionId"]))["proxy"] == "socks5://proxy.example.com:1080"
+
+
 async def test_stop_restart_and_log_out(operator: Operator, ring: Ring) -> None:
     await working(ring, "moody")
     await operator.shows("moody", "Working")

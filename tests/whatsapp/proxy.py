@@ -12,7 +12,8 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
-        self._port = port
+        self.leads_to = port
+        self.requests: list[bytes] = []
         self._server: asyncio.Server | None = None
         self._tunnels: set[asyncio.StreamWriter] = set()
         self.is_open = True
@@ -46,10 +47,13 @@ class Proxy:
         try:
             async with asyncio.timeout(_REQUEST_SECONDS):
                 request = await reader.readuntil(b"\r\n\r\n")
+            self.requests.append(request)
             if not self.is_open or not request.startswith(b"CONNECT "):
                 writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
                 return
-            upstream_reader, upstream_writer = await asyncio.open_connection(self._host, self._port)
+            upstream_reader, upstream_writer = await asyncio.open_connection(
+                self._host, self.leads_to
+            )
             self._tunnels.add(upstream_writer)
             try:
                 writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")

@@ -95,6 +95,14 @@ class StandIn:
             ROOT_KEY_VARIABLE: self._identity.root_public.hex(),
         }
 
+    @asynccontextmanager
+    async def another_proxy(self) -> AsyncIterator[Proxy]:
+        """A proxy of the user's own, which leads here too."""
+        proxy = Proxy(_LOOPBACK, self._proxy.leads_to)
+        await proxy.start()
+        yield proxy
+        await proxy.stop()
+
     def certify(self, host: str) -> ssl.SSLContext:
         """TLS settings of a server for that host name, which the engine's environment trusts."""
         return self._authority.server_context(host)

@@ -1,5 +1,6 @@
 """What endpoints get, whatever they and their neighbours answer."""
 
+import json
 from collections import defaultdict
 
 import aiohttp
@@ -19,6 +20,7 @@ from tests.integration.webhooks.receiver import (
 from wa_api.access.secret_box import SecretBox
 from wa_api.webhooks.deliveries import DeliveryStatus
 from wa_api.webhooks.endpoints import EndpointStatus
+from wa_contracts.session_events import SessionUpdated
 from wa_runtime import public_address
 
 DELIVERED, GIVEN_UP = DeliveryStatus.DELIVERED, DeliveryStatus.GIVEN_UP
@@ -48,6 +50,20 @@ async def test_each_endpoint_gets_what_its_filter_names_in_order(
         (DELIVERED, 1, 204)
     }
     assert got[0].headers["Content-Type"] == "application/json"
+
+
+async def test_the_sessions_metadata_comes_in_a_header(installation: WebhookInstallation) -> None:
+    plain, marked = await installation.session(), await installation.session()
+    await installation.happen(marked, SessionUpdated(metadata={"customer": "東京"}))
+    await installation.endpoint("/plain", plain)
+    await installation.endpoint("/marked", marked)
+    async with running_deliverer(installation.settings):
+        await installation.receive(plain)
+        await installation.receive(marked)
+        [without] = await installation.gets("/plain", 1)
+        [request] = await installation.gets("/marked", 1)
+    assert json.loads(request.headers["wa-session-metadata"]) == {"customer": "東京"}
+    assert "wa-session-metadata" not in without.headers
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from wa_contracts.internal.commands import (
     RestartSession,
     SendMessage,
     StopSession,
+    UpdateSession,
 )
 from wa_contracts.internal.heartbeat import Heartbeat, SessionPace
 from wa_contracts.internal.replay import PartitionReplayed
@@ -31,6 +32,8 @@ from wa_contracts.internal.replies import (
     PairingCode,
     Reply,
 )
+from wa_contracts.internal.session_changes import ReceiveChanges, SessionChanges
+from wa_contracts.session_options import PacingLimits, Presence
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COMMAND, MESSAGE = CommandId(UUID(int=1)), MessageId(UUID(int=2))
@@ -46,6 +49,18 @@ NUMBER = "919876543210"
 
 COMMANDS = (
     CreateSession(**OF_SESSION, name="Sales"),
+    UpdateSession(
+        **OF_SESSION,
+        changes=SessionChanges(
+            metadata={"customer": "4711"},
+            receive=ReceiveChanges(groups=False),
+            proxy="socks5://user:password@proxy.example.com:1080",
+            device_name="Shop",
+            presence=Presence.AVAILABLE,
+            pacing=PacingLimits(per_minute=6, per_day=500),
+            cleared=("name",),
+        ),
+    ),
     RestartSession(**OF_SESSION),
     StopSession(**OF_SESSION),
     LogOutSession(**OF_SESSION),

@@ -50,11 +50,8 @@ def test_an_example_is_the_same_in_all_it_shows(example: Envelope) -> None:
     assert event is not None
     assert event == example
     assert (type(event), type(event.data)) == (Envelope, type(example.data))
-    assert (repr(event), hash(event), encode(event)) == (
-        repr(step := read_event(read_event_json(encode(example)))),
-        hash(step),
-        encode(step),
-    )
+    step = read_event(read_event_json(encode(example)))
+    assert (repr(event), encode(event)) == (repr(step), encode(step))
     assert pickle.loads(pickle.dumps(event)) == example
     assert event.model_copy(update={"data": event.data}) == example
 

@@ -1,6 +1,7 @@
 """What commands and observations do to a session: given events, when …, then events."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -83,9 +84,10 @@ def given(*events: Event) -> domain.State:
     return state
 
 
-def command(kind: type[domain.Command]) -> domain.Command:
+def command(kind: type[domain.Command], **fields: Any) -> domain.Command:
     """A command for the session."""
     return kind(
+        **fields,
         id=CommandId(uuid4()),
         session_id=ID,
         correlation_id=uuid4(),

@@ -28,6 +28,7 @@ from wa_contracts.internal.commands import (
     RestartSession,
     SendMessage,
     StopSession,
+    UpdateSession,
 )
 from wa_contracts.internal.routing import routing_key
 from wa_contracts.topology import COMMANDS, QUEUES, command_key, control_key, partition_of
@@ -218,6 +219,7 @@ def isinstance_stopped(installation: VirtualInstallation, session: SessionId) ->
 
 IN_ORDER_OF_SENDS = {SendMessage, FailMessage, ReplaySession, ReplayPartition}
 CONTROL = {
+    UpdateSession,
     RestartSession,
     StopSession,
     LogOutSession,

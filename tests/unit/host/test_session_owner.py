@@ -99,7 +99,9 @@ class Engines:
     may_start: asyncio.Event = field(default_factory=asyncio.Event)
     started: list[Engine] = field(default_factory=list)
 
-    async def start(self, _: SessionId, link: LinkedDevice | None) -> Engine:
+    async def start(
+        self, _: SessionId, link: LinkedDevice | None, _options: object = None
+    ) -> Engine:
         """Waits for its turn, as a host that takes many sessions over."""
         await self.may_start.wait()
         engine = Engine(link)
@@ -161,7 +163,7 @@ async def _phase(owner: SessionOwner, phase: EnginePhase) -> None:
 
 
 async def test_a_stop_during_a_start_leaves_no_engine() -> None:
-    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+    async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         await _phase(bench.owner, EnginePhase.STARTING)
         assert await bench.owner.handle(command(StopSession))
         bench.engines.may_start.set()
@@ -174,7 +176,7 @@ async def test_a_stop_during_a_start_leaves_no_engine() -> None:
 
 
 async def test_a_log_out_during_a_start_removes_the_link_at_whatsapp() -> None:
-    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+    async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         await _phase(bench.owner, EnginePhase.STARTING)
         logging_out = asyncio.create_task(bench.owner.handle(command(LogOutSession)))
         bench.engines.may_start.set()
@@ -186,7 +188,7 @@ async def test_a_log_out_during_a_start_removes_the_link_at_whatsapp() -> None:
 
 
 async def test_leaving_during_a_start_leaves_no_engine() -> None:
-    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+    async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         await _phase(bench.owner, EnginePhase.STARTING)
         await bench.owner.leave()
         bench.engines.may_start.set()
@@ -196,7 +198,7 @@ async def test_leaving_during_a_start_leaves_no_engine() -> None:
 
 @pytest.mark.parametrize("text", ["a\x00b", "\x00", "a\x00\x00b"])
 async def test_u0000_from_whatsapp_is_replaced(text: str) -> None:
-    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+    async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         bench.engines.may_start.set()
         await _phase(bench.owner, EnginePhase.RUNNING)
         bench.engines.started[0].seen.put_nowait(text_seen(text))
@@ -209,7 +211,7 @@ async def test_u0000_from_whatsapp_is_replaced(text: str) -> None:
 
 
 async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
-    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+    async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         bench.writer.refuse = {"poison"}
         bench.engines.may_start.set()
         await _phase(bench.owner, EnginePhase.RUNNING)
@@ -224,11 +226,11 @@ async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
         assert not bench.engines.started[0].is_stopped
 
 
-WAITING = domain.Opened(None, domain.Disconnected("client_outdated", REFUSED), LINK)
+WAITING = domain.Opened(domain.Disconnected("client_outdated", REFUSED), LINK)
 
 
 async def test_a_refused_version_keeps_link_and_queue_and_the_next_try_waits() -> None:
-    async with owned(domain.Opened(None, domain.Connecting(), LINK)) as bench:
+    async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         bench.engines.may_start.set()
         await eventually(lambda: bench.owner.status is SessionStatus.WORKING, what="login")
         for seen in (ClientOutdated(REFUSED), None):
@@ -262,5 +264,5 @@ def test_tries_with_a_refused_version_are_minutes_apart_and_get_rarer() -> None:
     pauses = [engine_timing.pause_seconds(WAITING, ended, now()) for ended in range(12)]
     assert 30 <= pauses[0] <= 60
     assert 900 <= pauses[-1] <= 1800
-    lost = domain.Opened(None, domain.Disconnected("connection_lost"), LINK)
+    lost = domain.Opened(domain.Disconnected("connection_lost"), LINK)
     assert engine_timing.pause_seconds(lost, 5000, now()) <= 60

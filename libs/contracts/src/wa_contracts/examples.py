@@ -37,7 +37,9 @@ from wa_contracts.session_events import (
     SessionRestricted,
     SessionStarting,
     SessionStopped,
+    SessionUpdated,
 )
+from wa_contracts.session_options import PacingLimits, Presence, Receive
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId(UUID(int=1))
@@ -46,6 +48,15 @@ NUMBER = "919876543210"
 
 _EVENTS: tuple[Event, ...] = (
     SessionCreated(name="Sales"),
+    SessionUpdated(
+        name="Sales",
+        metadata={"customer": "4711"},
+        receive=Receive(stories=True, echoes=False),
+        proxy="socks5://proxy.example.com:1080",
+        device_name="Shop",
+        presence=Presence.AVAILABLE,
+        pacing=PacingLimits(per_minute=6, per_day=500),
+    ),
     SessionStarting(reason="created"),
     QRIssued(qr="https://wa.me/settings/linked_devices#…", expires_at=AT),
     QRExpired(),

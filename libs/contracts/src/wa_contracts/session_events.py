@@ -3,8 +3,9 @@
 from enum import StrEnum
 from typing import ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
+from wa_contracts.session_options import PacingLimits, Presence, Receive
 from wa_contracts.wire import UtcDatetime, Wire
 
 
@@ -45,6 +46,20 @@ class SessionCreated(Event):
     name: str | None = None
 
 
+class SessionUpdated(Event):
+    """An operator changed options of the session. Carries all options."""
+
+    TYPE: ClassVar[str] = "session.updated"
+    name: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    receive: Receive = Receive()
+    proxy: str | None = None
+    """The proxy's address, without user and password."""
+    device_name: str | None = None
+    presence: Presence = Presence.UNAVAILABLE
+    pacing: PacingLimits | None = None
+
+
 class SessionStarting(Event):
     """The session's engine is being started."""
 
@@ -80,6 +95,7 @@ class SessionConnected(Event):
     TYPE: ClassVar[str] = "session.connected"
     phone_number: str
     connected_at: UtcDatetime
+    metadata: dict[str, str] = Field(default_factory=dict)
 
 
 class SessionDisconnected(Event):
@@ -142,6 +158,7 @@ class SessionDeleted(Event):
 
 SESSION_EVENTS: tuple[type[Event], ...] = (
     SessionCreated,
+    SessionUpdated,
     SessionStarting,
     QRIssued,
     QRExpired,

@@ -78,7 +78,9 @@ class ScriptedEngines:
     async def prepare(self) -> None:
         """Nothing is shared."""
 
-    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> "ScriptedEngine":
+    async def start(
+        self, session_id: SessionId, link: LinkedDevice | None, _options: object = None
+    ) -> "ScriptedEngine":
         """Takes `start_seconds`, as a host that starts many takes its time."""
         await asyncio.sleep(self.start_seconds)
         engine = ScriptedEngine(self._whatsapp, self, session_id, link)

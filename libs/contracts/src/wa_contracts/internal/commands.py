@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
 from wa_contracts.internal.content import Parts
+from wa_contracts.internal.session_changes import SessionChanges
 from wa_contracts.recipient import Recipient
 from wa_contracts.wire import Key, UtcDatetime, Wire, storable
 
@@ -58,6 +59,15 @@ class CreateSession(SessionCommand):
 
     type: Literal["CreateSession"] = "CreateSession"
     name: str | None = None
+    changes: SessionChanges | None = None
+    """Options beside the name."""
+
+
+class UpdateSession(SessionCommand):
+    """Change options of a session. Answered by `session.updated`."""
+
+    type: Literal["UpdateSession"] = "UpdateSession"
+    changes: SessionChanges
 
 
 class RestartSession(SessionCommand):
@@ -171,6 +181,7 @@ class FetchMedia(SessionCommand):
 
 AnyCommand = Annotated[
     CreateSession
+    | UpdateSession
     | RestartSession
     | StopSession
     | LogOutSession

@@ -16,8 +16,10 @@ from wa_contracts.internal.commands import (
     DeleteSession,
     RequestPairingCode,
     SessionCommand,
+    UpdateSession,
 )
 from wa_contracts.internal.replies import PairingCode, Reply
+from wa_contracts.internal.session_changes import SessionChanges
 from wa_contracts.session_events import DesiredState, SessionStatus
 
 ANSWER_SECONDS = 5.0
@@ -29,6 +31,14 @@ class Created:
     """A new session. `confirmed` is False if no host has handled the command yet."""
 
     session: SessionWithToken
+    confirmed: bool
+
+
+@dataclass(frozen=True)
+class Updated:
+    """A session after a change. `confirmed` is False if no host has handled the command yet."""
+
+    session: Session
     confirmed: bool
 
 
@@ -52,10 +62,11 @@ class SessionLifecycle:
         self._requests = requests
         self._views = views
 
-    async def create(self, name: str | None) -> Created:
+    async def create(self, name: str | None, changes: SessionChanges | None = None) -> Created:
         """Create a session with a token. The token is stored if the command may be written."""
         session_id = SessionId(new_id())
-        command = self._requests.command(CreateSession, session_id, name=name)
+        options = None if changes == SessionChanges() else changes
+        command = self._requests.command(CreateSession, session_id, name=name, changes=options)
         with self._requests.answers(command) as answers:
             async with self._database.transaction() as connection:
                 token = await self._credentials.issue(connection, session_id)
@@ -70,6 +81,23 @@ class SessionLifecycle:
             **session.model_dump(by_alias=False), token=token.get_secret_value()
         )
         return Created(shown, confirmed=event is not None)
+
+    async def update(self, session_id: SessionId, changes: SessionChanges) -> Updated | None:
+        """Change options; return the session afterwards, or None if there is none."""
+        session = await self._views.session(session_id)
+        if session is None:
+            return None
+        if changes == SessionChanges():
+            return Updated(session, confirmed=True)
+        command = self._requests.command(UpdateSession, session_id, changes=changes)
+        try:
+            answer = await self._requests.ask(command, seconds=ANSWER_SECONDS)
+        except OwnerSilent:
+            return Updated(session, confirmed=False)
+        if isinstance(answer, Envelope):
+            await self._requests.projected(answer)
+        session = await self._views.session(session_id)
+        return None if session is None else Updated(session, confirmed=True)
 
     async def perform(self, kind: type[SessionCommand], session_id: SessionId) -> Session | None:
         """Restart, stop or log out; return the session afterwards, or None if there is none."""

@@ -9,12 +9,13 @@ from pydantic import Field
 
 from wa_api.access.callers import Admin, TokenOf
 from wa_api.http.documented import Cursor, errors, json_body
-from wa_api.http.models import Body, Text, View
+from wa_api.http.models import Body, View
 from wa_api.http.paging import Page, place_of
 from wa_api.http.parts import Part
 from wa_api.http.problems import not_found, token_unreadable
 from wa_api.http.request_body import read_json
 from wa_api.sessions.lifecycle import SessionLifecycle
+from wa_api.sessions.options import SessionOptions
 from wa_api.sessions.views import Session, SessionViews, SessionWithToken
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import (
@@ -32,12 +33,6 @@ admin = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=[Admin
 AnySession = TypeVar("AnySession", bound=Session)
 
 NO_STORE = {"Cache-Control": "no-store"}
-
-
-class NewSession(Body):
-    """Options of a new session."""
-
-    name: Annotated[Text | None, Field(max_length=128)] = None
 
 
 class PairingRequest(Body):
@@ -68,7 +63,7 @@ class Deletion(View):
         202: {"model": SessionWithToken, "description": "Accepted; no host has taken it up yet."},
         **errors(400, 401, 403, 408, 413, 415, 500, 503),
     },
-    openapi_extra=json_body(NewSession, required=False),
+    openapi_extra=json_body(SessionOptions, required=False),
 )
 async def create_session(
     request: Request, response: Response, lifecycle: Part[SessionLifecycle]
@@ -77,8 +72,8 @@ async def create_session(
     has_body = request.headers.get("content-length", "0") != "0" or (
         "transfer-encoding" in request.headers
     )
-    wanted = await read_json(request, NewSession) if has_body else NewSession()
-    created = await lifecycle.create(wanted.name)
+    wanted = await read_json(request, SessionOptions) if has_body else SessionOptions()
+    created = await lifecycle.create(wanted.name, wanted.changes(but_name=True))
     response.status_code = 201 if created.confirmed else 202
     response.headers.update(NO_STORE)
     response.headers["Location"] = _address(created.session.session_id)
@@ -100,6 +95,27 @@ async def list_sessions(
 async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session:
     """The current state of the session."""
     return _or_not_found(await sessions.session(session_id))
+
+
+@admin.patch(
+    "/{session_id}",
+    summary="Change options",
+    responses={
+        202: {"model": Session, "description": "Accepted; no host has taken it up yet."},
+        **errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
+    },
+    openapi_extra=json_body(SessionOptions),
+)
+async def change_session(
+    session_id: UUID, request: Request, response: Response, lifecycle: Part[SessionLifecycle]
+) -> Session:
+    """Changes the options that the body names. The command stays valid for a day."""
+    wanted = await read_json(request, SessionOptions)
+    updated = await lifecycle.update(SessionId(session_id), wanted.changes())
+    if updated is None:
+        raise not_found("session")
+    response.status_code = 200 if updated.confirmed else 202
+    return updated.session
 
 
 @admin.post(

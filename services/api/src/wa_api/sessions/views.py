@@ -10,10 +10,12 @@ from wa_api.database.pool import Database
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
 from wa_api.owners.liveness import HostLiveness
-from wa_contracts.session_events import DesiredState, SessionStatus
+from wa_contracts.session_events import DesiredState, SessionStatus, SessionUpdated
+from wa_contracts.session_options import Presence, Receive
 from wa_contracts.wire import UtcDatetime
 
 HOST_SILENT = "host_silent"
+_OPTIONS = ("metadata", "receive", "proxy", "device_name", "presence")
 
 
 def _is_none(value: object) -> bool:
@@ -21,18 +23,21 @@ def _is_none(value: object) -> bool:
 
 
 class Pacing(View):
-    """Limits of a session's sends. Days are UTC; `next_send_at` is None if a send may start now."""
+    """Limits of a session's sends. Days are UTC; `next_send_at` is None if a send may start now.
+
+    `sent_today` is None while no host tells it.
+    """
 
     per_minute: float | None
     per_day: int | None
-    sent_today: int
-    next_send_at: UtcDatetime | None
+    sent_today: int | None = None
+    next_send_at: UtcDatetime | None = None
 
 
 class Session(View):
     """A session. `connected_at` is when it last connected; None if it is not connected.
 
-    `pacing` is absent if the session's sends are not limited.
+    `proxy` is without user and password. `pacing` is absent if the session's sends are not limited.
     """
 
     session_id: UUID
@@ -44,6 +49,11 @@ class Session(View):
     connected_at: UtcDatetime | None
     created_at: UtcDatetime
     last_error: str | None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    receive: Receive = Receive()
+    proxy: str | None = None
+    device_name: str | None = None
+    presence: Presence = Presence.UNAVAILABLE
     pacing: Annotated[Pacing | None, Field(exclude_if=_is_none)] = None
 
 
@@ -94,9 +104,11 @@ class SessionViews:
         )
 
     def _session(self, row: asyncpg.Record) -> Session:
-        pace = self._liveness.pace_of(row["session_id"])
-        pacing = None if pace is None else Pacing(**pace.model_dump(by_alias=False))
-        return Session.model_validate({**row, "pacing": pacing})
+        chosen = SessionUpdated.model_validate_json(row["options"] or "{}")
+        pace = self._liveness.pace_of(row["session_id"]) or chosen.pacing
+        pacing = None if pace is None else Pacing.model_validate(pace, from_attributes=True)
+        options = {name: getattr(chosen, name) for name in _OPTIONS}
+        return Session.model_validate({**row, **options, "pacing": pacing})
 
     async def qr_code(self, session_id: UUID) -> QRCode | None:
         """The current QR code; None if there is none or it expired."""
@@ -106,7 +118,7 @@ class SessionViews:
 
 
 SHOWN_SESSIONS = f"""
-    SELECT session_id, name, phone_number, desired_state, created_at, last_error,
+    SELECT session_id, name, phone_number, desired_state, created_at, last_error, options,
            CASE WHEN silent THEN 'disconnected' ELSE status END AS status,
            CASE WHEN silent THEN '{HOST_SILENT}' ELSE status_reason END AS status_reason,
            CASE WHEN silent THEN NULL ELSE connected_at END AS connected_at

@@ -1,5 +1,6 @@
 """Facts that an engine observes: about the link, the connection and messages."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -163,11 +164,24 @@ class ReceiptSeen:
     at: datetime
 
 
+ChatKind = Literal["direct", "group", "story", "channel"]
+_CHAT_KINDS: Mapping[str, ChatKind] = {
+    "g.us": "group",
+    "broadcast": "story",
+    "newsletter": "channel",
+}
+
+
+def chat_kind(server: str) -> ChatKind:
+    """The kind of a chat, by the server of its JID."""
+    return _CHAT_KINDS.get(server, "direct")
+
+
 class MessageDetails(Wire):
     """What an incoming message has beside text and media."""
 
     sender_name: str | None = None
-    chat_kind: Literal["direct", "group", "story", "channel"] = "direct"
+    chat_kind: ChatKind = "direct"
     mentions: tuple[str, ...] = ()
     is_forwarded: bool = False
     expires_in_seconds: int | None = None

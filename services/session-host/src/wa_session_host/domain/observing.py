@@ -92,7 +92,13 @@ def observe(observation: Observation, state: State, now: datetime) -> tuple[Even
 def _logged_in(state: Opened, now: datetime) -> tuple[Event, ...]:
     if isinstance(state.condition, Working) or state.link is None:
         return ()
-    return (SessionConnected(phone_number=state.link.phone_number, connected_at=now),)
+    return (
+        SessionConnected(
+            phone_number=state.link.phone_number,
+            connected_at=now,
+            metadata=state.options.metadata,
+        ),
+    )
 
 
 def _lost(

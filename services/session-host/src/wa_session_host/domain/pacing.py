@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.heartbeat import SessionPace
+from wa_contracts.session_options import PacingLimits
 
 SHORTEST, LONGEST = 0.5, 1.5
 """Jitter, as factors of the mean interval."""
@@ -25,6 +26,10 @@ class PaceRule:
     @property
     def is_on(self) -> bool:
         return self.per_minute is not None or self.per_day is not None
+
+    def for_session(self, own: PacingLimits | None) -> "PaceRule":
+        """The session's own limits; those of the installation without any."""
+        return self if own is None else PaceRule(own.per_minute, own.per_day)
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class Pace:
         self._day = clock().date()
         self._today = before.today
         self._next_at = self._after(before.last_at) if before.last_at is not None else None
+
+    def set_rule(self, rule: PaceRule) -> None:
+        """Limit by another rule from the next send on."""
+        if rule != self._rule:
+            self._rule = rule
+            self._next_at = None
 
     def count_send(self) -> None:
         """Count a send that may have reached WhatsApp."""

@@ -1,7 +1,7 @@
 """A session: its states, its commands, and the engine's observations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -10,6 +10,7 @@ from wa_contracts.internal.commands import (
     DeleteSession,
     LogOutSession,
     RestartSession,
+    UpdateSession,
 )
 from wa_contracts.internal.commands import StopSession as StopSessionCommand
 from wa_contracts.session_events import (
@@ -28,11 +29,13 @@ from wa_contracts.session_events import (
     SessionStarting,
     SessionStatus,
     SessionStopped,
+    SessionUpdated,
 )
 from wa_session_host.domain.observations import (
     ClientVersion,
     LinkedDevice,
 )
+from wa_session_host.domain.session_options import SessionProxySet, change
 
 
 class SessionLinked(Event):
@@ -147,25 +150,39 @@ _STATUSES: Mapping[type[Condition], SessionStatus] = {
 
 @dataclass(frozen=True)
 class Opened:
-    """An existing session. `link` is its device at WhatsApp, None until linked."""
+    """An existing session. `link` is its device at WhatsApp, None until linked.
 
-    name: str | None
+    `options` are those of the newest change; `proxy` is with user and password.
+    """
+
     condition: Condition
     link: LinkedDevice | None = None
+    options: SessionUpdated = field(default_factory=SessionUpdated)
+    proxy: str | None = None
 
 
 State = NotCreated | Opened | Deleted
 
-Command = CreateSession | RestartSession | StopSessionCommand | LogOutSession | DeleteSession
+Command = (
+    CreateSession
+    | UpdateSession
+    | RestartSession
+    | StopSessionCommand
+    | LogOutSession
+    | DeleteSession
+)
 
 
 def decide(command: Command, state: State) -> tuple[Event, ...]:
     """The events of a command; () without a change (a repeat)."""
     match command, state:
         case CreateSession(), NotCreated():
-            return (SessionCreated(name=command.name), SessionStarting(reason="created"))
+            created = SessionCreated(name=command.name)
+            return (created, *_chosen(command), SessionStarting(reason="created"))
         case _, NotCreated() | Deleted():
             return ()
+        case UpdateSession(), Opened():
+            return change(state.options, state.proxy, command.changes)
         case RestartSession(), Opened():
             return (SessionStarting(reason="operator"),)
         case StopSessionCommand(), Opened(condition=Stopped()):
@@ -182,6 +199,13 @@ def decide(command: Command, state: State) -> tuple[Event, ...]:
             return (SessionLoggedOut(reason="operator"), SessionDeleted())
         case _:
             return ()
+
+
+def _chosen(command: CreateSession) -> tuple[Event, ...]:
+    """The options that a creation brings beside the name."""
+    if command.changes is None:
+        return ()
+    return change(SessionUpdated(name=command.name), None, command.changes)
 
 
 def unlinks(command: Command, state: State) -> bool:
@@ -235,6 +259,16 @@ def link_of(state: State) -> LinkedDevice | None:
     return state.link if isinstance(state, Opened) else None
 
 
+def options_of(state: State) -> SessionUpdated:
+    """The operator's options; the defaults for a session that does not exist."""
+    return state.options if isinstance(state, Opened) else SessionUpdated()
+
+
+def proxy_of(state: State) -> str | None:
+    """The proxy with user and password; None without one."""
+    return state.proxy if isinstance(state, Opened) else None
+
+
 def status_of(state: State) -> SessionStatus | None:
     """The status in the API; None for a session that does not exist."""
     return _STATUSES[type(state.condition)] if isinstance(state, Opened) else None
@@ -244,12 +278,16 @@ def evolve(state: State, event: Event) -> State:
     """The state after an event."""
     match event:
         case SessionCreated():
-            return Opened(name=event.name, condition=Starting())
+            return Opened(condition=Starting(), options=SessionUpdated(name=event.name))
         case SessionDeleted():
             return Deleted()
     if not isinstance(state, Opened):
         return state
     match event:
+        case SessionUpdated():
+            return replace(state, options=event)
+        case SessionProxySet():
+            return replace(state, proxy=event.proxy)
         case SessionLinked():
             return replace(state, link=LinkedDevice(event.jid, event.phone_number))
         case SessionLoggedOut():

@@ -14,6 +14,7 @@ from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts
 from wa_contracts.internal.replies import PairingCode
+from wa_contracts.session_options import Presence
 from wa_session_host.domain.observations import (
     ClientVersion,
     LinkedDevice,
@@ -112,6 +113,19 @@ class DownloadFailed(Exception):
         self.code = code
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """An operator's choices for one attempt.
+
+    `proxy` carries WhatsApp's connection and its media. `device_name` is what the phone lists, if
+    the attempt links.
+    """
+
+    proxy: str | None = None
+    device_name: str | None = None
+    presence: Presence = Presence.UNAVAILABLE
+
+
 class Engine(Protocol):
     """One session's connection, for one attempt."""
 
@@ -166,7 +180,12 @@ class Engines(Protocol):
     async def prepare(self) -> None:
         """Start the engines' shared parts, before the first engine."""
 
-    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> Engine:
+    async def start(
+        self,
+        session_id: SessionId,
+        link: LinkedDevice | None,
+        options: EngineOptions = EngineOptions(),
+    ) -> Engine:
         """Start a session's engine: with `link` it logs in, without it shows QR codes."""
 
     @property

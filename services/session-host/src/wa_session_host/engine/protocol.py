@@ -5,7 +5,7 @@ A frame is a four-byte big-endian length and JSON: `{"type": <class name>, "data
 
 import struct
 from asyncio import IncompleteReadError, StreamReader
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -31,7 +31,7 @@ from wa_session_host.domain.observations import (
     ReceivedMedia,
     StreamReplaced,
 )
-from wa_session_host.engine.port import Acknowledged, OutgoingMessage
+from wa_session_host.engine.port import Acknowledged, EngineOptions, OutgoingMessage
 from wa_session_host.engine.sanitising import sanitised
 
 FRAME_LIMIT = 8 * 1024 * 1024
@@ -51,6 +51,7 @@ class Begin:
     deadline: float
     version: ClientVersion
     stored: bool = True
+    options: EngineOptions = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True)

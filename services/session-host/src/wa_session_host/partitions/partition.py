@@ -100,10 +100,6 @@ class Partition:
         """Load the partition's sessions and open messages, and open the partition for appends."""
         session = self._session
         session.writer.open_partition(self.number, self.token, self._stored)
-        if session.pace.is_on:
-            day = session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
-            sent = await session.store.sent_since(self.number, day)
-            self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
         await self._load_sessions()
         unrelayed, last = await session.store.extent_after(self.number, self.relay.relayed_position)
         self.relay.continue_from_store(last, unrelayed)
@@ -119,9 +115,17 @@ class Partition:
                 session_domain.evolve(state, stored.event),
                 stored.stream_version,
             )
+        limits = [session_domain.options_of(state).pacing for state, _ in loaded.values()]
+        if any(self._session.pace.for_session(one).is_on for one in limits):
+            await self._load_send_histories()
         for session_id, (state, version) in loaded.items():
             if not isinstance(state, session_domain.Deleted):
                 self._add(session_id, state, version)
+
+    async def _load_send_histories(self) -> None:
+        day = self._session.clock().replace(hour=0, minute=0, second=0, microsecond=0)
+        sent = await self._session.store.sent_since(self.number, day)
+        self._send_histories = {one: SendHistory(*facts) for one, facts in sent.items()}
 
     def _stored(self, events: list[StoredEvent]) -> None:
         """Relay stored events, and count outcomes."""
@@ -234,9 +238,7 @@ class Partition:
         return owner
 
     def session_paces(self) -> Iterable[SessionPace]:
-        """Send rates of the sessions; empty without a limit."""
-        if not self._session.pace.is_on:
-            return
+        """Send rates of the sessions that have a limit."""
         for owner in self.sessions.values():
             if (
                 owner.status is not None

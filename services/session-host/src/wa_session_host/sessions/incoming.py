@@ -12,12 +12,13 @@ from wa_contracts.message_events import (
     MessageRevoked,
 )
 from wa_contracts.session_events import Event
-from wa_session_host.domain.observations import ChangeSeen, MessageSeen, ReceivedMedia
+from wa_contracts.session_options import Receive
+from wa_session_host.domain.observations import ChangeSeen, MessageSeen, ReceivedMedia, chat_kind
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.store.stored_event import Append, VersionConflict
 
-LEFT_OUT = frozenset({"story", "channel"})
-"""Kinds of chats whose messages become no event."""
+_CHAT_OPTIONS = {"group": "groups", "story": "stories", "channel": "channels"}
+"""Kinds of chats that an option of the session leaves out."""
 
 
 class Incoming:
@@ -30,17 +31,15 @@ class Incoming:
         self._writer = context.writer
         self._metrics = context.metrics
 
-    async def record(self, seen: MessageSeen | ChangeSeen) -> None:
-        """Record what arrived; ignore a redelivery by WhatsApp."""
+    async def record(self, seen: MessageSeen | ChangeSeen, receive: Receive) -> None:
+        """Record what arrived and `receive` takes; ignore a redelivery by WhatsApp."""
+        if isinstance(seen, MessageSeen):
+            self._metrics.incoming.labels(seen.kind, seen.details.chat_kind).inc()
+        if not _is_wanted(seen, receive):
+            return
         if isinstance(seen, ChangeSeen):
             await self._record_change(seen)
         else:
-            await self._record_message(seen)
-
-    async def _record_message(self, seen: MessageSeen) -> None:
-        kind = seen.details.chat_kind
-        self._metrics.incoming.labels(seen.kind, kind).inc()
-        if kind not in LEFT_OUT:
             message_id = self._id_of(seen.chat, seen.message_id)
             await self._append_once(message_id, _message(message_id, seen), seen.media)
 
@@ -71,6 +70,17 @@ class Incoming:
             )
         except VersionConflict:
             return
+
+
+def _is_wanted(seen: MessageSeen | ChangeSeen, receive: Receive) -> bool:
+    if seen.is_own and not receive.echoes:
+        return False
+    if isinstance(seen, MessageSeen):
+        chat = seen.details.chat_kind
+    else:
+        chat = chat_kind(seen.chat.rpartition("@")[2])
+    option = _CHAT_OPTIONS.get(chat)
+    return option is None or bool(getattr(receive, option))
 
 
 def _message(message_id: MessageId, seen: MessageSeen) -> MessageReceived:

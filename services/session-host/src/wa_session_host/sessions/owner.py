@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from wa_contracts.ids import SessionId, new_id, session_stream
+from wa_contracts.internal.commands import UpdateSession
 from wa_contracts.internal.refusals import REFUSALS
 from wa_contracts.internal.replies import ErrorDetail, PairingCode
 from wa_contracts.session_events import Event, SessionStatus
@@ -24,18 +25,18 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.domain.observing import observe
 from wa_session_host.domain.pacing import Pace, SendHistory
-from wa_session_host.engine.port import DownloadFailed, Engine, PairingUnavailable
+from wa_session_host.engine.port import DownloadFailed, Engine, EngineOptions, PairingUnavailable
 from wa_session_host.engine.sanitising import sanitised
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_timing import EnginePause, EnginePhase, LoginWatch
 from wa_session_host.sessions.incoming import Incoming
 from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.sessions.runner import Runner
+from wa_session_host.sessions.unlinking import unlink
 from wa_session_host.store.stored_event import Append, LeaseLost, VersionConflict
 
 log = structlog.get_logger()
 
-UNLINK_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
 """An operator's command waits so long for the ack of a send in flight."""
 
@@ -65,6 +66,7 @@ class SessionOwner:
         self._engines = context.engines
         self._clock = context.clock
         self._metrics = context.metrics
+        self._pace_rule = context.pace
         self._engine: Engine | None = None
         self.engine_phase = EnginePhase.IDLE
         self._start: asyncio.Task[Engine] | None = None
@@ -83,7 +85,12 @@ class SessionOwner:
             session_id,
             partition,
             context,
-            pace=Pace(context.pace, history, clock=context.clock, jitter=random.uniform),
+            pace=Pace(
+                context.pace.for_session(domain.options_of(state).pacing),
+                history,
+                clock=context.clock,
+                jitter=random.uniform,
+            ),
             on_outcome=self._receipts.record_outcome,
             on_deaf=self._end_deaf_engine,
         )
@@ -127,7 +134,7 @@ class SessionOwner:
                 )
             finally:
                 self._may_start.set()
-        if changed:
+        if changed and not isinstance(command, UpdateSession):  # the next engine has new options
             self._pause.start_over()
             self._pause.end()
             await self.runner.wait_engine_idle(SETTLE_SECONDS)
@@ -186,17 +193,7 @@ class SessionOwner:
             )
         ):
             await self._end_engine()  # it has not logged in
-            engine = await self._engines.start(self.id, self.state.link)
-            try:
-                async with asyncio.timeout(UNLINK_SECONDS):
-                    async for seen in engine.observations():
-                        if isinstance(seen, LoggedIn):
-                            await engine.log_out()
-                            break
-            except TimeoutError:
-                log.warning("not_unlinked", session_id=str(self.id))
-            finally:
-                await engine.stop()
+            await unlink(self._engines, self.id, self.state.link, _engine_options(self.state))
 
     async def _record(
         self,
@@ -238,6 +235,8 @@ class SessionOwner:
 
     def _apply_state(self) -> None:
         """Make engine and runner follow the state."""
+        own_pacing = domain.options_of(self.state).pacing
+        self.runner.pace.set_rule(self._pace_rule.for_session(own_pacing))
         if domain.should_run(self.state):
             self._wanted.set()
         else:
@@ -289,7 +288,8 @@ class SessionOwner:
         """Start an engine; None if a command cancelled the start or the state asks for none now."""
         self.engine_phase = EnginePhase.STARTING
         link = domain.link_of(self.state)
-        self._start = asyncio.create_task(self._engines.start(self.id, link))
+        start = self._engines.start(self.id, link, _engine_options(self.state))
+        self._start = asyncio.create_task(start)
         engine: Engine | None = None
         try:
             await asyncio.wait({self._start})
@@ -319,7 +319,7 @@ class SessionOwner:
                 case ReceiptSeen():
                     await self._receipts.record_receipt(seen, sending=self.runner.sending)
                 case MessageSeen() | ChangeSeen():
-                    await self._incoming.record(seen)
+                    await self._incoming.record(seen, domain.options_of(self.state).receive)
                 case _:
                     await self._observe(seen)
         except (LeaseLost, VersionConflict):
@@ -341,3 +341,8 @@ def _refusal(status: SessionStatus | None) -> ErrorDetail:
     if status is None:
         return ErrorDetail(code="session_deleted", message="The session was deleted.")
     return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])
+
+
+def _engine_options(state: domain.State) -> EngineOptions:
+    options = domain.options_of(state)
+    return EngineOptions(domain.proxy_of(state), options.device_name, options.presence)

@@ -13,11 +13,13 @@ from wa_session_host.domain import message
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.domain.session import SessionLinked
+from wa_session_host.domain.session_options import SessionProxySet
 
 FencingToken = NewType("FencingToken", int)
 
 INTERNAL_EVENTS: Mapping[str, type[Event]] = {
-    event.TYPE: event for event in (SessionLinked, MessageSendStarted, MessageSendDeferred)
+    event.TYPE: event
+    for event in (SessionLinked, SessionProxySet, MessageSendStarted, MessageSendDeferred)
 }
 
 

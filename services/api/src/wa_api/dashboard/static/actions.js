@@ -4,6 +4,7 @@ import { openLinking } from "./connect.js";
 import { confirm } from "./confirm.js";
 import { call, Problem } from "./http.js";
 import { keepMenu, openMenu } from "./menu.js";
+import { openOptions } from "./options.js";
 import { openTestMessage } from "./test_message.js";
 import { toast } from "./toast.js";
 import { copyToken, revealToken, rotateToken } from "./tokens.js";
@@ -18,6 +19,7 @@ const ACTIONS = {
   link: openLinking,
   test: openTestMessage,
   menu: openMenu,
+  options: openOptions,
   open: (session) => location.assign(`/sessions/${session.id}`),
   restart: (session) => command(session, "restart", "is being restarted"),
   stop: (session) => command(session, "stop", "is stopped; its link is kept"),

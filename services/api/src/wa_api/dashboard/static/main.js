@@ -3,6 +3,7 @@
 import { keepActions } from "./actions.js";
 import { keepCode } from "./code.js";
 import { keepConnect } from "./connect.js";
+import { keepOptions } from "./options.js";
 import { keepSession } from "./session_page.js";
 import { keepSessions } from "./sessions_page.js";
 import { keepTabs } from "./tabs.js";
@@ -23,6 +24,7 @@ if (refresh) {
   keepActions(refresh);
   keepConnect(refresh);
   keepTestMessage();
+  keepOptions(refresh);
   keepWebhooks(refresh);
 }
 

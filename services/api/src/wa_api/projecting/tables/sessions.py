@@ -26,6 +26,7 @@ from wa_contracts.session_events import (
     SessionStarting,
     SessionStatus,
     SessionStopped,
+    SessionUpdated,
 )
 from wa_contracts.topology import partition_of
 
@@ -47,6 +48,8 @@ class SessionRow:
     qr: str | None
     qr_expires_at: datetime | None
     queued: int
+    options: str | None
+    """The newest `session.updated`, as JSON."""
 
 
 def evolve(row: SessionRow | None, event: Envelope) -> SessionRow | None:
@@ -56,6 +59,8 @@ def evolve(row: SessionRow | None, event: Envelope) -> SessionRow | None:
         return _created(event, data.name)
     if row is None or type(data) is SessionDeleted:
         return None
+    if type(data) is SessionUpdated:
+        row.name, row.options = data.name, data.model_dump_json()
     if type(data) in _STATES:
         _change_state(row, event)
         _change_particulars(row, event)
@@ -111,6 +116,7 @@ def _created(event: Envelope, name: str | None) -> SessionRow:
         qr=None,
         qr_expires_at=None,
         queued=0,
+        options=None,
     )
 
 
@@ -137,12 +143,13 @@ _SAVE = f"""
     INSERT INTO sessions ({_COLUMNS})
     SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[],
         $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[],
-        $12::timestamptz[], $13::integer[])
+        $12::timestamptz[], $13::integer[], $14::jsonb[])
     ON CONFLICT (session_id) DO UPDATE SET
         name = excluded.name, phone_number = excluded.phone_number, status = excluded.status,
         status_reason = excluded.status_reason, desired_state = excluded.desired_state,
         connected_at = excluded.connected_at, last_error = excluded.last_error, qr = excluded.qr,
-        qr_expires_at = excluded.qr_expires_at, queued = excluded.queued
+        qr_expires_at = excluded.qr_expires_at, queued = excluded.queued,
+        options = excluded.options
 """
 _REMOVE = (
     "DELETE FROM sessions WHERE session_id = ANY($1::uuid[])",

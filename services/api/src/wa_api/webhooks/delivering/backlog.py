@@ -1,5 +1,6 @@
 """Waiting deliveries, as the delivering process reads and settles them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,12 +66,16 @@ class QueueBacklog:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A delivery to send. `body` is None if the event is older than the retention."""
+    """A delivery to send. `body` is None if the event is older than the retention.
+
+    `metadata` is the session's, as JSON in ASCII; None without any.
+    """
 
     id: UUID
     event_id: UUID
     type: str
     body: str | None
+    metadata: str | None
     first_tried_at: datetime | None
 
     @property
@@ -141,6 +146,7 @@ class Backlog:
                 event_id=row["event_id"],
                 type=row["type"],
                 body=row["event"] if row["position"] is not None else _test_body(row),
+                metadata=_in_ascii(row["metadata"]),
                 first_tried_at=row["first_tried_at"],
             )
             for row in rows
@@ -190,6 +196,12 @@ class Backlog:
         log.warning("webhook_paused", endpoint_id=str(endpoint_id), reason=reason)
 
 
+def _in_ascii(metadata: str | None) -> str | None:
+    """JSON that fits into a header; None for no or empty metadata."""
+    read = json.loads(metadata or "{}")
+    return json.dumps(read) if read else None
+
+
 def _test_body(row: asyncpg.Record) -> str:
     """An envelope without data, the same for each attempt."""
     body = {
@@ -219,8 +231,9 @@ _QUEUES = """
 """
 _NEXT = """
     SELECT d.id, d.event_id, d.type, d.position, d.session_id, d.created_at, d.first_tried_at,
-        f.event::text AS event
+        f.event::text AS event, s.options ->> 'metadata' AS metadata
     FROM webhook_deliveries d LEFT JOIN feed f USING (position)
+    LEFT JOIN sessions s ON s.session_id = d.session_id
     WHERE d.endpoint_id = $1 AND d.lane = $2 AND d.status = 'waiting'
     ORDER BY d.position LIMIT $3
 """

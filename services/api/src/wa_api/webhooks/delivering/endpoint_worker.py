@@ -155,6 +155,8 @@ class EndpointWorker:
             body=delivery.body,
             secrets=self.target.secrets(now),
         )
+        if delivery.metadata is not None:
+            headers = {**headers, "wa-session-metadata": delivery.metadata}
         attempt = await connection.post(delivery.body, headers)
         self._is_quick = attempt.error is None and attempt.seconds < QUICK_SECONDS
         result = "failed" if attempt.error else "succeeded"

@@ -19,6 +19,7 @@ from wa_session_host.domain.observations import (
     MessageSeen,
     ReceivedMedia,
     Seen,
+    chat_kind,
 )
 
 DOWNLOAD_AS = {
@@ -103,12 +104,6 @@ KINDS: Mapping[str, str] = {
 CHANGES = ("reactionMessage", "protocolMessage", "editedMessage")
 """Fields that are about another message; other protocol messages are between devices."""
 
-CHAT_KINDS: Mapping[str, Literal["direct", "group", "story", "channel"]] = {
-    "g.us": "group",
-    "broadcast": "story",
-    "newsletter": "channel",
-}
-
 
 def observed_message(event: proto.Message) -> tuple[Seen, ...]:
     """What an incoming message is; () for traffic between devices."""
@@ -181,7 +176,7 @@ def _seen(event: proto.Message, kind: str, part: Any, details: MessageDetails) -
     context = getattr(part, "contextInfo", None)
     more: dict[str, Any] = {
         "sender_name": event.Info.Pushname or None,
-        "chat_kind": CHAT_KINDS.get(source.Chat.Server, "direct"),
+        "chat_kind": chat_kind(source.Chat.Server),
     }
     if context is not None:
         more["mentions"] = tuple(context.mentionedJID)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from neonize._binder import ProxySettings
 from neonize.aioze.client import NewAClient
 from neonize.exc import NeonizeError
 from neonize.proto import Neonize_pb2 as proto
@@ -38,6 +39,7 @@ from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
 from wa_session_host.engine.neonize.incoming import observed_message
 from wa_session_host.engine.neonize.left_out import NO_KEYS, LeftOut
 from wa_session_host.engine.neonize.linking import Linking
+from wa_session_host.engine.neonize.presence import announce
 from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
@@ -127,6 +129,7 @@ class WhatsApp:
         self._linked = begin.link is not None
         self._own = own_address(begin.link)
         self._tasks: list[asyncio.Task[None]] = []
+        self._announcement: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(max_workers=8, thread_name_prefix="neonize"))
 
@@ -137,7 +140,8 @@ class WhatsApp:
         self._accounts = AccountLookup(self._ask_for_number)
 
     def _make_client(self, on_event: Callable[[int, bytes], None]) -> _Client:
-        props = DeviceProps(os="WhatsApp Multi-Session Manager", platformType=DeviceProps.CHROME)
+        name = self._begin.options.device_name or "WhatsApp Multi-Session Manager"
+        props = DeviceProps(os=name, platformType=DeviceProps.CHROME)
         link = self._begin.link
         if link is None:
             return _Client(
@@ -159,25 +163,35 @@ class WhatsApp:
             await self._end()
         self._keep(self._stay_connected())
 
-    def _keep(self, work: Coroutine[None, None, None]) -> None:
+    def _keep(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         """Run a background task. A bug in it ends the process, a crash to the host."""
         task = asyncio.create_task(work)
         task.add_done_callback(_end_on_defect)
         self._tasks.append(task)
+        return task
 
     async def _stay_connected(self) -> None:
         message = "The engine's connection ended."
         try:
-            await (await self._client.connect())
+            proxy = self._begin.options.proxy
+            await (await self._client.connect(proxy and ProxySettings(proxy_address=proxy)))
         except NeonizeError as error:
             message = str(error)
         self._tell(EngineCrashed(reason="connect_failed", message=message))
         await self._end()
 
+    def _announce_presence(self) -> None:
+        """The former announcement, if it goes on, is for a connection that ended."""
+        if self._announcement is not None:
+            self._announcement.cancel()
+        self._announcement = self._keep(announce(self._client, self._begin.options.presence))
+
     async def _read_events(self) -> None:
         while True:
             code, data = await self._events.get()
             for seen in self._understand(code, data):
+                if isinstance(seen, LoggedIn):
+                    self._announce_presence()
                 self._tell(await self._with_number(seen) if isinstance(seen, ReceiptSeen) else seen)
                 if isinstance(seen, EngineEnding):
                     await self._end()

@@ -21,6 +21,7 @@ from wa_session_host.engine.neonize.forkserver import (
     UPGRADE,
     WORKER,
 )
+from wa_session_host.engine.port import EngineOptions
 from wa_session_host.engine.process.device_store import DeviceStore
 from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.process.worker_engine import WorkerEngine
@@ -99,7 +100,12 @@ class WorkerEngines:
                 await self._start_server()
         await self._store.upgrade(self._open_store)
 
-    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> WorkerEngine:
+    async def start(
+        self,
+        session_id: SessionId,
+        link: LinkedDevice | None,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - a constant
+    ) -> WorkerEngine:
         await self._fork_rate.wait_turn()
         stored = link is None or await self._store.has(session_id, link)
         ours, theirs = socket.socketpair()
@@ -112,7 +118,7 @@ class WorkerEngines:
         finally:
             theirs.close()
         store = self._store.url_of(session_id)
-        begin = Begin(str(session_id), store, link, self._deadline, self._version, stored)
+        begin = Begin(str(session_id), store, link, self._deadline, self._version, stored, options)
         engine = WorkerEngine(begin, reader, writer, pid, self.previews)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine

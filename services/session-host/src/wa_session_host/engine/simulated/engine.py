@@ -36,6 +36,7 @@ from wa_session_host.domain.proof import chat_of
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
+    EngineOptions,
     NotSent,
     OutcomeUnknown,
     OutgoingMessage,
@@ -276,7 +277,12 @@ class SimulatedEngines:
     async def prepare(self) -> None:
         """Nothing to start."""
 
-    async def start(self, session_id: SessionId, link: LinkedDevice | None) -> SimulatedEngine:
+    async def start(
+        self,
+        session_id: SessionId,
+        link: LinkedDevice | None,
+        _options: EngineOptions = EngineOptions(),  # noqa: B008 - a constant
+    ) -> SimulatedEngine:
         return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
 
     @property
