@@ -35,11 +35,24 @@ class WaitingMessage(Wire):
     next_try_at: UtcDatetime
 
 
+class HostEngine(Wire):
+    """A host's engine with its version, and the WhatsApp client version that it states.
+
+    `refused` lists the client versions that WhatsApp refuses to `outdated_sessions` of its sessions.
+    """
+
+    engine: str
+    client_version: str
+    refused: tuple[str, ...] = ()
+    outdated_sessions: int = 0
+
+
 class Heartbeat(Wire):
     """A host is alive, owns these partitions, and has published their state up to now.
 
     `sessions` is the number of sessions of those partitions, `paces` lists the paced ones,
-    `waiting` at most WAITING_SHOWN of their messages that are set aside.
+    `waiting` at most WAITING_SHOWN of their messages that are set aside. Without `engine` the host
+    is of an earlier version.
     `leaving` marks the last heartbeat. Without another heartbeat within `good_for_seconds`, the
     host's sessions no longer count as working.
     """
@@ -52,3 +65,4 @@ class Heartbeat(Wire):
     leaving: bool = False
     paces: tuple[SessionPace, ...] = ()
     waiting: tuple[WaitingMessage, ...] = ()
+    engine: HostEngine | None = None

@@ -16,17 +16,18 @@ import struct
 import sys
 
 from wa_session_host.engine.content_type import bring_libmagic
+from wa_session_host.engine.neonize import client_version
 
 WORKER, DECODER = b"w", b"d"
 ORDER, STARTED = struct.Struct("=cQ"), struct.Struct("=i")
 """An order is a kind and a number. The answer repeats the order and appends a pid."""
 
 _HOLDS_LIBRARY = ("neonize",)
-_KEEPS = ("neonize.proto",)
+_KEEPS = ("neonize.proto", "neonize.utils.platform")
 
 
-def preload() -> None:
-    """Import the modules of workers, except those that hold the Go library."""
+def preload(library: str) -> None:
+    """Import the modules of workers, except those that hold the Go library at `library`."""
     import asyncio  # noqa: F401, PLC0415
     import logging  # noqa: PLC0415
 
@@ -34,6 +35,7 @@ def preload() -> None:
     bring_libmagic()
     import neonize.aioze.client  # noqa: F401, PLC0415
 
+    client_version.load_from(library)
     import wa_session_host.engine.neonize.worker  # noqa: F401, PLC0415
     from wa_session_host.engine.neonize import decoder  # noqa: PLC0415
 
@@ -78,5 +80,5 @@ def _become(kind: bytes, descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    preload()
+    preload(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))
