@@ -105,7 +105,7 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(engines.close)
         versions = _client_versions(settings)
         await engines.use(await versions.library())
-        health.watch_workers(lambda: engines.worker_pids)
+        health.watch_engines(engines)
         await engines.prepare()
         await publishing.wait_first_attempt(CONNECT_SECONDS)  # for the first heartbeat
         clock = DatabaseClock()

@@ -36,15 +36,10 @@ class WaitingMessage(Wire):
 
 
 class HostEngine(Wire):
-    """A host's engine with its version, and the WhatsApp client version that it states.
-
-    `refused` lists the client versions that WhatsApp refuses to `outdated_sessions` of its sessions.
-    """
+    """A host's engine with its version, and the WhatsApp client version that it states."""
 
     engine: str
     client_version: str
-    refused: tuple[str, ...] = ()
-    outdated_sessions: int = 0
 
 
 class Heartbeat(Wire):

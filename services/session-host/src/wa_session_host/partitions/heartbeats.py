@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from wa_contracts.internal.heartbeat import WAITING_SHOWN, Heartbeat, HostEngine, WaitingMessage
-from wa_session_host.partitions.outdated import refused_versions
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.sessions.context import SessionContext
 
@@ -19,7 +18,6 @@ def heartbeat(
 ) -> Heartbeat:
     """A heartbeat for partitions whose state is published."""
     version = context.engines.version
-    refused = refused_versions(announced)
     return Heartbeat(
         host=host,
         sent_at=context.clock(),
@@ -29,12 +27,7 @@ def heartbeat(
         leaving=leaving,
         paces=tuple(pace for partition in announced for pace in partition.session_paces()),
         waiting=_waiting_messages(announced),
-        engine=HostEngine(
-            engine=version.engine,
-            client_version=version.client,
-            refused=tuple(sorted({one.client for one in refused})),
-            outdated_sessions=len(refused),
-        ),
+        engine=HostEngine(engine=version.engine, client_version=version.client),
     )
 
 
