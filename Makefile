@@ -49,6 +49,7 @@ rules: $(READY)
 	@for member in $(MEMBERS); do (cd $$member && "$(CURDIR)/$(BIN)/deptry" src) || exit 1; done
 	@$(BIN)/python -m deploy.supply_chain.licences
 	@$(BIN)/python -m deploy.supply_chain.vulnerabilities
+	@$(BIN)/python -m deploy.supply_chain.engine_release
 	@$(BIN)/python -m pytest --quiet tests/unit/deploy tests/unit/contracts/test_published_contract.py \
 	  tests/integration/contracts/test_asyncapi_specification.py tests/unit/contracts/test_golden.py
 

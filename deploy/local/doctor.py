@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import psutil
 
@@ -12,6 +13,7 @@ from deploy.local import tools
 from deploy.local.configuration import Configuration
 from deploy.servers import containers, debian, erlang, pgbouncer, postgres
 from deploy.servers.ports import is_free
+from wa_session_host.engine.neonize.client_version import engine_version, shipped_library
 
 _GB_DISK, _GB_MEMORY = 1, 0.7
 LEAST_DISK_BYTES = int(_GB_DISK * 1e9)
@@ -31,6 +33,7 @@ def examine(settings: Configuration) -> int:
         _rabbitmq(settings, engine=engine),
         _pool(settings),
         libmagic(),
+        _engine(settings),
         _port(settings),
         _disk(settings),
         _memory(),
@@ -95,6 +98,23 @@ def libmagic() -> _Finding:
     if told.returncode != 0 or not told.stdout.startswith("application/pdf"):
         return False, "libmagic", (told.stderr or told.stdout).strip()[-200:]
     return True, "libmagic", f"pylibmagic {told.stdout.split()[1]}"
+
+
+def _engine(settings: Configuration) -> _Finding:
+    """The real engine's version, and the WhatsApp client version that it states."""
+    if settings.engine == "simulated":
+        return True, "Engine", "simulated"
+    try:
+        version = engine_version(shipped_library())
+    except (FileNotFoundError, PackageNotFoundError) as error:
+        return False, "Engine", str(error)
+    fact = f"{version.engine}, WhatsApp client {version.client}"
+    wanted = settings.environment.get("WHATSAPP_CLIENT_VERSION")
+    return (
+        True,
+        "Engine",
+        f"{fact}, replaced by WHATSAPP_CLIENT_VERSION={wanted}" if wanted else fact,
+    )
 
 
 def _disk(settings: Configuration) -> _Finding:

@@ -22,10 +22,13 @@ from wa_api.serving.metrics import ApiMetrics
 from wa_api.webhooks.delivering.metrics import WebhookMetrics
 from wa_contracts.topology import COMMANDS, PARTITIONS
 from wa_runtime.retries import RETRIES
-from wa_session_host.health import PartitionMetrics, WorkerMetrics
+from wa_session_host.domain.observations import ClientVersion
+from wa_session_host.engine.neonize.client_version import engine_version, shipped_library
+from wa_session_host.health import EngineMetrics, PartitionMetrics, WorkerMetrics
 from wa_session_host.metrics import HostMetrics
 
 NUMBER, CONTACT, NOBODY = "919876543210", "12345678900", "447911123456"
+VERSION = engine_version(shipped_library())
 SEND_ROUTE = "/api/messages/send"
 PROCESSES = ("api-0", "host-0", "projector", "webhooks")
 
@@ -65,6 +68,10 @@ ASSERTED: dict[str, Callable[[Scrape], bool]] = {
     ),
     "wa_engine_errors_unrecognised": lambda s: s.value("wa_engine_errors_unrecognised_total") == 0,
     "wa_workers": lambda s: s.value("wa_workers") == 1,
+    "wa_sessions_client_outdated": lambda s: s.value("wa_sessions_client_outdated") == 0,
+    "wa_engine_info": lambda s: (
+        s.value("wa_engine_info", engine=VERSION.engine, client_version=VERSION.client) == 1
+    ),
     "wa_worker_memory_bytes": lambda s: 10e6 < s.value("wa_worker_memory_bytes") < 200e6,
     # api
     "wa_api_request_seconds": lambda s: (
@@ -169,6 +176,7 @@ def test_no_metric_exists_that_nothing_asserts() -> None:
         kind(registry)
     registry.register(PartitionMetrics(tuple))
     registry.register(WorkerMetrics(tuple))
+    registry.register(EngineMetrics(lambda: ClientVersion("engine", "2.3000.1")))
     registry.register(RETRIES)
     known = {metric.name for metric in registry.collect()}
     feed = {m.name for m in FeedMetrics(_NoReads()).collect()}  # type: ignore[arg-type]

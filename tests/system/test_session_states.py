@@ -56,12 +56,12 @@ class Linked:
     async def becomes(self, status: str, reason: str | None = None) -> dict[str, Any]:
         """Wait for a status, with this reason if one is given."""
 
-        async def shown() -> dict[str, Any] | None:
+        async def shown() -> dict[str, Any]:
             session = await self.linked_ring.ring.wait_for_status(self.id, status, timeout=20)
-            return session if reason in {None, session["statusReason"]} else None
+            assert reason in {None, session["statusReason"]}
+            return session
 
-        session = await eventually(shown, what=f"{status}, {reason}")
-        assert session is not None
+        session: dict[str, Any] = await eventually(shown, what=f"{status}, {reason}")
         return session
 
     async def send(self, text: str, *, wait: bool = True) -> httpx.Response:

@@ -170,6 +170,8 @@ class Directory:
         self.asked_about: list[str] = []
         """The numbers of which a client asked whose they are, in order."""
         self.refusals = Refusals()
+        self.clients: list[str] = []
+        """The version of each client that said hello, in order."""
         self._lids = itertools.count(_FIRST_LID)
 
     def register(self, number: str) -> Account:

@@ -42,6 +42,7 @@ ADVDeviceIdentity: Any = _adv.ADVDeviceIdentity
 ADVSignedDeviceIdentity: Any = _adv.ADVSignedDeviceIdentity
 ADVSignedDeviceIdentityHMAC: Any = _adv.ADVSignedDeviceIdentityHMAC
 CertChain: Any = _cert.CertChain
+AppVersion: Any = _wa6.ClientPayload.UserAgent.AppVersion
 ClientPayload: Any = _wa6.ClientPayload
 HandshakeMessage: Any = _wa6.HandshakeMessage
 Message: Any = _e2e.Message

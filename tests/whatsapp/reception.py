@@ -67,6 +67,12 @@ class Reception:
 
     async def _serve(self, connection: Connection) -> None:
         payload = ClientPayload.FromString(connection.session.client_payload)
+        version = payload.userAgent.appVersion
+        self.directory.clients.append(f"{version.primary}.{version.secondary}.{version.tertiary}")
+        refusal = self.directory.refusals.of_client(version)
+        if refusal is not None:
+            await connection.end(refusal.answer())
+            return
         if payload.HasField("devicePairingData"):
             await self._pair(Applicant.of(connection, payload))
             return

@@ -9,6 +9,7 @@ to an announcement group, is not publicly known: an empty list of users was seen
 from dataclasses import dataclass, field
 
 from tests.whatsapp.nodes import SERVER_JID, Attributes, Node
+from tests.whatsapp.protobufs import AppVersion
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,20 @@ class QueryRefusal:
         attrs: Attributes = {"from": SERVER_JID, "type": "error", "id": query.text("id")}
         return Node("iq", attrs, [error])
 
+
+@dataclass(frozen=True)
+class LoginRefusal:
+    """A `<failure>` in place of the answer to a client's hello."""
+
+    reason: int
+    attributes: tuple[tuple[str, str], ...] = ()
+
+    def answer(self) -> Node:
+        """The stanza, after which the server hangs up."""
+        return Node("failure", {"reason": str(self.reason), **dict(self.attributes)})
+
+
+OUTDATED = LoginRefusal(405)
 
 BAD_REQUEST = QueryRefusal(400, "bad-request")
 FORBIDDEN = QueryRefusal(403, "forbidden")
@@ -57,6 +72,12 @@ class Refusals:
     """Of queries about these groups, by the part before `@g.us`."""
     messages: dict[str, int] = field(default_factory=dict)
     """Acks with an error, by the recipient's number or group."""
+    oldest_client: int = 0
+    """Clients whose version has a lower third number are outdated, linked or not."""
+
+    def of_client(self, version: AppVersion) -> LoginRefusal | None:
+        """The refusal of a client of this version."""
+        return OUTDATED if version.tertiary < self.oldest_client else None
 
     def of_query(self, query: Node) -> QueryRefusal | None:
         """The refusal of a query about a number or a group."""

@@ -131,6 +131,11 @@ class StandIn:
         return self._network.directory.refusals
 
     @property
+    def client_versions(self) -> list[str]:
+        """The version of each client that said hello, in order."""
+        return self._network.directory.clients
+
+    @property
     def refused_uploads(self) -> deque[int]:
         """Statuses of the next uploads; 0 cuts the connection."""
         return self._network.media.refused_uploads

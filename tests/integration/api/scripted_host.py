@@ -25,7 +25,7 @@ from wa_contracts.internal.commands import (
     SessionCommand,
     StopSession,
 )
-from wa_contracts.internal.heartbeat import Heartbeat
+from wa_contracts.internal.heartbeat import Heartbeat, HostEngine
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.message_events import (
     MessageFailed,
@@ -97,6 +97,7 @@ class ScriptedHost:
             sessions=0,
             good_for_seconds=6,
             leaving=leaving,
+            engine=HostEngine(engine="neonize 0.5.2", client_version="2.3000.1047769893"),
         )
         exchange = await self._channel.get_exchange(HEARTBEATS, ensure=False)
         await exchange.publish(aio_pika.Message(encode(heartbeat)), "")

@@ -21,6 +21,12 @@ KEEP_ALIVE = SessionDisconnected(
     reason="keepalive_timeout", message="WhatsApp does not answer keep-alives."
 )
 NO_ROUTE = SessionDisconnected(reason="connect_failed", message="dial tcp: no route to host.")
+OUTDATED = SessionDisconnected(
+    reason="client_outdated",
+    message="WhatsApp refuses client version 2.3000.1 (neonize 0.5.2).",
+    engine="neonize 0.5.2",
+    client_version="2.3000.1",
+)
 SINCE = re.compile(r'Reconnecting <time datetime="([^"]+)" data-since>[^<]*</time>: ([^<]+)')
 
 
@@ -100,3 +106,28 @@ async def test_the_messages_of_the_last_minute_are_counted(
         await seen_when_rung(api, bell, "1 message in the last minute")
         assert (await client.post(SEND, json=TEXT)).status_code == 200
         await seen_when_rung(api, bell, "2 messages in the last minute")
+
+
+async def test_a_refused_client_version_is_one_warning_until_the_sessions_are_back(
+    api: RunningApi, host: ScriptedHost
+) -> None:
+    ids = [(await api.new_session(host))["sessionId"] for _ in range(2)]
+
+    async def drawn(text: str, *, there: bool) -> str:
+        async def found() -> str:
+            page = (await api.admin.get("/dashboard/sessions")).text
+            assert (text in page) is there
+            return page
+
+        return await eventually(found, what=text)
+
+    await drawn("neonize 0.5.2, WhatsApp client 2.3000.1047769893", there=True)
+    await drawn("client-outdated", there=False)
+    for session_id in ids:
+        await host.happen(UUID(session_id), OUTDATED)
+    page = await drawn("2 sessions wait", there=True)
+    assert page.count("<strong>WhatsApp refuses client version 2.3000.1 (neonize 0.5.2).") == 1
+    assert "WHATSAPP_CLIENT_VERSION=auto" in page
+    for session_id in ids:
+        await host.link(UUID(session_id))
+    await drawn("client-outdated", there=False)

@@ -257,6 +257,8 @@ async def test_health(api: RunningApi, host: ScriptedHost) -> None:
 
     ready: dict[str, Any] = await eventually(settled, what="everything is there and projected")
     assert (ready["broker"], ready["database"]) == ("available", "available")
+    engine = {"engine": "neonize 0.5.2", "clientVersion": "2.3000.1047769893", "hosts": 1}
+    assert ready["engines"] == [engine]
 
 
 async def test_events_are_followed_and_resumed(api: RunningApi, host: ScriptedHost) -> None:

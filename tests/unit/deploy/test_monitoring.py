@@ -14,7 +14,8 @@ from tests.unit.deploy.manifests import ROOT, one
 from wa_api.projecting.metrics import ProjectorMetrics
 from wa_api.serving.metrics import ApiMetrics
 from wa_api.webhooks.delivering.metrics import WebhookMetrics
-from wa_session_host.health import PartitionMetrics, WorkerMetrics
+from wa_session_host.domain.observations import ClientVersion
+from wa_session_host.health import EngineMetrics, PartitionMetrics, WorkerMetrics
 from wa_session_host.metrics import HostMetrics
 
 MONITORING = ROOT / "deploy/monitoring"
@@ -33,6 +34,7 @@ def _exposed() -> set[str]:
     HostMetrics(registry)
     registry.register(PartitionMetrics(lambda: ()))
     registry.register(WorkerMetrics(lambda: ()))
+    registry.register(EngineMetrics(lambda: ClientVersion("engine", "2.3000.1")))
     names: set[str] = set()
     for metric in registry.collect():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}

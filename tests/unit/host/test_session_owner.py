@@ -24,7 +24,12 @@ from wa_contracts.internal.commands import (
     StopSession,
 )
 from wa_contracts.message_events import MessageReceived
-from wa_contracts.session_events import Event, SessionDisconnected, SessionStatus
+from wa_contracts.session_events import (
+    Event,
+    SessionConnecting,
+    SessionDisconnected,
+    SessionStatus,
+)
 from wa_session_host.domain import session as domain
 from wa_session_host.domain.observations import (
     ClientOutdated,
@@ -162,6 +167,10 @@ async def _phase(owner: SessionOwner, phase: EnginePhase) -> None:
     await eventually(lambda: owner.engine_phase is phase, what=f"engine {phase.name}")
 
 
+async def _status(owner: SessionOwner, status: SessionStatus) -> None:
+    await eventually(lambda: owner.status is status, what=f"session {status}")
+
+
 async def test_a_stop_during_a_start_leaves_no_engine() -> None:
     async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         await _phase(bench.owner, EnginePhase.STARTING)
@@ -232,18 +241,18 @@ WAITING = domain.Opened(domain.Disconnected("client_outdated", REFUSED), LINK)
 async def test_a_refused_version_keeps_link_and_queue_and_the_next_try_waits() -> None:
     async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         bench.engines.may_start.set()
-        await eventually(lambda: bench.owner.status is SessionStatus.WORKING, what="login")
+        await _status(bench.owner, SessionStatus.WORKING)
         for seen in (ClientOutdated(REFUSED), None):
             bench.engines.started[0].seen.put_nowait(seen)
         await _phase(bench.owner, EnginePhase.IDLE)
-        assert bench.owner.status is SessionStatus.DISCONNECTED
+        await _status(bench.owner, SessionStatus.DISCONNECTED)
         assert domain.link_of(bench.owner.state) == LINK
         [event] = [one for one in bench.writer.events if isinstance(one, SessionDisconnected)]
         assert (event.reason, event.client_version) == ("client_outdated", "2.3000.1")
         assert len(bench.engines.started) == 1
         bench.owner.try_new_version()
         await eventually(lambda: len(bench.engines.started) == 2, what="the next try")
-        await eventually(lambda: bench.owner.status is SessionStatus.WORKING, what="login")
+        await _status(bench.owner, SessionStatus.WORKING)
 
 
 async def test_the_same_version_waits_after_a_take_over_and_another_starts_at_once() -> None:
@@ -256,8 +265,8 @@ async def test_the_same_version_waits_after_a_take_over_and_another_starts_at_on
     async with owned(WAITING, ClientVersion("engine 1", "2.3000.2")) as bench:
         bench.engines.may_start.set()
         await bench.owner.announce_takeover()
-        assert bench.owner.status is SessionStatus.CONNECTING
-        await eventually(lambda: bench.owner.status is SessionStatus.WORKING, what="login")
+        assert isinstance(bench.writer.events[0], SessionConnecting)
+        await _status(bench.owner, SessionStatus.WORKING)
 
 
 def test_tries_with_a_refused_version_are_minutes_apart_and_get_rarer() -> None:

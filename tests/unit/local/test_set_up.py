@@ -73,6 +73,7 @@ def test_the_doctor_finds_a_machine_on_which_the_tests_run_fit(
     told = capsys.readouterr().out
     for name in ("Python", "Postgres", "RabbitMQ", "libmagic", "Data directory", "Memory"):
         assert f"  ok       {name}" in told
+    assert re.search(r"  ok       Engine +neonize [\d.]+, WhatsApp client 2\.3000\.1\d{9}\n", told)
     assert told.endswith("`make run` can work here.\n")
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploy.supply_chain import licences, locks, vulnerabilities
+from deploy.supply_chain import engine_release, licences, locks, vulnerabilities
 from deploy.supply_chain.vulnerabilities import Audit, read, verdict
 
 
@@ -63,3 +63,22 @@ def test_what_could_not_be_asked_passes_with_one_sentence() -> None:
 def test_no_answer_is_no_clean_bill(answer: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         read(answer)
+
+
+@pytest.mark.parametrize(
+    ("resolved", "warned"),
+    [
+        ("neonize==0.5.10\n", True),
+        ("neonize==0.5.2\n", False),
+        ("neonize==0.4.9\n", False),
+        ("", False),  # no index answers
+    ],
+)
+def test_a_newer_engine_is_a_warning(resolved: str, *, warned: bool) -> None:
+    said = engine_release.warning("asyncpg==1\nneonize==0.5.2 \\\n    --hash=x\n", resolved)
+    assert (said is not None) is warned
+    assert said is None or said.startswith("neonize 0.5.10 is available, 0.5.2 is in use")
+
+
+def test_the_engines_release_is_looked_up_and_never_a_fault() -> None:
+    assert engine_release.main() == 0

@@ -16,6 +16,9 @@ from prometheus_client.registry import Collector
 
 from wa_contracts.session_events import SessionStatus
 from wa_runtime.retries import RETRIES
+from wa_session_host.domain.observations import ClientVersion
+from wa_session_host.engine.port import Engines
+from wa_session_host.partitions.outdated import refused_versions
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.worker_memory import proportional_bytes
 
@@ -42,6 +45,11 @@ class PartitionMetrics(Collector):
                 "wa_open_messages",
                 "Messages that have not ended.",
                 value=sum(len(owner.runner) for owner in owners),
+            ),
+            GaugeMetricFamily(
+                "wa_sessions_client_outdated",
+                "Sessions that wait because WhatsApp refuses the client version that they tried.",
+                value=len(refused_versions(self._partitions())),
             ),
             GaugeMetricFamily(
                 "wa_relay_backlog",
@@ -87,6 +95,24 @@ class WorkerMetrics(Collector):
         ]
 
 
+class EngineMetrics(Collector):
+    """The engine's version and its WhatsApp client version, as labels."""
+
+    def __init__(self, version: Callable[[], ClientVersion]) -> None:
+        self._version = version
+
+    def collect(self) -> list[Metric]:
+        """One sample, of the engines that start now."""
+        version = self._version()
+        info = GaugeMetricFamily(
+            "wa_engine_info",
+            "Engine and WhatsApp client version of engines that start now; always 1.",
+            labels=["engine", "client_version"],
+        )
+        info.add_metric([version.engine, version.client], 1)
+        return [info]
+
+
 class Health:
     """The HTTP server of `/livez`, `/readyz` and `/metrics`."""
 
@@ -99,14 +125,18 @@ class Health:
             "database": lambda: False,
         }
         self._workers: WorkerMetrics | None = None
+        self._engines: Engines | None = None
         self.registry = CollectorRegistry()
         self.registry.register(PartitionMetrics(partitions))
         self.registry.register(RETRIES)
         ProcessCollector(registry=self.registry)
 
-    def watch_workers(self, pids: Callable[[], Sequence[int]]) -> None:
-        self._workers = WorkerMetrics(pids)
+    def watch_engines(self, engines: Engines) -> None:
+        """Report the engines' version in `/readyz`, and both versions and workers as metrics."""
+        self._engines = engines
+        self._workers = WorkerMetrics(lambda: engines.worker_pids)
         self.registry.register(self._workers)
+        self.registry.register(EngineMetrics(lambda: engines.version))
 
     def watch_dependencies(
         self, *, broker: Callable[[], bool], database: Callable[[], bool]
@@ -134,6 +164,7 @@ class Health:
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         held = self._partitions()
+        version = self._engines.version if self._engines is not None else None
         return web.json_response(
             {
                 "ready": True,
@@ -141,6 +172,8 @@ class Health:
                     name: "available" if reaches() else "unavailable"
                     for name, reaches in self._reaches.items()
                 },
+                "engine": version and version.engine,
+                "clientVersion": version and version.client,
                 "partitions": len(held),
                 "announced": sum(partition.announced for partition in held),
                 "sessions": sum(len(partition.sessions) for partition in held),

@@ -22,6 +22,7 @@ from wa_runtime.retries import until_available
 from wa_runtime.traces import configure_traces
 from wa_session_host.domain.pacing import PaceRule
 from wa_session_host.engine.port import Engines
+from wa_session_host.engine.process.client_versions import ClientVersions
 from wa_session_host.engine.process.worker_engines import WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.engine.simulated.server import SimulatedServer
@@ -29,6 +30,7 @@ from wa_session_host.health import Health
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.media.spool import own_spool
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.partitions.outdated import follow_versions
 from wa_session_host.partitions.partition import PartitionContext
 from wa_session_host.partitions.supervisor import Supervisor
 from wa_session_host.publishing.media_transfer import MediaTransfer
@@ -101,11 +103,11 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         spool = stack.enter_context(own_spool(settings.spool, settings.host_id))
         engines = _engines(settings)
         stack.push_async_callback(engines.close)
-        health.watch_workers(lambda: engines.worker_pids)
+        versions = _client_versions(settings)
+        await engines.use(await versions.library())
+        health.watch_engines(engines)
         await engines.prepare()
-        await publishing.wait_first_attempt(
-            CONNECT_SECONDS
-        )  # or the first heartbeat misses the broker
+        await publishing.wait_first_attempt(CONNECT_SECONDS)  # for the first heartbeat
         clock = DatabaseClock()
         supervisor = Supervisor(
             settings.host_id,
@@ -140,8 +142,18 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
             database=lambda: supervisor.reaches_database,
         )
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
-        await supervisor.run()
+        await _supervise(supervisor, engines, versions)
     log.info("session_host_stopped", host=settings.host_id)
+
+
+async def _supervise(supervisor: Supervisor, engines: Engines, versions: ClientVersions) -> None:
+    """Run the supervisor to its end, and follow the wanted client version meanwhile."""
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(
+            follow_versions(versions, engines, lambda: supervisor.partitions)
+        )
+        await supervisor.run()
+        following.cancel()
 
 
 def _session_context(
@@ -191,6 +203,11 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
         settings.device_store_url.get_secret_value(),
         starts_per_second=settings.session_starts_per_second,
     )
+
+
+def _client_versions(settings: Settings) -> ClientVersions:
+    wanted = settings.whatsapp_client_version if settings.engine == "neonize" else ""
+    return ClientVersions(wanted, settings.engine_folder, settings.whatsapp_web_url)
 
 
 async def _database(

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
     """A login that takes longer is tried anew."""
     session_starts_per_second: float = Field(default=20, gt=0)
     """Upper limit of engine starts per second, for a host that takes over many sessions."""
+    whatsapp_client_version: str = Field(default="", pattern=r"^(|auto|2\.3000\.1[0-9]{9})$")
+    """Empty: the engine's own. `2.3000.N`: that one. `auto`: what WhatsApp serves to browsers."""
+    whatsapp_web_url: str = "https://web.whatsapp.com"
+    """Where `auto` looks."""
     health_host: str = "127.0.0.1"
     health_port: int = 8081
     otel_exporter_otlp_endpoint: str | None = None
@@ -72,6 +76,11 @@ class Settings(BaseSettings):
     def media_folder(self) -> Path:
         """Root of local media paths."""
         return self.media_root or self.data_dir / "media"
+
+    @property
+    def engine_folder(self) -> Path:
+        """Folder for copies of the engine's library."""
+        return self.data_dir / "engine"
 
     @property
     def spool(self) -> Path:

@@ -75,6 +75,9 @@ class ScriptedEngines:
         self.start_seconds = 0.02
         self._engines: list[ScriptedEngine] = []
 
+    async def use(self, library: Path | None) -> None:
+        """There is no library."""
+
     async def prepare(self) -> None:
         """Nothing is shared."""
 

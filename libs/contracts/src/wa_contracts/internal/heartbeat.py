@@ -35,11 +35,19 @@ class WaitingMessage(Wire):
     next_try_at: UtcDatetime
 
 
+class HostEngine(Wire):
+    """A host's engine with its version, and the WhatsApp client version that it states."""
+
+    engine: str
+    client_version: str
+
+
 class Heartbeat(Wire):
     """A host is alive, owns these partitions, and has published their state up to now.
 
     `sessions` is the number of sessions of those partitions, `paces` lists the paced ones,
-    `waiting` at most WAITING_SHOWN of their messages that are set aside.
+    `waiting` at most WAITING_SHOWN of their messages that are set aside. Without `engine` the host
+    is of an earlier version.
     `leaving` marks the last heartbeat. Without another heartbeat within `good_for_seconds`, the
     host's sessions no longer count as working.
     """
@@ -52,3 +60,4 @@ class Heartbeat(Wire):
     leaving: bool = False
     paces: tuple[SessionPace, ...] = ()
     waiting: tuple[WaitingMessage, ...] = ()
+    engine: HostEngine | None = None

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from wa_api.database.pool import Connection, Database
 from wa_api.owners.liveness import HostLiveness
 from wa_api.sessions.views import HOST_SILENT, SHOWN_SESSIONS, Session
+from wa_contracts.internal.heartbeat import HostEngine
 from wa_contracts.internal.replies import MessageStatus
 from wa_contracts.session_events import SessionStatus
 
@@ -69,6 +70,14 @@ class SessionsPage:
     def last(self) -> int:
         """Number of the page's last row."""
         return self.first + len(self.sessions) - 1
+
+
+@dataclass(frozen=True)
+class Outdated:
+    """Number of the sessions whose client version WhatsApp refuses; `refusal` names the version."""
+
+    sessions: int
+    refusal: str
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,16 @@ class DashboardReadings:
             for host, partitions in sorted(hosts.items())
         }
 
+    def engines(self) -> Sequence[HostEngine]:
+        """The different engines of live hosts."""
+        return sorted(self._liveness.engines(), key=lambda one: (one.engine, one.client_version))
+
+    async def outdated(self) -> Outdated | None:
+        """The sessions that wait for another client version; None if there are none."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_OUTDATED)
+        return Outdated(row["sessions"], row["refusal"]) if row and row["sessions"] else None
+
     async def history(self, session_id: UUID) -> Sequence[PastEvent]:
         """A session's own events, newest first."""
         async with self._database.connection() as connection:
@@ -184,6 +203,10 @@ def _past(row: asyncpg.Record) -> PastEvent:
     return PastEvent(row["type"], occurred_at, envelope["data"])
 
 
+_OUTDATED = """
+    SELECT count(*) AS sessions, max(last_error) AS refusal FROM sessions
+    WHERE status = 'disconnected' AND status_reason = 'client_outdated'
+"""
 _FITS = """
     ($2::text IS NULL OR status = $2)
     AND ($3 = '' OR strpos(lower(coalesce(name, '')), $3) > 0

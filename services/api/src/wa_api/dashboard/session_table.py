@@ -1,26 +1,34 @@
 """The table of sessions with its overview."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
 
-from wa_api.dashboard.readings import DashboardReadings, SessionsPage, SessionsWanted
+from wa_api.dashboard.readings import (
+    DashboardReadings,
+    Outdated,
+    SessionsPage,
+    SessionsWanted,
+)
 from wa_api.database.notifications import Notifications
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.owners.command_bus import CommandBus
+from wa_contracts.internal.heartbeat import HostEngine
 from wa_contracts.session_events import SessionStatus
 
 
 @dataclass(frozen=True)
 class Overview:
-    """State of the installation. `messages_a_minute` and `hosts` are None if unknown."""
+    """State of the installation. Without the database most of it is unknown: None, or empty."""
 
     broker: bool
     database: bool
-    hosts: Mapping[str, int] | None
-    messages_a_minute: int | None
+    hosts: Mapping[str, int] | None = None
+    messages_a_minute: int | None = None
+    engines: Sequence[HostEngine] = ()
+    outdated: Outdated | None = None
 
 
 class SessionTable:
@@ -39,19 +47,19 @@ class SessionTable:
         wanted = _wanted(request)
         broker = self._bus.is_available
         try:
-            read = self._read(wanted)
-            listing, hosts, messages = await self._notifications.unless_lost(read)
+            listing, overview = await self._notifications.unless_lost(self._read(wanted, broker))
         except DatabaseUnavailable:
-            overview = Overview(broker=broker, database=False, hosts=None, messages_a_minute=None)
-            return {"listing": None, "wanted": wanted, "overview": overview}
-        overview = Overview(broker=broker, database=True, hosts=hosts, messages_a_minute=messages)
+            listing, overview = None, Overview(broker=broker, database=False)
         return {"listing": listing, "wanted": wanted, "overview": overview}
 
-    async def _read(self, wanted: SessionsWanted) -> tuple[SessionsPage, Mapping[str, int], int]:
-        return (
-            await self._readings.sessions(wanted),
-            await self._readings.sessions_by_host(),
-            await self._readings.messages_a_minute(),
+    async def _read(self, wanted: SessionsWanted, broker: bool) -> tuple[SessionsPage, Overview]:
+        return await self._readings.sessions(wanted), Overview(
+            broker=broker,
+            database=True,
+            hosts=await self._readings.sessions_by_host(),
+            messages_a_minute=await self._readings.messages_a_minute(),
+            engines=self._readings.engines(),
+            outdated=await self._readings.outdated(),
         )
 
 

@@ -1,10 +1,11 @@
 """Partitions and hosts with recent heartbeats, by this process's own clock."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from wa_contracts.internal.heartbeat import Heartbeat, SessionPace, WaitingMessage
+from wa_contracts.internal.heartbeat import Heartbeat, HostEngine, SessionPace, WaitingMessage
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class HostLiveness:
         self._last_seen: dict[int, _LastSeen] = {}
         self._paces: dict[str, Mapping[UUID, SessionPace]] = {}
         self._waiting: dict[str, Mapping[UUID, WaitingMessage]] = {}
+        self._engines: dict[str, HostEngine] = {}
 
     def record(self, heartbeat: Heartbeat) -> None:
         """Record a heartbeat. A leaving host loses its partitions at once."""
@@ -32,6 +34,8 @@ class HostLiveness:
             return
         self._paces[heartbeat.host] = {pace.session_id: pace for pace in heartbeat.paces}
         self._waiting[heartbeat.host] = {one.id: one for one in heartbeat.waiting}
+        if heartbeat.engine is not None:
+            self._engines[heartbeat.host] = heartbeat.engine
         last_seen = _LastSeen(heartbeat.host, self._clock() + heartbeat.good_for_seconds)
         self._last_seen.update(dict.fromkeys(heartbeat.partitions, last_seen))
 
@@ -53,6 +57,12 @@ class HostLiveness:
         self._waiting = {host: ones for host, ones in self._waiting.items() if host in live}
         found = (ones.get(message_id) for ones in self._waiting.values())
         return next((one for one in found if one is not None), None)
+
+    def engines(self) -> Mapping[HostEngine, int]:
+        """The engines of live hosts, each with the number of hosts that have it."""
+        live = self.hosts()
+        self._engines = {host: engine for host, engine in self._engines.items() if host in live}
+        return Counter(self._engines.values())
 
     def live_hosts(self) -> int:
         return len(self.hosts())

@@ -30,6 +30,14 @@ class Alive(BaseModel):
     status: Literal["alive"] = "alive"
 
 
+class EngineInUse(View):
+    """An engine with its version, its WhatsApp client version, and the number of hosts with both."""
+
+    engine: str
+    client_version: str
+    hosts: int
+
+
 class Readiness(View):
     """The process is ready. `projector_backlog` counts unprojected bundles, None if unknown."""
 
@@ -37,6 +45,7 @@ class Readiness(View):
     broker: Literal["available", "unavailable"]
     database: Literal["available", "unavailable"]
     live_hosts: int
+    engines: tuple[EngineInUse, ...]
     projector_backlog: int | None
 
 
@@ -90,5 +99,9 @@ async def readyz(
         broker="available" if bus.is_available else "unavailable",
         database="available" if await database.is_ready() else "unavailable",
         live_hosts=liveness.live_hosts(),
+        engines=tuple(
+            EngineInUse(engine=one.engine, client_version=one.client_version, hosts=hosts)
+            for one, hosts in liveness.engines().items()
+        ),
         projector_backlog=await backlog.count(),
     )

@@ -177,6 +177,9 @@ class Engines(Protocol):
     def version(self) -> ClientVersion:
         raise NotImplementedError
 
+    async def use(self, library: Path | None) -> None:
+        """Load engines that start from now on from this library; None: from the shipped one."""
+
     async def prepare(self) -> None:
         """Start the engines' shared parts, before the first engine."""
 

@@ -16,9 +16,9 @@ from wa_runtime.deliveries import cancel, consume
 from wa_runtime.fault_points import FaultPoint, reach
 from wa_runtime.postgres import DATABASE_ERRORS
 from wa_runtime.retries import until_available
+from wa_session_host.partitions.heartbeats import heartbeat
 from wa_session_host.partitions.intake import Intake
 from wa_session_host.partitions.partition import Partition, PartitionContext, PartitionPhase
-from wa_session_host.partitions.waiting import waiting_messages
 from wa_session_host.publishing.outbox import NotConfirmed
 from wa_session_host.store.event_store import RelayCheckpoint
 from wa_session_host.store.leases import MARGIN_SECONDS, Claim, Leases
@@ -310,15 +310,12 @@ class Supervisor:
             for held in self._held.values()
             if held.partition.announced and _now() < self._deadline
         ]
-        return Heartbeat(
-            host=self._host,
-            sent_at=self._session.clock(),
-            partitions=tuple(partition.number for partition in announced),
-            sessions=sum(len(partition.sessions) for partition in announced),
+        return heartbeat(
+            self._host,
+            announced,
+            self._session,
             good_for_seconds=self._heartbeat_lasts,
             leaving=leaving,
-            paces=tuple(pace for partition in announced for pace in partition.session_paces()),
-            waiting=waiting_messages(announced),
         )
 
     async def _deregister(self) -> None:

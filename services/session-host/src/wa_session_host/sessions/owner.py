@@ -144,7 +144,7 @@ class SessionOwner:
 
     def try_new_version(self) -> None:
         """Start the next engine at once if the session waits for another version: there is one."""
-        if domain.refused_version(self.state) is not None:
+        if domain.refused_version(self.state) not in {None, self._engines.version}:
             self._pause.end()
 
     async def pairing_code(self, phone_number: str) -> PairingCode:

@@ -18,16 +18,18 @@ import sys
 from collections.abc import Callable
 
 from wa_session_host.engine.content_type import bring_libmagic
+from wa_session_host.engine.neonize import client_version
 
 WORKER, DECODER, UPGRADE = b"w", b"d", b"u"
 ORDER, STARTED = struct.Struct("=cQ"), struct.Struct("=i")
 """An order is a kind and a number. The answer repeats the order and appends a pid."""
 
 
-def preload() -> None:
+def preload(library: str) -> None:
     """Import the modules of all children; only `library.load` is left to a worker.
 
-    What is imported is frozen: a collection in a child would write to all of it, and so copy it.
+    It loads the Go library at `library`. What is imported is frozen: a collection in a child would
+    write to all of it, and so copy it.
     """
     import asyncio  # noqa: F401, PLC0415
     import logging  # noqa: PLC0415
@@ -40,6 +42,7 @@ def preload() -> None:
     import wa_session_host.engine.neonize.worker  # noqa: F401, PLC0415
     from wa_session_host.engine.neonize import decoder  # noqa: PLC0415
 
+    client_version.load_from(library)
     decoder.preload()
     _end_threads()
     gc.collect()
@@ -92,5 +95,5 @@ def _become(kind: bytes, descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    preload()
+    preload(sys.argv[2])
     serve(socket.socket(fileno=int(sys.argv[1])))

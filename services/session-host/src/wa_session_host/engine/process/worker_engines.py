@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import structlog
 
@@ -87,11 +88,24 @@ class WorkerEngines:
         self._engines: set[WorkerEngine] = set()
         self.previews = Previews(partial(self._fork, DECODER))
         self._deadline = 0.0
-        self._version = engine_version(shipped_library())
+        self._library = shipped_library()
+        self._version = engine_version(self._library)
 
     @property
     def version(self) -> ClientVersion:
         return self._version
+
+    async def use(self, library: Path | None) -> None:
+        """See `Engines.use`. Another library needs another fork server; running engines stay."""
+        library = library or shipped_library()
+        version = await asyncio.to_thread(engine_version, library)
+        async with self._starting:
+            if library == self._library:
+                return
+            self._library, self._version = library, version
+            log.info("client_version_used", engine=version.engine, version=version.client)
+            if self._server is not None:
+                await self._start_server()
 
     async def prepare(self) -> None:
         """Start the fork server ahead of the first session; have it upgrade the device store."""
@@ -189,6 +203,7 @@ class WorkerEngines:
             "-m",
             "wa_session_host.engine.neonize.forkserver",
             str(theirs.fileno()),
+            str(self._library.absolute()),
             pass_fds=[theirs.fileno()],
             env=worker_environment(os.environ),
         )

@@ -274,6 +274,9 @@ class SimulatedEngines:
         self.media_server: dict[str, bytes] = {}
         """Media of recipients' answers, by hash."""
 
+    async def use(self, library: Path | None) -> None:
+        """Nothing to load."""
+
     async def prepare(self) -> None:
         """Nothing to start."""
 
