@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from neonize.aioze.client import ClientFactory, NewAClient
@@ -35,8 +34,9 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.engine.neonize import content
 from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
+from wa_session_host.engine.neonize.engine_log import EngineLog
 from wa_session_host.engine.neonize.incoming import observed_message
-from wa_session_host.engine.neonize.linking import Linking
+from wa_session_host.engine.neonize.linking import Linking, pairing_refusal
 from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
@@ -82,7 +82,6 @@ PARSERS = {
 
 QUERY_SECONDS = 15
 """The engine itself waits 75 s, and holds up the session."""
-PAIRING_CODE_LIFE = timedelta(minutes=3)
 
 
 class _Client(NewAClient):  # type: ignore[misc]
@@ -120,7 +119,8 @@ class WhatsApp:
         self._tell = tell
         self._end = end
         self._events: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
-        self._linking = Linking(begin.version)
+        self._log = EngineLog()
+        self._linking = Linking(begin.version, self._log)
         self._linked = begin.link is not None
         self._own = own_address(begin.link)
         self._tasks: list[asyncio.Task[None]] = []
@@ -213,7 +213,7 @@ class WhatsApp:
             case proto.Receipt():
                 return receipt_observations(event)
             case _:
-                return connection_observations(event)
+                return connection_observations(event, self._log.words)
 
     def _paired(self, seen: tuple[Seen, ...]) -> tuple[Seen, ...]:
         for one in seen:
@@ -302,8 +302,8 @@ class WhatsApp:
                 client_type=ClientType.CHROME,
             )
         except NeonizeError as error:
-            raise PairingUnavailable(f"WhatsApp gave no pairing code: {error}") from error
-        return PairingCode(pairing_code=code, expires_at=datetime.now(UTC) + PAIRING_CODE_LIFE)
+            raise pairing_refusal(str(error)) from error
+        return PairingCode(pairing_code=code, expires_at=self._linking.ends_at)
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
         try:
