@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from neonize.aioze import client as neonize_client
 from neonize.proto.Neonize_pb2 import LogEntry
 
+LONGEST_WORDS = 500
 _FAILURE = b"<failure "
 _PAIRING = b"Failed to pair device: "
 _ATTRIBUTE = re.compile(r'([a-z_]+)="([^"]*)"')
@@ -34,7 +35,8 @@ class EngineLog:
     def words(self) -> str:
         """What WhatsApp said in its last refusal, for people; mostly empty."""
         names = ("logout_message_header", "logout_message_subtext", "message")
-        return " ".join(self.failure[name] for name in names if self.failure.get(name))
+        said = " ".join(self.failure[name] for name in names if self.failure.get(name))
+        return said[:LONGEST_WORDS]
 
     def _on_line(self, binary: int, size: int) -> None:
         """On a thread of the engine."""
