@@ -11,7 +11,8 @@ from tests.browser.operator import Operator
 from tests.deadlines import eventually
 from tests.system.ring import Ring
 from tests.system.rings import NewRing
-from tests.whatsapp import PairingRefused, Phone, StandIn
+from tests.whatsapp import PairingRefused, Phone, StandIn, refusals
+from tests.whatsapp.refusals import LoginRefusal
 
 FRIEND = "12345678900"
 
@@ -121,12 +122,61 @@ async def test_a_refused_link_is_said_and_another_code_is_one_click(
     forged = ",".join((ref, noise, identity, base64.b64encode(bytes(32)).decode(), kind))
     with pytest.raises(PairingRefused):
         await whatsapp.phone("33698765432").scan(forged)
-    await expect(operator.dialog).to_contain_text("Linking was refused")
-    await expect(operator.dialog).to_contain_text("Ask for a new code")
-    await operator.dialog.get_by_role("button", name="Try again").click()
+    await expect(operator.dialog).to_contain_text("An old code was scanned")
+    await expect(operator.dialog).to_contain_text("Scan the code that is shown now")
+    await operator.dialog.get_by_role("button", name="Get a new code").click()
     await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=60_000)
     await operator.page.keyboard.press("Escape")
     await expect(operator.row("refused")).to_have_count(0)
+
+
+FAILURES: tuple[tuple[LoginRefusal, str, str], ...] = (
+    (refusals.UNAUTHORIZED, "Linking was refused", "did not accept this device"),
+    (refusals.TEMPORARY_BAN, "Linking is restricted for a while", "120 minutes"),
+    (refusals.LOCKED, "The account is locked", "Open WhatsApp on the phone"),
+    (refusals.OUTDATED, "The client version is outdated", "WHATSAPP_CLIENT_VERSION"),
+    (refusals.BANNED, "Banned by WhatsApp", "can be reviewed"),
+    (refusals.BAD_USER_AGENT, "Linking was refused", "rejects the name or kind"),
+    (refusals.EXPERIMENTAL, "Linking was refused", "answers 501"),
+    (refusals.SERVICE_UNAVAILABLE, "WhatsApp cannot be reached", "not available now"),
+)
+
+
+async def test_the_dialog_names_each_refusal_of_whatsapp(
+    operator: Operator, whatsapp: StandIn
+) -> None:
+    try:
+        for number, (refusal, heading, says) in enumerate(FAILURES):
+            whatsapp.refusals.linking = refusal
+            await operator.begin_to_connect(f"refusal {number}")
+            shown = operator.dialog.get_by_role("heading", name=heading)
+            await expect(shown).to_be_visible(timeout=60_000)
+            await expect(operator.dialog).to_contain_text(says)
+            await operator.page.keyboard.press("Escape")
+            await expect(operator.dialog).to_be_hidden()
+    finally:
+        whatsapp.refusals.linking = None
+
+
+async def test_the_dialog_names_a_phone_that_is_too_old_and_a_passkey(
+    operator: Operator, whatsapp: StandIn
+) -> None:
+    phone = whatsapp.phone("34612345678")
+    await operator.begin_to_connect("odd")
+    await expect(operator.page.locator(".qr-picture")).to_be_visible(timeout=60_000)
+    text = await eventually(operator.read_qr, what="the code in the picture")
+    await phone.scan_without_multidevice(text)
+    alert = operator.dialog.get_by_role("alert").filter(has_text="cannot link devices")
+    await expect(alert).to_be_visible(timeout=60_000)
+    await expect(operator.page.locator(".qr-picture")).to_be_visible()
+    await phone.scan_with_passkey(text)
+    heading = operator.dialog.get_by_role("heading", name="A passkey is required")
+    await expect(heading).to_be_visible(timeout=60_000)
+    await expect(operator.page.locator(".qr-picture")).to_have_count(0)
+    await operator.dialog.get_by_role("button", name="Try again").click()
+    await scan_what_is_shown(operator, phone)
+    await expect(operator.dialog).to_be_hidden(timeout=60_000)
+    await operator.shows("odd", "Working")
 
 
 async def test_with_whatsapp_out_of_reach_the_dialog_says_so_and_the_code_comes_later(

@@ -15,7 +15,7 @@ from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.linking import link, worker_of
 from tests.system.ring import Ring
-from tests.whatsapp import Contact, Phone, StandIn
+from tests.whatsapp import Contact, Phone, StandIn, refusals
 
 TO = "12345678900"
 _numbers = count(4915110000001)
@@ -198,6 +198,18 @@ async def test_a_refused_client_version_keeps_link_and_queue(linked_ring: Linked
     await linked.ask("restart")
     await linked.becomes("working")
     await linked.arrives(message_id, "while outdated")
+
+
+async def test_failed_refuses(linked_ring: LinkedRing) -> None:
+    linked_ring.whatsapp.refusals.linking = refusals.LOCKED
+    session = await linked_ring.ring.create_session()
+    linked = Linked(linked_ring, linked_ring.whatsapp.phone(str(next(_numbers))), session)
+    failed = await linked.becomes("failed", "linking_locked")
+    assert failed["lastError"] == "This account is locked. Open WhatsApp on the phone."
+    await linked.refuses("session_failed")
+    linked_ring.whatsapp.refusals.linking = None
+    await linked.ask("restart")
+    await linked.becomes("scan_qr")
 
 
 @pytest.mark.parametrize("while_working", [True, False])

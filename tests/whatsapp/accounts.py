@@ -12,7 +12,7 @@ from typing import Protocol
 from tests.whatsapp.inbox import Inbox
 from tests.whatsapp.nodes import LID_SERVER, Jid, Node, now_text
 from tests.whatsapp.outbox import Outbox
-from tests.whatsapp.refusals import Refusals
+from tests.whatsapp.refusals import LoginRefusal, Refusals
 from tests.whatsapp.signal_protocol import PrekeyBundle, PublicPrekey, SignalDevice
 
 _FIRST_LID = 700_000_000_000_001
@@ -77,7 +77,7 @@ class Companion:
 class Faults:
     """What the server does wrong to one account's companions, on a test's request."""
 
-    login_refusal: dict[str, str] | None = None
+    login_refusal: LoginRefusal | None = None
     message_error: int | None = None
     holds_acks: bool = False
     held_acks: list[Node] = field(default_factory=list)

@@ -22,6 +22,7 @@ from tests.whatsapp.protobufs import (
     ADVSignedDeviceIdentityHMAC,
     ClientPayload,
 )
+from tests.whatsapp.refusals import PASSKEY_OPTIONS
 from tests.whatsapp.signal_protocol import PublicPrekey
 
 _QR_PREFIX = "https://wa.me/settings/linked_devices#"
@@ -107,9 +108,7 @@ class PairingDesk:
         Raises QRInvalid if none shows it now, PairingRefused if the client objects.
         """
         fields = qr_text.removeprefix(_QR_PREFIX).split(",")
-        applicant = next((one for one in self._applicants if one.shows(fields[0])), None)
-        if applicant is None:
-            raise QRInvalid("no client shows this code now")
+        applicant = self._showing(qr_text)
         try:
             noise_key, identity, secret = (base64.b64decode(key) for key in fields[1:4])
         except (ValueError, binascii.Error) as error:
@@ -119,6 +118,31 @@ class PairingDesk:
         if identity != applicant.identity:
             raise QRInvalid("the code shows another identity than the client has")
         return await self.link(applicant, account, secret)
+
+    async def demand_passkey(self, qr_text: str) -> None:
+        """Answer the scan of this code with a demand for a passkey; codes go on rotating."""
+        options = Node("passkey_request_options", content=PASSKEY_OPTIONS)
+        attrs: Attributes = {
+            "from": SERVER_JID,
+            "type": "passkey_prologue_request",
+            "id": secrets.token_hex(8),
+            "t": now_text(),
+        }
+        applicant = self._showing(qr_text)
+        await applicant.connection.send(Node("notification", attrs, [options]))
+
+    async def downgrade(self, qr_text: str) -> None:
+        """Answer the scan of this code by a phone without multi-device."""
+        applicant = self._showing(qr_text)
+        attrs: Attributes = {"from": SERVER_JID}
+        await applicant.connection.send(Node("ib", attrs, [Node("downgrade_webclient")]))
+
+    def _showing(self, qr_text: str) -> Applicant:
+        ref = qr_text.removeprefix(_QR_PREFIX).split(",")[0]
+        applicant = next((one for one in self._applicants if one.shows(ref)), None)
+        if applicant is None:
+            raise QRInvalid("no client shows this code now")
+        return applicant
 
     async def link(self, applicant: Applicant, account: Account, adv_secret: bytes) -> Companion:
         """Make the applicant a companion of the account, and tell it to log in.

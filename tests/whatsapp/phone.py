@@ -6,6 +6,7 @@ from tests.whatsapp.nodes import Jid
 from tests.whatsapp.outbox import Draft
 from tests.whatsapp.protobufs import Message
 from tests.whatsapp.reception import DEVICE_REMOVED, REPLACED
+from tests.whatsapp.refusals import LoginRefusal
 
 _WAIT_SECONDS = 60.0
 
@@ -35,6 +36,14 @@ class Phone(Contact):
         """
         await self._network.pairing.scan(self._account, qr_text)
         self._network.changes.announce()
+
+    async def scan_with_passkey(self, qr_text: str) -> None:
+        """Scan this QR code with an account for which WhatsApp demands a passkey."""
+        await self._network.pairing.demand_passkey(qr_text)
+
+    async def scan_without_multidevice(self, qr_text: str) -> None:
+        """Scan this QR code with a phone that cannot link devices of this kind."""
+        await self._network.pairing.downgrade(qr_text)
 
     async def enter_pairing_code(self, code: str) -> None:
         """Link the companion that shows this code, typed with or without its hyphen.
@@ -94,13 +103,15 @@ class Phone(Contact):
             await companion.link.end(DEVICE_REMOVED)
         self._network.changes.announce()
 
-    def refuse_login(self, reason: int, **attributes: str | int) -> None:
+    def refuse_login(self, reason: int | LoginRefusal, **attributes: str | int) -> None:
         """Answer every login with `<failure>` until `allow_login`.
 
         A temporary ban is reason 402 with `code` and `expire` (seconds). Who is connected stays.
         """
-        texts = {name: str(value) for name, value in attributes.items()}
-        self._account.faults.login_refusal = {"reason": str(reason), **texts}
+        if isinstance(reason, int):
+            texts = tuple((name, str(value)) for name, value in attributes.items())
+            reason = LoginRefusal(reason, texts)
+        self._account.faults.login_refusal = reason
 
     def allow_login(self) -> None:
         """Let companions log in again."""

@@ -22,13 +22,13 @@ from tests.whatsapp.pairing import Applicant, PairingDesk
 from tests.whatsapp.post import PostOffice
 from tests.whatsapp.protobufs import ClientPayload
 from tests.whatsapp.queries import Queries, result
+from tests.whatsapp.refusals import UNAUTHORIZED
 from tests.whatsapp.waiting import Changes
 
 log = logging.getLogger(__name__)
 
 _LARGEST_FRAME_BYTES = 1 << 24
 _FAREWELL_SECONDS = 1.0
-_LOGGED_OUT = {"reason": "401", "location": "frc"}
 REPLACED = Node("stream:error", content=[Node("conflict", {"type": "replaced"})])
 DEVICE_REMOVED = Node(
     "stream:error", {"code": "401"}, [Node("conflict", {"type": "device_removed"})]
@@ -69,7 +69,8 @@ class Reception:
         payload = ClientPayload.FromString(connection.session.client_payload)
         version = payload.userAgent.appVersion
         self.directory.clients.append(f"{version.primary}.{version.secondary}.{version.tertiary}")
-        refusal = self.directory.refusals.of_client(version)
+        is_linked = not payload.HasField("devicePairingData")
+        refusal = self.directory.refusals.of_client(version, is_linked=is_linked)
         if refusal is not None:
             await connection.end(refusal.answer())
             return
@@ -79,9 +80,9 @@ class Reception:
         account = self.directory.find(Jid(str(payload.username)))
         companion = account.companions.get(payload.device) if account else None
         if account is None or companion is None or not _proves(connection, companion):
-            await connection.end(Node("failure", _LOGGED_OUT))
+            await connection.end(UNAUTHORIZED.answer())
         elif account.faults.login_refusal is not None:
-            await connection.end(Node("failure", account.faults.login_refusal))
+            await connection.end(account.faults.login_refusal.answer())
         else:
             await self._log_in(connection, account, companion)
 
@@ -93,6 +94,11 @@ class Reception:
                 await applicant.offer_refs()
                 async for stanza in connection:
                     if stanza.text("type") not in ("get", "set"):
+                        continue
+                    refusal = self.directory.refusals.of_query(stanza)
+                    if refusal is not None:
+                        if (answer := refusal.answer(stanza)) is not None:
+                            await connection.send(answer)
                         continue
                     is_code = stanza.child("link_code_companion_reg") is not None
                     content = self.link_codes.answer(applicant, stanza) if is_code else None

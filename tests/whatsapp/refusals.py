@@ -40,7 +40,40 @@ class LoginRefusal:
         return Node("failure", {"reason": str(self.reason), **dict(self.attributes)})
 
 
+UNAUTHORIZED = LoginRefusal(401, (("location", "frc"),))
+UNAUTHORIZED_WITH_WORDS = LoginRefusal(
+    401,
+    (
+        ("location", "frc"),
+        ("logout_message_header", "You were logged out."),
+        ("logout_message_subtext", "Unofficial apps are not allowed."),
+    ),
+)
+TEMPORARY_BAN = LoginRefusal(402, (("code", "101"), ("expire", "7200")))
+LOCKED = LoginRefusal(
+    403,
+    (
+        ("logout_message_header", "This account is locked."),
+        ("logout_message_subtext", "Open WhatsApp on the phone."),
+    ),
+)
 OUTDATED = LoginRefusal(405)
+BANNED = LoginRefusal(406)
+BAD_USER_AGENT = LoginRefusal(409)
+SERVICE_UNAVAILABLE = LoginRefusal(503)
+EXPERIMENTAL = LoginRefusal(501)
+LOGIN_REFUSALS = (
+    *(UNAUTHORIZED, UNAUTHORIZED_WITH_WORDS, TEMPORARY_BAN, LOCKED, OUTDATED, BANNED),
+    *(BAD_USER_AGENT, SERVICE_UNAVAILABLE, EXPERIMENTAL),
+)
+"""What a client may get instead of a login, linked or not. The attributes with words are those that
+the engine reads; which numbers WhatsApp gives to devices that are not linked is not public."""
+
+PASSKEY_OPTIONS = (
+    b'{"challenge":"AAAA","timeout":60000,"rpId":"whatsapp.com",'
+    b'"allowCredentials":[],"userVerification":"required"}'
+)
+"""WebAuthn's request options, as `passkey_request_options` carries them."""
 
 BAD_REQUEST = QueryRefusal(400, "bad-request")
 FORBIDDEN = QueryRefusal(403, "forbidden")
@@ -72,17 +105,25 @@ class Refusals:
     """Of queries about these groups, by the part before `@g.us`."""
     messages: dict[str, int] = field(default_factory=dict)
     """Acks with an error, by the recipient's number or group."""
+    pairing_codes: dict[str, QueryRefusal] = field(default_factory=dict)
+    """Of requests for a pairing code, by number."""
+    linking: LoginRefusal | None = None
+    """Of every client that is not linked."""
     oldest_client: int = 0
     """Clients whose version has a lower third number are outdated, linked or not."""
 
-    def of_client(self, version: AppVersion) -> LoginRefusal | None:
+    def of_client(self, version: AppVersion, *, is_linked: bool) -> LoginRefusal | None:
         """The refusal of a client of this version."""
-        return OUTDATED if version.tertiary < self.oldest_client else None
+        if version.tertiary < self.oldest_client:
+            return OUTDATED
+        return None if is_linked else self.linking
 
     def of_query(self, query: Node) -> QueryRefusal | None:
         """The refusal of a query about a number or a group."""
         if query.text("xmlns") == "w:g2":
             return self.groups.get(query.jid("to").user)
+        if query.child("link_code_companion_reg") is not None:
+            return self.pairing_codes.get(query.need("link_code_companion_reg").jid("jid").user)
         if query.text("xmlns") == "usync":
             asked = (asked_number(user) for user in query.need("usync").need("list").children)
             return next((self.numbers[one] for one in asked if one in self.numbers), None)

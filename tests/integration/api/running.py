@@ -70,13 +70,16 @@ class RunningApi:
             await self.reaches(session["sessionId"], "working")
         return session
 
-    async def reaches(self, session_id: str, status: str) -> dict[str, Any]:
-        """The session, once it is shown with this status."""
+    async def reaches(
+        self, session_id: str, status: str, reason: str | None = None
+    ) -> dict[str, Any]:
+        """The session, once it is shown with this status, and this reason if one is given."""
 
         async def reached() -> dict[str, Any]:
             answer = await self.admin.get(f"/api/sessions/{session_id}")
             body: dict[str, Any] = answer.json()
             assert body.get("status") == status, body
+            assert reason in {None, body["statusReason"]}, body
             return body
 
         return await eventually(reached, what=f"{session_id} is {status}")

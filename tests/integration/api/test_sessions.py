@@ -164,6 +164,11 @@ async def test_why_there_is_no_qr(api: RunningApi, host: ScriptedHost) -> None:
     failed = await api.reaches(str(session_id), "failed")
     assert (failed["statusReason"], failed["lastError"]) == ("qr_expired", "Not scanned.")
     assert_problem(await api.admin.get(address), 404, "qr_expired")
+    await host.happen(session_id, SessionFailed(reason="passkey_required", message="A passkey."))
+    await api.reaches(str(session_id), "failed", "passkey_required")
+    problem = await api.admin.get(address)
+    assert_problem(problem, 404, "passkey_required")
+    assert problem.json()["error"] == "A passkey. Restart the session."
     await host.happen(session_id, SessionConnecting(phone_number=NUMBER))
     await api.reaches(str(session_id), "connecting")
     assert_problem(await api.admin.get(address), 404, "already_linked")

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 import wa_session_host
-from wa_api.dashboard.reasons import REASONS, past_reason, reason
+from wa_api.dashboard.reasons import REASONS, not_linked, past_reason, reason
 from wa_api.sessions.views import Session
 from wa_contracts.session_events import DesiredState, SessionStatus
 from wa_session_host.domain.observations import StreamReplaced
@@ -18,6 +18,7 @@ OF_OBSERVATIONS = {
     "ConnectionLost": SessionStatus.DISCONNECTED,
     "EngineCrashed": SessionStatus.DISCONNECTED,
     "EngineRefused": SessionStatus.FAILED,
+    "LinkRemoved": SessionStatus.LOGGED_OUT,
     "SessionStarting": SessionStatus.STARTING,
     "SessionConnecting": SessionStatus.CONNECTING,
     "SessionFailed": SessionStatus.FAILED,
@@ -59,6 +60,9 @@ def test_every_reason_that_a_session_host_gives_has_words() -> None:
     assert (SessionStatus.DISCONNECTED, "keepalive_timeout") in given
     assert (SessionStatus.DISCONNECTED, "deaf") in given
     assert (SessionStatus.FAILED, "pairing_failed") in given
+    assert (SessionStatus.FAILED, "passkey_required") in given
+    assert (SessionStatus.FAILED, "linking_locked") in given
+    assert (SessionStatus.DISCONNECTED, "linking_interrupted") in given
     assert [code for status, code in sorted(given) if code not in REASONS[status]] == []
 
 
@@ -81,6 +85,27 @@ def test_every_reason_that_a_session_host_gives_has_words() -> None:
         (
             *(SessionStatus.DISCONNECTED, "not_known_yet", "Something new."),
             "The connection is gone. Something new. It is tried again by itself.",
+        ),
+        (
+            *(SessionStatus.DISCONNECTED, "client_outdated"),
+            "WhatsApp refuses client version 2.3000.1 (neonize 0.5.2).",
+            (
+                "The engine's client version is outdated. WhatsApp refuses client version 2.3000.1 "
+                "(neonize 0.5.2). Messages wait, and go out afterwards. Set WHATSAPP_CLIENT_VERSION "
+                "to auto on the session-hosts, or upgrade the gateway. The session comes back by "
+                "itself."
+            ),
+        ),
+        (
+            *(SessionStatus.SCAN_QR, "no_multidevice", None),
+            (
+                "The phone that scanned the code cannot link devices of this kind. Update WhatsApp "
+                "on the phone, then scan the code again."
+            ),
+        ),
+        (
+            *(SessionStatus.LOGGED_OUT, "whatsapp", "Unofficial apps are not allowed."),
+            "WhatsApp removed the link. Unofficial apps are not allowed. Link the number again.",
         ),
         (SessionStatus.STOPPED, None, None, None),
     ],
@@ -107,3 +132,13 @@ def test_what_happened_and_what_comes_next(
 )
 def test_the_history_says_what_happened(event_type: str, data: dict[str, str], said: str) -> None:
     assert past_reason(event_type, data) == said
+
+
+def test_a_link_that_failed_has_a_sentence_of_its_own_that_says_what_to_do() -> None:
+    failed = REASONS[SessionStatus.FAILED]
+    said = {code: reason(a_session(SessionStatus.FAILED, code)) for code in failed}
+    assert len(set(said.values())) == len(said)
+    assert [code for code, known in failed.items() if not known.then] == []
+    headings = {code: not_linked(a_session(SessionStatus.FAILED, code)) for code in failed}
+    assert headings["passkey_required"] == "A passkey is required"
+    assert headings["linking_refused"] == headings["pairing_failed"] == "Linking was refused"

@@ -204,7 +204,17 @@ def test_only_a_linked_session_is_unlinked_at_whatsapp() -> None:
             (OUTDATED,),
         ),
         ((*WORKING, OUTDATED), LoggedIn(), (CONNECTED,)),
+        (
+            SHOWN,
+            QRShown("text", LATER, "no_multidevice"),
+            (QRIssued(qr="text", expires_at=LATER, reason="no_multidevice"),),
+        ),
         (WORKING, LinkRemoved(), (SessionLoggedOut(reason="phone"),)),
+        (
+            WORKING,
+            LinkRemoved("whatsapp", "Unofficial apps are not allowed."),
+            (SessionLoggedOut(reason="whatsapp", message="Unofficial apps are not allowed."),),
+        ),
         (
             WORKING,
             NumberRestricted("too_many", "slow", LATER),

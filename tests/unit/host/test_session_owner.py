@@ -1,10 +1,11 @@
 """A session's owner: its engine follows its state, and one bad observation harms nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -40,6 +41,7 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.domain.pacing import PaceRule, SendHistory
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.partitions.outdated import follow_versions
 from wa_session_host.sessions import engine_timing
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_timing import EnginePhase
@@ -103,6 +105,10 @@ class Engines:
     version: ClientVersion
     may_start: asyncio.Event = field(default_factory=asyncio.Event)
     started: list[Engine] = field(default_factory=list)
+
+    async def use(self, library: Path | None) -> None:
+        """Loads the version that the library is called after."""
+        self.version = ClientVersion("engine 1", str(library))
 
     async def start(
         self, _: SessionId, link: LinkedDevice | None, _options: object = None
@@ -169,6 +175,15 @@ async def _phase(owner: SessionOwner, phase: EnginePhase) -> None:
 
 async def _status(owner: SessionOwner, status: SessionStatus) -> None:
     await eventually(lambda: owner.status is status, what=f"session {status}")
+
+
+async def _refused(bench: Bench) -> None:
+    """WhatsApp refuses the version of the engine that works; the owner waits then."""
+    await _status(bench.owner, SessionStatus.WORKING)
+    for seen in (ClientOutdated(REFUSED), None):
+        bench.engines.started[0].seen.put_nowait(seen)
+    await _status(bench.owner, SessionStatus.DISCONNECTED)
+    await _phase(bench.owner, EnginePhase.IDLE)
 
 
 async def test_a_stop_during_a_start_leaves_no_engine() -> None:
@@ -238,18 +253,19 @@ async def test_an_observation_that_cannot_be_stored_is_skipped_alone() -> None:
 WAITING = domain.Opened(domain.Disconnected("client_outdated", REFUSED), LINK)
 
 
+@pytest.mark.usefixtures("long_pause")
 async def test_a_refused_version_keeps_link_and_queue_and_the_next_try_waits() -> None:
     async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
         bench.engines.may_start.set()
-        await _status(bench.owner, SessionStatus.WORKING)
-        for seen in (ClientOutdated(REFUSED), None):
-            bench.engines.started[0].seen.put_nowait(seen)
-        await _phase(bench.owner, EnginePhase.IDLE)
-        await _status(bench.owner, SessionStatus.DISCONNECTED)
+        await _refused(bench)
         assert domain.link_of(bench.owner.state) == LINK
         [event] = [one for one in bench.writer.events if isinstance(one, SessionDisconnected)]
         assert (event.reason, event.client_version) == ("client_outdated", "2.3000.1")
         assert len(bench.engines.started) == 1
+        bench.owner.try_new_version()
+        await asyncio.sleep(0)
+        assert len(bench.engines.started) == 1, "the version is the same"
+        bench.engines.version = ClientVersion("engine 1", "2.3000.2")
         bench.owner.try_new_version()
         await eventually(lambda: len(bench.engines.started) == 2, what="the next try")
         await _status(bench.owner, SessionStatus.WORKING)
@@ -260,8 +276,9 @@ async def test_the_same_version_waits_after_a_take_over_and_another_starts_at_on
         bench.engines.may_start.set()
         await bench.owner.announce_takeover()
         assert bench.writer.events == []
-        bench.owner.try_new_version()
-        await eventually(lambda: len(bench.engines.started) == 1, what="the operator's new version")
+        assert bench.engines.started == []
+        await bench.owner.handle(command(RestartSession))
+        await eventually(lambda: len(bench.engines.started) == 1, what="the operator's try")
     async with owned(WAITING, ClientVersion("engine 1", "2.3000.2")) as bench:
         bench.engines.may_start.set()
         await bench.owner.announce_takeover()
@@ -275,3 +292,28 @@ def test_tries_with_a_refused_version_are_minutes_apart_and_get_rarer() -> None:
     assert 900 <= pauses[-1] <= 1800
     lost = domain.Opened(domain.Disconnected("connection_lost"), LINK)
     assert engine_timing.pause_seconds(lost, 5000, now()) <= 60
+
+
+@pytest.fixture
+def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused version is not tried again during a test."""
+    monkeypatch.setattr(engine_timing, "OUTDATED_PAUSE_SECONDS", 1800.0)
+
+
+@pytest.mark.usefixtures("long_pause")
+async def test_a_version_that_is_looked_up_anew_is_tried_at_once_by_those_that_wait() -> None:
+    async with owned(domain.Opened(domain.Connecting(), LINK)) as bench:
+        bench.engines.may_start.set()
+        await _refused(bench)
+
+        async def follow(
+            use: Callable[[Path | None], Awaitable[None]], is_refused: Callable[[], bool]
+        ) -> None:
+            assert is_refused()
+            await use(Path("2.3000.2"))
+            assert not is_refused()
+
+        versions: Any = SimpleNamespace(follow=follow)
+        partitions: Any = [SimpleNamespace(sessions={bench.owner.id: bench.owner})]
+        await follow_versions(versions, cast("Any", bench.engines), lambda: partitions)
+        await _status(bench.owner, SessionStatus.WORKING)

@@ -68,11 +68,15 @@ class SessionStarting(Event):
 
 
 class QRIssued(Event):
-    """WhatsApp gave a QR code to scan. `qr` is None in the log stream, which outlives the code."""
+    """WhatsApp gave a QR code to scan. `qr` is None in the log stream, which outlives the code.
+
+    `reason` is why a scan of the last code led to no link, such as `no_multidevice`.
+    """
 
     TYPE: ClassVar[str] = "session.qr_issued"
     qr: str | None
     expires_at: UtcDatetime
+    reason: str | None = None
 
 
 class QRExpired(Event):
@@ -122,10 +126,14 @@ class SessionRestricted(Event):
 
 
 class SessionLoggedOut(Event):
-    """The link is gone: by the operator (`operator`) or from the phone (`phone`)."""
+    """The link is gone: by the operator (`operator`), from the phone (`phone`), or by WhatsApp.
+
+    With `whatsapp`, `message` has WhatsApp's words.
+    """
 
     TYPE: ClassVar[str] = "session.logged_out"
     reason: str
+    message: str | None = None
 
 
 class SessionBanned(Event):

@@ -56,6 +56,7 @@ def _environment() -> Environment:
         word_of=status_words.word,
         tone_of=status_words.tone,
         reason_of=status_reasons.reason,
+        not_linked=status_reasons.not_linked,
         cause_of=status_reasons.cause,
         past_reason_of=status_reasons.past_reason,
         now=lambda: datetime.now(UTC),

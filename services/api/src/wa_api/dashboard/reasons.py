@@ -47,6 +47,12 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
         "host_changed": Reason("another session-host is taking it over."),
         "awaiting_host": Reason("waiting for a session-host to take it up."),
     },
+    SessionStatus.SCAN_QR: {
+        "no_multidevice": Reason(
+            "the phone that scanned the code cannot link devices of this kind.",
+            "Update WhatsApp on the phone, then scan the code again.",
+        ),
+    },
     SessionStatus.CONNECTING: {
         "linked": Reason("just linked, and logging in to WhatsApp."),
         "host_changed": Reason("logging in again on another session-host."),
@@ -68,6 +74,12 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
             "A new connection is made by itself.",
         ),
         "connect_failed": Reason("WhatsApp cannot be reached.", AGAIN, quotes=True),
+        "linking_interrupted": Reason(
+            "the connection to WhatsApp was lost while linking.", "A new code comes by itself."
+        ),
+        "whatsapp_unavailable": Reason(
+            "WhatsApp is not available now.", "A new code comes by itself."
+        ),
         "connect_failure": Reason("WhatsApp refused the connection.", AGAIN, quotes=True),
         "engine_ended": Reason(
             "the session's engine ended.", "Another one is started by itself.", quotes=True
@@ -105,6 +117,7 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
     SessionStatus.LOGGED_OUT: {
         "operator": Reason("logged out here.", LINK_AGAIN),
         "phone": Reason("unlinked on the phone.", LINK_AGAIN),
+        "whatsapp": Reason("WhatsApp removed the link.", LINK_AGAIN, quotes=True),
     },
     SessionStatus.BANNED: {
         "locked": Reason(
@@ -116,11 +129,47 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
         ),
     },
     SessionStatus.FAILED: {
-        "qr_expired": Reason("nobody scanned the QR code in time.", "Ask for a new one."),
+        "qr_expired": Reason(
+            "nobody scanned the QR code, or typed its pairing code, in time.",
+            "Ask for a new one. If the phone showed an error, such as too many linked devices, "
+            "see to it first.",
+        ),
         "pairing_failed": Reason(
             "WhatsApp refused to link this device.",
             "Ask for a new code. The phone must have room for it.",
             quotes=True,
+        ),
+        "stale_code": Reason(
+            "the phone scanned a code of an earlier attempt.", "Scan the code that is shown now."
+        ),
+        "passkey_required": Reason(
+            "WhatsApp demands a passkey to link this number, which no gateway can give.",
+            "On the phone, remove the passkey in Settings, Account, Passkeys, or link another "
+            "number. Then try again.",
+        ),
+        "linking_unauthorized": Reason(
+            "WhatsApp did not accept this device.", "Try again with a new code.", quotes=True
+        ),
+        "linking_restricted": Reason(
+            "WhatsApp restricts linking for a while.",
+            "Wait that long, then try again.",
+            quotes=True,
+        ),
+        "linking_locked": Reason(
+            "WhatsApp locked this account.",
+            "Open WhatsApp on the phone and follow it, then try again.",
+            quotes=True,
+        ),
+        "linking_banned": Reason(
+            "WhatsApp banned this number or device.",
+            "WhatsApp on its phone says whether it can be reviewed.",
+            quotes=True,
+        ),
+        "linking_client_rejected": Reason(
+            "WhatsApp rejects the name or kind of this client.", NEWER_CLIENT, quotes=True
+        ),
+        "linking_refused": Reason(
+            "WhatsApp refused to link a device.", "Try again later.", quotes=True
         ),
         "client_outdated": Reason(
             "the engine's client version is outdated.",
@@ -132,9 +181,28 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
 """By the `statusReason` that the owner of the session gives."""
 
 OUT_OF_REACH = frozenset(
-    {"keepalive_timeout", "connection_lost", "login_timeout", "connect_failed"}
+    {
+        *("keepalive_timeout", "connection_lost", "login_timeout", "connect_failed"),
+        *("linking_interrupted", "whatsapp_unavailable"),
+    }
 )
 """The reasons that mean: the host does not reach WhatsApp."""
+
+NOT_LINKED: Mapping[str, str] = {
+    "qr_expired": "The QR code expired",
+    "stale_code": "An old code was scanned",
+    "passkey_required": "A passkey is required",
+    "client_outdated": "The client version is outdated",
+    "linking_restricted": "Linking is restricted for a while",
+    "linking_locked": "The account is locked",
+    "linking_banned": "Banned by WhatsApp",
+}
+"""Headings of the dialog for links that failed."""
+
+
+def not_linked(session: Session) -> str:
+    """The heading for a link that failed."""
+    return NOT_LINKED.get(session.status_reason or "", "Linking was refused")
 
 
 def cause(session: Session) -> str:

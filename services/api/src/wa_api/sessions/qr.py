@@ -70,8 +70,9 @@ _LINKED = {
 
 
 def _absent(session: Session) -> Problem:
-    if session.status is SessionStatus.FAILED and session.status_reason == "qr_expired":
-        return no_qr("qr_expired", "Nobody scanned the QR code in time: restart the session.")
+    if session.status is SessionStatus.FAILED:
+        why = session.last_error or REFUSALS[SessionStatus.FAILED]
+        return no_qr(session.status_reason or "session_failed", f"{why} Restart the session.")
     if session.status is SessionStatus.STOPPED:
         return no_qr("session_stopped", "The session is stopped: restart it.")
     if session.status in REFUSALS and session.status is not SessionStatus.SCAN_QR:

@@ -11,10 +11,14 @@ from wa_contracts.wire import Wire
 
 @dataclass(frozen=True)
 class QRShown:
-    """WhatsApp issued a QR code, valid until `expires_at`."""
+    """WhatsApp issued a QR code, valid until `expires_at`.
+
+    `problem` is why a scan during this attempt led to no link.
+    """
 
     qr: str
     expires_at: datetime
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ class StreamReplaced:
 
 @dataclass(frozen=True)
 class LinkRemoved:
-    """The phone removed the link. The engine has ended."""
+    """The link was removed: on the phone, or by WhatsApp with its words. The engine has ended."""
+
+    reason: Literal["phone", "whatsapp"] = "phone"
+    message: str | None = None
 
 
 @dataclass(frozen=True)

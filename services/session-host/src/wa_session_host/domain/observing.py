@@ -53,7 +53,13 @@ def observe(observation: Observation, state: State, now: datetime) -> tuple[Even
         return ()
     match observation:
         case QRShown():
-            return (QRIssued(qr=observation.qr, expires_at=observation.expires_at),)
+            return (
+                QRIssued(
+                    qr=observation.qr,
+                    expires_at=observation.expires_at,
+                    reason=observation.problem,
+                ),
+            )
         case QRRanOut():
             return (
                 QRExpired(),
@@ -76,7 +82,7 @@ def observe(observation: Observation, state: State, now: datetime) -> tuple[Even
         case ConnectionLost() | EngineCrashed() | StreamReplaced():
             return _lost(observation, state)
         case LinkRemoved():
-            return (SessionLoggedOut(reason="phone"),)
+            return (SessionLoggedOut(reason=observation.reason, message=observation.message),)
         case NumberRestricted():
             return (
                 SessionRestricted(

@@ -87,7 +87,7 @@ def _change_state(row: SessionRow, event: Envelope) -> None:
     """Set the status of the event. Every state change clears the QR code and `connected_at`."""
     row.status, row.desired_state = _STATES[type(event.data)]
     row.status_reason = getattr(event.data, "reason", None)
-    row.last_error = getattr(event.data, "message", row.last_error)
+    row.last_error = getattr(event.data, "message", None) or row.last_error
     row.qr = row.qr_expires_at = row.connected_at = None
 
 

@@ -8,7 +8,7 @@ def main(connection: socket.socket) -> int:
     url = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
     from wa_session_host.engine.neonize import library  # noqa: PLC0415 - preloaded
 
-    library.load(on_warning=lambda _: None)
+    library.load(read=lambda _: None)
     from neonize.aioze.client import ClientFactory  # noqa: PLC0415 - preloaded
 
     ClientFactory.get_all_devices_from_db(url)  # to open a store is to upgrade it

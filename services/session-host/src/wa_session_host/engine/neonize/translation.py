@@ -61,8 +61,11 @@ def download_error(text: str) -> DownloadFailed:
     return DownloadFailed("media_unavailable", f"The media could not be downloaded: {text}.")
 
 
-def connection_observations(event: object) -> tuple[Seen, ...]:
-    """Observations about the connection or the account; () for other events."""
+def connection_observations(event: object, words: str = "") -> tuple[Seen, ...]:
+    """Observations about the connection or the account; () for other events.
+
+    `words` are WhatsApp's in its last refusal.
+    """
     match event:
         case proto.KeepAliveTimeout():
             return (ConnectionLost("keepalive_timeout", "WhatsApp does not answer keep-alives."),)
@@ -73,21 +76,25 @@ def connection_observations(event: object) -> tuple[Seen, ...]:
         case proto.StreamReplaced():
             return (StreamReplaced(),)
         case proto.LoggedOut():
-            return _logged_out(event)
+            return _logged_out(event, words)
         case proto.TemporaryBan():
             until = datetime.now(UTC) + timedelta(seconds=event.Expire) if event.Expire else None
             name = proto.TemporaryBan.TempBanReason.Name(event.Code).lower()
             return (NumberRestricted(name, "WhatsApp restricts this number for a while.", until),)
         case proto.ConnectFailure():
-            message = f"WhatsApp refused the connection: {event.Reason} {event.Message}".strip()
+            name = proto.ConnectFailureReason.Name(event.Reason).lower().replace("_", " ")
+            message = f"WhatsApp refused the connection: {words or event.Message or name}."
             return (EngineCrashed("connect_failure", message),)
         case _:
             return ()
 
 
-def _logged_out(event: proto.LoggedOut) -> tuple[Seen, ...]:
+def _logged_out(event: proto.LoggedOut, words: str) -> tuple[Seen, ...]:
     if event.Reason in BANNED_REASONS:
-        return (NumberBanned(*BANNED_REASONS[event.Reason]),)
+        reason, message = BANNED_REASONS[event.Reason]
+        return (NumberBanned(reason, words or message),)
+    if event.OnConnect and words:
+        return (LinkRemoved("whatsapp", words),)
     return (LinkRemoved(),)
 
 

@@ -11,7 +11,6 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from neonize._binder import ProxySettings
@@ -36,9 +35,11 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.engine.neonize import content
 from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
+from wa_session_host.engine.neonize.engine_log import EngineLog
 from wa_session_host.engine.neonize.incoming import observed_message
-from wa_session_host.engine.neonize.left_out import NO_KEYS, LeftOut
-from wa_session_host.engine.neonize.linking import Linking
+from wa_session_host.engine.neonize.left_out import NO_KEYS
+from wa_session_host.engine.neonize.library import read_all_lines
+from wa_session_host.engine.neonize.linking import Linking, pairing_refusal
 from wa_session_host.engine.neonize.presence import announce
 from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
@@ -85,7 +86,6 @@ PARSERS = {
 
 QUERY_SECONDS = 15
 """The engine itself waits 75 s, and holds up the session."""
-PAIRING_CODE_LIFE = timedelta(minutes=3)
 
 
 class _Client(NewAClient):  # type: ignore[misc]
@@ -117,15 +117,15 @@ class WhatsApp:
         begin: Begin,
         tell: Callable[[Seen], None],
         end: Callable[[], Awaitable[None]],
-        left_out: LeftOut,
+        engine_log: EngineLog,
     ) -> None:
         """`tell` reports an observation; `end` ends the process."""
-        self._left_out = left_out
+        self._log = engine_log
         self._begin = begin
         self._tell = tell
         self._end = end
         self._events: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
-        self._linking = Linking(begin.version)
+        self._linking = Linking(begin.version, self._log)
         self._linked = begin.link is not None
         self._own = own_address(begin.link)
         self._tasks: list[asyncio.Task[None]] = []
@@ -144,6 +144,7 @@ class WhatsApp:
         props = DeviceProps(os=name, platformType=DeviceProps.CHROME)
         link = self._begin.link
         if link is None:
+            read_all_lines()
             return _Client(
                 self._begin.device_store,
                 uuid=self._begin.session_id,
@@ -224,7 +225,7 @@ class WhatsApp:
             case proto.Receipt():
                 return receipt_observations(event)
             case _:
-                return connection_observations(event)
+                return connection_observations(event, self._log.words)
 
     def _paired(self, seen: tuple[Seen, ...]) -> tuple[Seen, ...]:
         for one in seen:
@@ -238,7 +239,7 @@ class WhatsApp:
             answer = await self._client.send_message(parse_jid(to), body)
         except NeonizeError as error:
             raise send_error(str(error), to_group=to.endswith("@g.us")) from error
-        if await self._left_out.has_phone_of(to, answer.ID, self._client):
+        if await self._log.left_out.has_phone_of(to, answer.ID, self._client):
             raise SendRefused("send_failed", NO_KEYS)
         return Acknowledged(
             answer.ID,
@@ -315,8 +316,8 @@ class WhatsApp:
                 client_type=ClientType.CHROME,
             )
         except NeonizeError as error:
-            raise PairingUnavailable(f"WhatsApp gave no pairing code: {error}") from error
-        return PairingCode(pairing_code=code, expires_at=datetime.now(UTC) + PAIRING_CODE_LIFE)
+            raise pairing_refusal(str(error)) from error
+        return PairingCode(pairing_code=code, expires_at=self._linking.ends_at)
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
         try:

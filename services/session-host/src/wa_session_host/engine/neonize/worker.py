@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wa_session_host.engine.neonize.left_out import LeftOut
+from wa_session_host.engine.neonize.engine_log import EngineLog
 from wa_session_host.engine.port import (
     DownloadFailed,
     NotNow,
@@ -72,8 +72,8 @@ async def _work(connection: socket.socket) -> None:
     from wa_session_host.engine.neonize import library  # noqa: PLC0415 - preloaded
     from wa_session_host.engine.neonize.whatsapp import WhatsApp  # noqa: PLC0415 - preloaded
 
-    left_out = LeftOut()
-    library.load(left_out.read)
+    engine_log = EngineLog()
+    library.load(engine_log.read)
     tell(Loaded())
     begin = await read_frame(reader)
     if not isinstance(begin, Begin):
@@ -86,7 +86,7 @@ async def _work(connection: socket.socket) -> None:
         await asyncio.sleep(0.05)
         os._exit(0)
 
-    engine = WhatsApp(begin, tell, end, left_out)
+    engine = WhatsApp(begin, tell, end, engine_log)
     calls: set[asyncio.Task[None]] = set()
     await engine.connect()
     while (frame := await read_frame(reader)) is not None:

@@ -194,8 +194,9 @@ class WorkerEngines:
         return None
 
     async def _start_server(self) -> None:
-        if self._control is not None:
+        if self._control is not None and self._server is not None:
             self._control.close()
+            await self._server.wait()
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         self._server = await asyncio.create_subprocess_exec(

@@ -111,6 +111,8 @@ class SimulatedEngine:
         self._script = script
         self._observations = _ObservationQueue()
         self._connected = link is not None
+        lives = timedelta(seconds=script.qr_lives * script.qr_codes)
+        self._codes_end = datetime.now(UTC) + lives
         self._pairing: asyncio.Task[None] | None = None
         self._numbers = count(1)
         if link is None:
@@ -240,7 +242,7 @@ class SimulatedEngine:
         code = sha256(phone_number.encode()).hexdigest()[:8].upper()
         return PairingCode(
             pairing_code=f"{code[:4]}-{code[4:]}",
-            expires_at=datetime.now(UTC) + timedelta(minutes=3),
+            expires_at=self._codes_end,
         )
 
     async def download(self, media: ReceivedMedia, path: Path) -> None:
