@@ -178,6 +178,7 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         own_ids=(own["sessionId"], own["token"], sent["id"], sent["messageId"], failed),
         bodies={
             "POST /api/messages/send": TEXT,
+            "PATCH /api/messages/{key}": {"message": "Hello!"},
             "POST /api/sessions": {"name": "made"},
             "POST /api/sessions/{session_id}/pairing-code": {"phoneNumber": TO},
             "POST /api/webhooks": WEBHOOK,

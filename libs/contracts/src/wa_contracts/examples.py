@@ -65,6 +65,7 @@ _EVENTS: tuple[Event, ...] = (
         reference="order 7",
         expires_at=AT,
         resend_of=MessageId(UUID(int=3)),
+        target_id=MessageId(UUID(int=4)),
     ),
     MessageSent(
         id=MESSAGE,

@@ -28,6 +28,8 @@ class MessageQueued(Event):
     """When it is no longer worth sending."""
     resend_of: MessageId | None = None
     """The message of which this is another try."""
+    target_id: MessageId | None = None
+    """The message that this one changes, for the types `edit` and `revoke`."""
 
 
 class MessageSent(Event):
@@ -193,7 +195,7 @@ class _AboutMessage(Event):
     sender_name: str | None = None
     """What that person calls themselves."""
     from_me: bool = False
-    """Whether the owner did it, on the phone or on another device."""
+    """Whether the owner did it: through the gateway, on the phone or on another device."""
 
 
 class MessageReacted(_AboutMessage):
@@ -209,6 +211,7 @@ class MessageEdited(_AboutMessage):
 
     TYPE: ClassVar[str] = "message.edited"
     text: str | None
+    """The new text. None for a message that the gateway edited."""
     edited_at: UtcDatetime
 
 

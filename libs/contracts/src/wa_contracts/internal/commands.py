@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
-from wa_contracts.internal.content import Parts
+from wa_contracts.internal.content import Change, Parts
 from wa_contracts.recipient import Recipient
 from wa_contracts.wire import Key, UtcDatetime, Wire, storable
 
@@ -23,11 +23,18 @@ class MessageType(StrEnum):
     CONTACT = "contact"
     POLL = "poll"
     REACTION = "reaction"
+    EDIT = "edit"
+    REVOKE = "revoke"
 
     @property
     def has_media(self) -> bool:
         """Whether its content is a file."""
         return self in {MessageType.IMAGE, MessageType.VIDEO, MessageType.DOCUMENT}
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes an earlier message: no client sends it as a type."""
+        return self in {MessageType.EDIT, MessageType.REVOKE}
 
 
 class Command(Wire):
@@ -110,6 +117,11 @@ class SendMessage(SessionCommand):
     reference: str | None = None
     fingerprint: str
     reply_on: Literal["queued", "outcome"] = "outcome"
+
+    @property
+    def change(self) -> Change | None:
+        """The earlier message that this one edits or revokes."""
+        return None if self.parts is None else self.parts.change
 
 
 class CancelMessage(SessionCommand):

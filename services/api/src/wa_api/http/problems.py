@@ -31,6 +31,8 @@ _STATUS: Mapping[str, int] = {
     "token_unreadable": 409,
     "not_cancellable": 409,
     "not_resendable": 409,
+    "not_editable": 409,
+    "not_revocable": 409,
     "message_cancelled": 409,
     "queue_gone": 409,
     "media_gone": 410,

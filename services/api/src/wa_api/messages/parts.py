@@ -58,7 +58,12 @@ async def _known(key: str, look_up: LookUp, session_id: UUID) -> MessageReferenc
         raise problems.Problem(
             "message_not_found", "WhatsApp does not know this message: it was not sent yet."
         )
+    return reference_to(message, message.message_id)
+
+
+def reference_to(message: Message, whatsapp_id: str) -> MessageReference:
+    """The reference to a message of the session, with its sender's JID if it came in."""
     sender = message.sender
     if sender is not None and "@" not in sender:
         sender = f"{sender}@s.whatsapp.net"
-    return MessageReference(message_id=message.message_id, sender=sender, id=MessageId(message.id))
+    return MessageReference(message_id=whatsapp_id, sender=sender, id=MessageId(message.id))

@@ -3,12 +3,8 @@
 import hashlib
 from typing import Annotated, Any, Self
 
-from pydantic import (
-    ConfigDict,
-    Field,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from wa_api.http.models import Body, Text
 from wa_api.messages.content import (
@@ -44,6 +40,17 @@ def _by_type(schema: dict[str, Any]) -> None:
     ] + required_fields()
 
 
+SENDABLE = tuple(one.value for one in MessageType if not one.is_change)
+"""What a client may send as `type`."""
+
+
+def _sendable(value: object) -> object:
+    if value in SENDABLE:
+        return value
+    *others, last = map(repr, SENDABLE)
+    raise PydanticKnownError("enum", {"expected": f"{', '.join(others)} or {last}"})
+
+
 FIRST_FIELDS = frozenset({"to", "type", "message", "media_url", "file_name", "reference"})
 """Fields whose absence is part of the stored fingerprints. Never add one."""
 
@@ -61,7 +68,11 @@ class SendRequest(Body):
             json_schema_extra={"pattern": RECIPIENT_PATTERN},
         ),
     ]
-    type: MessageType
+    type: Annotated[
+        MessageType,
+        BeforeValidator(_sendable),
+        WithJsonSchema({"type": "string", "enum": [*SENDABLE]}),
+    ]
     message: Annotated[
         Text | None,
         Field(max_length=TEXT_LIMIT, description="The text, or the caption of media."),

@@ -1,6 +1,8 @@
 """`POST /api/messages/send`, the most frequent call."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Literal, assert_never
 from uuid import UUID
@@ -50,6 +52,7 @@ _LINKS = {
         ("look up", "get", "", "get"),
         ("cancel", "cancel", "_cancel", "post"),
         ("resend", "resend", "_resend", "post"),
+        ("revoke", "revoke", "_revoke", "post"),
     )
 }
 """OpenAPI links from the id in a response."""
@@ -77,14 +80,25 @@ async def send_message(request: Request) -> Response:
     body = await read_json(request, SendRequest)
     options = SendOptions(
         idempotency_key=_idempotency_key(request.headers.get("idempotency-key")),
-        respond_async=_wants_async(request.headers.get("prefer")),
+        respond_async=wants_async(request.headers.get("prefer")),
         expires_in=_expires_in(request.headers.get("x-expires-in"), parts[Settings]),
     )
     _check_media(parts[MediaAddressRule], body)
     await _check_session(parts, holder, options)
+    with held_wait(parts, holder.session_id):
+        return answer(await parts[Sending].send(holder.session_id, body, options))
+
+
+@contextmanager
+def held_wait(parts: Parts, session_id: UUID) -> Iterator[None]:
+    """Count a request of this session that waits for its outcome.
+
+    Raises:
+        Problem: 429: too many wait.
+    """
     try:
-        with parts[SendWaits].held(holder.session_id):
-            return answer(await parts[Sending].send(holder.session_id, body, options))
+        with parts[SendWaits].held(session_id):
+            yield
     except TooMany as error:
         raise problems.Problem(
             "too_many_waits",
@@ -166,7 +180,8 @@ def _idempotency_key(given: str | None) -> str | None:
     return given
 
 
-def _wants_async(prefer: str | None) -> bool:
+def wants_async(prefer: str | None) -> bool:
+    """Whether a `Prefer` header asks for 202 at once."""
     preferences = (
         preference.partition(";")[0].strip().lower() for preference in (prefer or "").split(",")
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from structlog.contextvars import bind_contextvars
 
@@ -16,7 +17,6 @@ from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingR
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.commands import SendMessage
-from wa_contracts.internal.content import Parts
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.message_events import (
     MessageCancelled,
@@ -112,10 +112,29 @@ class Sending:
             DatabaseUnavailable: That message cannot be looked up.
         """
         parts = await parts_of_send(request, self._look_up, session_id)
-        command = self._command(session_id, request, parts, options)
+        command = self.command(
+            session_id,
+            options,
+            to=request.to,
+            message_type=request.type,
+            text=request.message,
+            media_url=request.media_url if request.type.has_media else None,
+            file_name=request.file_name,
+            parts=parts,
+            reference=request.reference,
+            fingerprint=request.fingerprint(),
+        )
+        return await self.perform(command, options)
+
+    async def perform(self, command: SendMessage, options: SendOptions) -> SendResult:
+        """Publish a command and wait for its outcome, at most `wait_seconds`.
+
+        Raises:
+            BrokerUnavailable: Nothing was written.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
-        ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
+        ids = {"session_id": str(command.session_id), "message_id": str(command.message_id)}
         bind_contextvars(**ids)  # the context of this request
         with (
             span("send", ids),
@@ -133,13 +152,8 @@ class Sending:
             listener = _Listener(command, self._views, wait, is_keyed, is_alone=written == 1)
             return await listener.result(deadline)
 
-    def _command(
-        self,
-        session_id: SessionId,
-        request: SendRequest,
-        parts: Parts | None,
-        options: SendOptions,
-    ) -> SendMessage:
+    def command(self, session_id: SessionId, options: SendOptions, **content: Any) -> SendMessage:
+        """A command with this content, issued now."""
         key, now = options.idempotency_key, self._clock()
         command_id = CommandId(new_id())
         wants_reply = key is not None or not options.respond_async
@@ -152,14 +166,7 @@ class Sending:
             reply_to=self._reply_to if wants_reply else None,
             reply_on="queued" if options.respond_async else "outcome",
             message_id=message_id_for_key(session_id, key) if key else MessageId(new_id()),
-            to=request.to,
-            message_type=request.type,
-            text=request.message,
-            media_url=request.media_url if request.type.has_media else None,
-            file_name=request.file_name,
-            parts=parts,
-            reference=request.reference,
-            fingerprint=request.fingerprint(),
+            **content,
         )
 
 

@@ -27,6 +27,7 @@ from wa_api.http import problems
 from wa_api.http.paging import BadCursor
 from wa_api.http.parts import Parts
 from wa_api.http.problems import Problem
+from wa_api.messages import change_routes as changes
 from wa_api.messages import media_routes as media
 from wa_api.messages import routes as messages
 from wa_api.messages import send_route as send
@@ -45,6 +46,7 @@ log = structlog.get_logger()
 VERSION = "0.1.0"
 _ROUTERS = (
     messages.router,
+    changes.router,
     media.router,
     sessions.router,
     sessions.admin,

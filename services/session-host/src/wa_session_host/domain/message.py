@@ -12,10 +12,12 @@ from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageS
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageDelivered,
+    MessageEdited,
     MessageFailed,
     MessageOutcomeUnknown,
     MessageQueued,
     MessageRead,
+    MessageRevoked,
     MessageSent,
 )
 from wa_contracts.session_events import Event, SessionStatus
@@ -137,6 +139,10 @@ State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cance
 QUEUE_FULL = ErrorDetail(
     code="queue_full", message="The session's queue is full, by number or by size: try later."
 )
+EDIT_WINDOW_OVER = ErrorDetail(
+    code="edit_window_over",
+    message="WhatsApp lets a message be edited for about 15 minutes after it was sent.",
+)
 DEAD_LETTERED = ErrorDetail(
     code="internal",
     message="The gateway could not handle this message. It is kept with the dead letters.",
@@ -153,9 +159,7 @@ def decide_send(
     if not isinstance(state, NotQueued | Refused):
         return ()
     if command.expires_at <= now:
-        return _failed(
-            command, ErrorDetail(code="expired", message="Expired before it was queued.")
-        )
+        return _failed(command, expired(command.message_type, "Expired before it was queued."))
     error = refusal(status)
     if error is not None:
         return error if status is None else _failed(command, error)
@@ -168,8 +172,16 @@ def decide_send(
             type=command.message_type,
             reference=command.reference,
             expires_at=command.expires_at,
+            target_id=change.of.id if (change := command.change) is not None else None,
         ),
     )
+
+
+def expired(kind: MessageType, text: str) -> ErrorDetail:
+    """The error of a message that was not sent in time; an edit's time is WhatsApp's."""
+    if kind is MessageType.EDIT:
+        return EDIT_WINDOW_OVER
+    return ErrorDetail(code="expired", message=text)
 
 
 def decide_fail(command: FailMessage, state: State) -> tuple[Event, ...]:
@@ -276,8 +288,8 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
             )
         case MessageFailed(), NotQueued() | Refused():
             return Refused(event.error)
-        case _, NotQueued() | Refused():
-            return state
+        case (_, NotQueued() | Refused()) | (MessageEdited() | MessageRevoked(), _):
+            return state  # these two are about another message
         case MessageSendStarted(), _:
             return Sending(state.facts, event.started_at)
         case MessageSendDeferred(), _:

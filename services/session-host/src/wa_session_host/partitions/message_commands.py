@@ -18,6 +18,7 @@ from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendStarted
+from wa_session_host.domain.session import link_of
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
@@ -98,11 +99,16 @@ class MessageCommands:
             return
         await self._append(command, decided, version, reply_to=command.reply_to)
 
-    async def _parts(self, command: SendMessage) -> Parts | None:
+    async def _parts(self, command: SendMessage, owner: SessionOwner) -> Parts | None:
         """The command's parts, with sender and text of the message that they name."""
         parts = command.parts
         if parts is None:
             return None
+        if (change := parts.change) is not None and change.of.id is not None:
+            link = link_of(owner.state)
+            of = _with_sender(change.of, await self._named(command, change.of.id))
+            change = change.model_copy(update={"of": of, "number": link and link.phone_number})
+            return parts.model_copy(update={"change": change})
         if (quote := parts.quote) is not None and quote.of.id is not None:
             found = await self._named(command, quote.of.id)
             text = quotable_text(found)
@@ -135,7 +141,7 @@ class MessageCommands:
             text=command.text,
             media_url=command.media_url,
             file_name=command.file_name,
-            parts=await self._parts(command),
+            parts=await self._parts(command, owner),
             fingerprint=command.fingerprint,
             reply_to=command.reply_to if waits_for_outcome else None,
         )

@@ -53,6 +53,7 @@ class MessageRow:
     correlation_id: UUID | None = None
     edited_at: datetime | None = None
     revoked_at: datetime | None = None
+    target_id: UUID | None = None
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
@@ -66,7 +67,7 @@ def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> M
     if type(data) is MessageEchoed:
         return row or _echoed(event, data)
     if type(data) is MessageQueued:  # a refused message may be queued again, or a key reused
-        return _outgoing(event, data, data.resend_of)
+        return _outgoing(event, data, data.resend_of, data.target_id)
     if row is None and isinstance(data, _OUTCOMES):
         row = _outgoing(event, data)
     if row is None or (change := _CHANGES.get(type(data))) is None:
@@ -143,6 +144,7 @@ def _outgoing(
     event: Envelope,
     data: MessageQueued | MessageSent | MessageFailed | MessageOutcomeUnknown | MessageCancelled,
     resend_of: UUID | None = None,
+    target_id: UUID | None = None,
 ) -> MessageRow:
     return MessageRow(
         id=data.id,
@@ -158,6 +160,7 @@ def _outgoing(
         changed_at=event.occurred_at,
         resend_of=resend_of,
         correlation_id=event.correlation_id,
+        target_id=target_id,
     )
 
 
@@ -214,7 +217,8 @@ _SAVE = f"""
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
         $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
         $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
-        $17::uuid[], $18::uuid[], $19::timestamptz[], $20::timestamptz[])
+        $17::uuid[], $18::uuid[], $19::timestamptz[], $20::timestamptz[],
+        $21::uuid[])
     ON CONFLICT (id) DO UPDATE SET
         message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
         reference = excluded.reference, created_at = excluded.created_at,
@@ -222,5 +226,6 @@ _SAVE = f"""
         delivered_at = excluded.delivered_at, read_at = excluded.read_at,
         error_code = excluded.error_code, error_message = excluded.error_message,
         resend_of = excluded.resend_of, correlation_id = excluded.correlation_id,
-        edited_at = excluded.edited_at, revoked_at = excluded.revoked_at
+        edited_at = excluded.edited_at, revoked_at = excluded.revoked_at,
+        target_id = excluded.target_id
 """

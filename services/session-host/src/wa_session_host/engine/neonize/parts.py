@@ -4,9 +4,7 @@ neonize's own builders fetch addresses, or write other keys than phones expect.
 """
 
 import secrets
-from datetime import UTC, datetime
 
-from neonize.proto.waCommon.WACommon_pb2 import MessageKey
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     ContactMessage,
     ContactsArrayMessage,
@@ -22,6 +20,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
 from wa_contracts.content import Contact, Location, Poll
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts, Quote, Reaction
+from wa_session_host.engine.neonize import changes
 from wa_session_host.engine.port import OutgoingMessage
 
 POLL_SECRET_BYTES = 32
@@ -42,6 +41,10 @@ def without_media(message: OutgoingMessage, chat: str, own: str) -> Message:
             built = _poll(parts.poll)
         case MessageType.REACTION if parts.reaction is not None:
             return _reaction(parts.reaction, chat)
+        case MessageType.EDIT if parts.change is not None:
+            return changes.edit(parts.change, message.text or "", chat)
+        case MessageType.REVOKE if parts.change is not None:
+            return changes.revoke(parts.change, chat)
         case _:
             built = _text(message.text or "", parts)
     add_context(built, parts, own)
@@ -87,13 +90,12 @@ def _poll(poll: Poll) -> Message:
 
 
 def _reaction(reaction: Reaction, chat: str) -> Message:
-    sender = reaction.on.sender
-    key = MessageKey(remoteJID=chat, fromMe=sender is None, ID=reaction.on.message_id)
-    if sender is not None and chat.endswith("@g.us"):
-        key.participant = sender
-    now = round(datetime.now(UTC).timestamp() * 1000)
     return Message(
-        reactionMessage=ReactionMessage(key=key, text=reaction.emoji, senderTimestampMS=now)
+        reactionMessage=ReactionMessage(
+            key=changes.message_key(reaction.on, chat),
+            text=reaction.emoji,
+            senderTimestampMS=changes.milliseconds_now(),
+        )
     )
 
 

@@ -156,7 +156,7 @@ class SimulatedEngine:
         if not message.to.endswith(("@lid", "@g.us")):
             number = _as_whatsapp_writes(message.to.partition("@")[0])
             acknowledged = replace(acknowledged, number=number)
-        if message.to.partition("@")[0].endswith("0005"):
+        if message.to.partition("@")[0].endswith("0005") and not message.type.is_change:
             self._observations.put_later(0.05, await self._answer(message, acknowledged))
         return acknowledged
 
