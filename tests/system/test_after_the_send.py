@@ -1,4 +1,4 @@
-"""What is done to a message after its send, on the real engine: edit, deletion, marks, typing."""
+"""What is done beside sends, on the real engine: edits, deletions, marks, typing, questions."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,6 +14,7 @@ from tests.system.media_server import MediaServer
 from tests.system.pictures import png
 from tests.system.test_kinds_of_messages import NUMBER, RECIPIENT, Chat
 from tests.whatsapp import StandIn
+from tests.whatsapp.refusals import NOT_FOUND
 
 
 class Room(Chat):
@@ -152,3 +153,125 @@ async def test_what_arrived_cannot_be_edited_or_deleted(chat: Room) -> None:
     assert (revoke.status_code, revoke.json()["code"]) == (409, "not_revocable")
     unknown = await call(chat, "POST", "/api/messages/3EB0NOBODY/revoke")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "message_not_found")
+
+
+async def test_a_read_mark_reaches_the_sender(chat: Room) -> None:
+    theirs = await chat.incoming("read me")
+    answer = await call(chat, "POST", f"/api/messages/{theirs['id']}/read")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["status"] == "read"
+    wanted = theirs["messageId"], NUMBER, "read"
+
+    def marked() -> bool:
+        told = [(one.message_id, one.sender, one.kind) for one in chat.contact.receipts]
+        return wanted in told
+
+    await eventually(marked, what="the sender sees the mark")
+    ours = await sent(chat, type="text", message="ours")
+    own = await call(chat, "POST", f"/api/messages/{ours['id']}/read")
+    assert (own.status_code, own.json()["code"]) == (409, "not_readable")
+
+
+async def test_the_chat_shows_typing(chat: Room) -> None:
+    for state in ("typing", "recording", "paused"):
+        body = {"state": state}
+        answer = await call(chat, "POST", f"/api/chats/{RECIPIENT}/typing", json=body)
+        assert answer.status_code == 200, answer.text
+    shown = ["composing", "recording", "paused"]
+    await eventually(lambda: chat.contact.typing == shown, what="the contact sees it")
+    wrong = await call(chat, "POST", f"/api/chats/{RECIPIENT}/typing", json={"state": "asleep"})
+    assert (wrong.status_code, wrong.json()["details"][0]["field"]) == (400, "state")
+    nobody = await call(chat, "POST", "/api/chats/+49/typing", json={"state": "typing"})
+    assert (nobody.status_code, nobody.json()["details"][0]["field"]) == (400, "to")
+
+
+async def test_numbers_are_checked(chat: Room) -> None:
+    numbers = [RECIPIENT, "19995550000", "not a number", RECIPIENT]
+    answer = await call(chat, "POST", "/api/numbers/check", json={"numbers": numbers})
+    assert answer.status_code == 200, answer.text
+    found = {
+        "number": RECIPIENT,
+        "exists": True,
+        "phoneNumber": RECIPIENT,
+        "jid": f"{RECIPIENT}@s.whatsapp.net",
+        "lid": f"{chat.contact.lid}@lid",
+    }
+    absent = {"exists": False, "phoneNumber": None, "jid": None, "lid": None}
+    assert answer.json() == [
+        found,
+        {"number": "19995550000", **absent},
+        {"number": "not a number", **absent},
+        found,
+    ]
+    asked = len(chat.whatsapp.numbers_asked_about)
+    again = await call(chat, "POST", "/api/numbers/check", json={"numbers": numbers})
+    assert again.json() == answer.json()
+    assert len(chat.whatsapp.numbers_asked_about) == asked
+
+
+async def test_a_number_that_whatsapp_calls_malformed_does_not_exist(chat: Room) -> None:
+    chat.whatsapp.refusals.malformed.add("15550001234")
+    answer = await call(chat, "POST", "/api/numbers/check", json={"numbers": ["15550001234"]})
+    assert [one["exists"] for one in answer.json()] == [False]
+
+
+async def test_groups_and_their_participants(chat: Room) -> None:
+    team = chat.whatsapp.group("Team", NUMBER, RECIPIENT, admins=(RECIPIENT,))
+    news = chat.whatsapp.group("News", NUMBER, RECIPIENT, admins=(RECIPIENT,), is_announcement=True)
+    chat.whatsapp.group("Others", RECIPIENT)
+    listed = await call(chat, "GET", "/api/groups")
+    assert listed.status_code == 200, listed.text
+    kinds = {"participantCount": 2}
+    assert listed.json() == {
+        "items": [
+            {"jid": team, "subject": "Team", "isAnnouncement": False, "canSend": True, **kinds},
+            {"jid": news, "subject": "News", "isAnnouncement": True, "canSend": False, **kinds},
+        ],
+        "nextCursor": None,
+    }
+    one = (await call(chat, "GET", f"/api/groups/{team}")).json()
+    assert {member["phoneNumber"]: member["isAdmin"] for member in one["participants"]} == {
+        NUMBER: False,
+        RECIPIENT: True,
+    }
+    chat.whatsapp.refusals.groups["120363000000009999"] = NOT_FOUND
+    absent = await call(chat, "GET", "/api/groups/120363000000009999@g.us")
+    assert (absent.status_code, absent.json()["code"]) == (404, "group_not_found")
+    assert (await call(chat, "GET", "/api/groups/nonsense")).status_code == 404
+
+
+async def test_the_operator_names_the_session(chat: Room) -> None:
+    without = await chat.ring.admin.get("/api/groups")
+    assert (without.status_code, without.json()["details"][0]["field"]) == (400, "sessionId")
+    named = await chat.ring.admin.get(f"/api/groups?sessionId={chat.id}")
+    assert named.status_code == 200, named.text
+    body = {"numbers": [RECIPIENT], "sessionId": chat.id}
+    checked = await chat.ring.admin.post("/api/numbers/check", json=body)
+    assert checked.json()[0]["exists"] is True
+
+
+async def test_too_many_questions_get_a_time_to_wait(chat: Room) -> None:
+    answers = [
+        await call(
+            chat,
+            "POST",
+            "/api/numbers/check",
+            json={"numbers": [str(15_550_000_000 + batch * 50 + n) for n in range(50)]},
+        )
+        for batch in range(3)
+    ]
+    refused = answers[-1]
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+async def test_a_session_that_does_not_work_asks_nothing(chat: Room) -> None:
+    await chat.ring.admin.post(f"/api/sessions/{chat.id}/stop")
+    await chat.ring.wait_for_status(chat.id, "stopped")
+    for method, path, body in (
+        ("POST", "/api/numbers/check", {"numbers": [RECIPIENT]}),
+        ("GET", "/api/groups", None),
+        ("POST", f"/api/chats/{RECIPIENT}/typing", {"state": "typing"}),
+    ):
+        answer = await call(chat, method, path, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "session_stopped")

@@ -7,13 +7,16 @@ driven by the tests and has its private keys here; of companion devices only pub
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tests.whatsapp.inbox import Inbox
 from tests.whatsapp.nodes import LID_SERVER, Jid, Node, now_text
 from tests.whatsapp.outbox import Outbox
 from tests.whatsapp.refusals import Refusals
 from tests.whatsapp.signal_protocol import PrekeyBundle, PublicPrekey, SignalDevice
+
+if TYPE_CHECKING:
+    from tests.whatsapp.groups import Group
 
 _FIRST_LID = 700_000_000_000_001
 
@@ -170,6 +173,7 @@ class Directory:
         self.asked_about: list[str] = []
         """The numbers of which a client asked whose they are, in order."""
         self.refusals = Refusals()
+        self.groups: dict[str, Group] = {}
         self._lids = itertools.count(_FIRST_LID)
 
     def register(self, number: str) -> Account:

@@ -76,6 +76,7 @@ class Inbox:
         self._device = device
         self.messages: list[ReceivedMessage] = []
         self.receipts: list[ReceivedReceipt] = []
+        self.typing: list[str] = []
         self.undecryptable: list[str] = []
         self.auto_deliver = False
         self.asks_again = True

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
 from wa_contracts.internal.content import Change, Parts
+from wa_contracts.internal.questions import Question
 from wa_contracts.recipient import Recipient
 from wa_contracts.wire import Key, UtcDatetime, Wire, storable
 
@@ -181,6 +182,13 @@ class FetchMedia(SessionCommand):
     queue: Key
 
 
+class AskWhatsApp(SessionCommand):
+    """Ask WhatsApp something through a working session. Answered by a `Reply`."""
+
+    type: Literal["AskWhatsApp"] = "AskWhatsApp"
+    question: Question
+
+
 AnyCommand = Annotated[
     CreateSession
     | RestartSession
@@ -194,6 +202,7 @@ AnyCommand = Annotated[
     | FailMessage
     | ReplaySession
     | ReplayPartition
-    | FetchMedia,
+    | FetchMedia
+    | AskWhatsApp,
     Field(discriminator="type"),
 ]

@@ -33,6 +33,7 @@ _STATUS: Mapping[str, int] = {
     "not_resendable": 409,
     "not_editable": 409,
     "not_revocable": 409,
+    "not_readable": 409,
     "message_cancelled": 409,
     "queue_gone": 409,
     "media_gone": 410,

@@ -48,6 +48,7 @@ from wa_api.serving.health import ProjectorBacklog
 from wa_api.serving.metrics import ApiMetrics
 from wa_api.serving.server import Server, listen
 from wa_api.sessions.lifecycle import SessionLifecycle
+from wa_api.sessions.questions import SessionQuestions
 from wa_api.sessions.views import SessionViews
 from wa_api.settings import Settings
 from wa_api.webhooks.deliveries import Deliveries
@@ -171,6 +172,7 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
             clock=parts[HostClock],
         )
     )
+    parts.add(SessionQuestions(requests, sessions))
     parts.add(MessageChanges(parts[Sending]))
     parts.add(MediaDownloads(requests, media_link))
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import LinkedDevice, ReceivedMedia, Seen
 
@@ -107,6 +108,18 @@ class DownloadFailed(Exception):
         self.code = code
 
 
+class AskFailed(Exception):
+    """WhatsApp did not answer a question, or refused. `retry_after_seconds`: when to ask again."""
+
+    def __init__(
+        self, code: str, message: str, *, retry_after_seconds: float | None = None
+    ) -> None:
+        """`code` for programs, `message` for people."""
+        super().__init__(message)
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Engine(Protocol):
     """One session's connection, for one attempt."""
 
@@ -142,6 +155,13 @@ class Engine(Protocol):
 
         Raises:
             DownloadFailed: WhatsApp no longer has the media, a hash differs, or the time is over.
+        """
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask WhatsApp something, or tell it something that needs no ack. At most 25 s.
+
+        Raises:
+            AskFailed: no answer, or a refusal.
         """
 
     async def log_out(self) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from contextlib import suppress
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -20,13 +19,13 @@ from wa_session_host.domain.observations import (
     MessageSeen,
     Observation,
     ReceiptSeen,
-    ReceivedMedia,
     Seen,
 )
 from wa_session_host.domain.pacing import Pace, SendHistory
-from wa_session_host.engine.port import DownloadFailed, Engine, PairingUnavailable
+from wa_session_host.engine.port import Engine, PairingUnavailable
 from wa_session_host.engine.sanitising import sanitised
 from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.engine_calls import EngineCalls
 from wa_session_host.sessions.engine_timing import EnginePhase, LoginWatch, pause_seconds
 from wa_session_host.sessions.incoming import Incoming
 from wa_session_host.sessions.receipts import Receipts
@@ -78,6 +77,7 @@ class SessionOwner:
         self._login_watch = LoginWatch(context.login_seconds)
         self._crashes = 0
         self._leaving = False
+        self.calls = EngineCalls(lambda: (self._engine, self.status))
         self._receipts = Receipts(session_id, partition, context)
         self._incoming = Incoming(session_id, partition, context)
         self.runner = Runner(
@@ -140,14 +140,6 @@ class SessionOwner:
         if self._engine is None:
             raise PairingUnavailable("The session is not being linked now: restart it first.")
         return await self._engine.pairing_code(phone_number)
-
-    async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`. Fails unless the session works."""
-        if self._engine is None or self.status is not SessionStatus.WORKING:
-            status = self.status or "deleted"
-            problem = f"Media comes through a working session. This one is {status}: try later."
-            raise DownloadFailed(f"session_{status}", problem)
-        await self._engine.download(media, path)
 
     async def leave(self) -> None:
         """Stop the engine for good: the session moves to another owner."""

@@ -13,10 +13,12 @@ from pathlib import Path
 import structlog
 
 from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import EngineCrashed, EngineEnding, ReceivedMedia, Seen
 from wa_session_host.engine.port import (
     Acknowledged,
+    AskFailed,
     DownloadFailed,
     NotNow,
     NotSent,
@@ -27,6 +29,7 @@ from wa_session_host.engine.port import (
 )
 from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.protocol import (
+    AskCall,
     Begin,
     CallResult,
     DeadlineAck,
@@ -55,6 +58,7 @@ SILENT_SECONDS = 10.0
 
 
 ENDED = EngineCrashed("engine_ended", "The engine's process ended.")
+NO_ANSWER = "whatsapp_unavailable", "WhatsApp did not answer. Try again in a moment."
 SILENT = EngineCrashed("engine_silent", "The engine's process did not answer any more.")
 
 
@@ -156,6 +160,17 @@ class WorkerEngine:
         if answer.error is not None:
             raise DownloadFailed(answer.code or "media_unavailable", answer.message)
 
+    async def ask(self, question: Question) -> Answer:
+        try:
+            answer = await self._call(
+                lambda call: AskCall(call, question), timeout=CALL_TIMEOUT_SECONDS
+            )
+        except TimeoutError as error:
+            raise AskFailed(*NO_ANSWER) from error
+        if answer.answer is None:
+            raise AskFailed(*((answer.code, answer.message) if answer.code else NO_ANSWER))
+        return answer.answer
+
     async def log_out(self) -> None:
         try:
             await self._call(LogOutCall, timeout=CALL_TIMEOUT_SECONDS)
@@ -247,7 +262,13 @@ class WorkerEngine:
                 if future is not None and not future.done():
                     future.set_result(frame)
             case (
-                Begin() | ExtendDeadline() | SendCall() | PairCall() | DownloadCall() | LogOutCall()
+                Begin()
+                | ExtendDeadline()
+                | SendCall()
+                | PairCall()
+                | DownloadCall()
+                | AskCall()
+                | LogOutCall()
             ):
                 raise ProtocolError(f"a worker sent {type(frame).__name__}")
             case _:
