@@ -20,6 +20,7 @@ from wa_contracts.message_events import (
     MessageRead,
     MessageReceived,
     MessageRevoked,
+    MessageScheduled,
     MessageSent,
 )
 from wa_contracts.session_events import (
@@ -58,6 +59,14 @@ _EVENTS: tuple[Event, ...] = (
     SessionStopped(),
     SessionFailed(reason="qr_expired", message="The QR code was not scanned in time."),
     SessionDeleted(),
+    MessageScheduled(
+        id=MESSAGE,
+        to=NUMBER,
+        type=MessageType.TEXT,
+        reference="order 7",
+        send_at=AT,
+        expires_at=AT,
+    ),
     MessageQueued(
         id=MESSAGE,
         to=NUMBER,

@@ -13,6 +13,23 @@ from wa_contracts.session_events import Event
 from wa_contracts.wire import UtcDatetime
 
 
+class MessageScheduled(Event):
+    """The gateway has the message durably, and queues it at `send_at`."""
+
+    TYPE: ClassVar[str] = "message.scheduled"
+    id: MessageId
+    """The gateway's id of the message."""
+    to: str
+    """As it was sent: a number in digits, or a JID."""
+    type: MessageType
+    reference: str | None = None
+    """The client's own, from its request."""
+    send_at: UtcDatetime
+    """When it is queued. It is never sent earlier."""
+    expires_at: UtcDatetime
+    """When it is no longer worth sending."""
+
+
 class MessageQueued(Event):
     """The gateway has the message durably and will send it, at the latest until `expires_at`."""
 
@@ -223,6 +240,7 @@ class MessageRevoked(_AboutMessage):
 
 
 MESSAGE_EVENTS: tuple[type[Event], ...] = (
+    MessageScheduled,
     MessageQueued,
     MessageSent,
     MessageDelivered,

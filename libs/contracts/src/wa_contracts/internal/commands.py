@@ -104,7 +104,8 @@ class SendMessage(SessionCommand):
 
     The api chooses `message_id`, derived from the idempotency key if there is one; it names the
     message's stream. `fingerprint` is a hash of the request body: the same id with another
-    fingerprint is a conflict. `reply_on` is the event that ends the sender's wait.
+    fingerprint is a conflict. `reply_on` is the event that ends the sender's wait:
+    for `queued` also `message.scheduled`.
     """
 
     type: Literal["SendMessage"] = "SendMessage"
@@ -116,6 +117,8 @@ class SendMessage(SessionCommand):
     file_name: str | None = None
     parts: Parts | None = None
     reference: str | None = None
+    send_at: UtcDatetime | None = None
+    """When to send it; at once without."""
     fingerprint: str
     reply_on: Literal["queued", "outcome"] = "outcome"
 

@@ -11,6 +11,7 @@ from wa_contracts.wire import UtcDatetime, Wire
 class MessageStatus(StrEnum):
     """The status of a message."""
 
+    SCHEDULED = "scheduled"
     QUEUED = "queued"
     SENT = "sent"
     DELIVERED = "delivered"

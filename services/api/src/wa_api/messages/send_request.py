@@ -1,9 +1,19 @@
 """The request body of a send."""
 
 import hashlib
+import re
+from datetime import UTC
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from wa_api.http.models import Body, Text
@@ -39,6 +49,29 @@ def _by_type(schema: dict[str, Any]) -> None:
         for kind in kinds
     ] + required_fields()
 
+
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def _rfc_3339(value: object) -> object:
+    if isinstance(value, str) and _RFC_3339.fullmatch(value):
+        return value
+    raise PydanticCustomError(
+        "sendAt",
+        "'sendAt' must be an RFC 3339 time with a zone, for example 2026-01-02T15:04:05Z.",
+    )
+
+
+SendAt = Annotated[
+    AwareDatetime,
+    BeforeValidator(_rfc_3339),
+    AfterValidator(lambda at: at.astimezone(UTC)),
+    Field(
+        description="RFC 3339 with a zone, from now to 30 days ahead: sent then, never earlier.",
+    ),
+]
 
 SENDABLE = tuple(one.value for one in MessageType if not one.is_change)
 """What a client may send as `type`."""
@@ -88,6 +121,7 @@ class SendRequest(Body):
     reaction: Reaction | None = None
     reply_to: ReplyTo | None = None
     mentions: Mentions | None = None
+    send_at: SendAt | None = None
     reference: Annotated[
         Text | None, Field(max_length=REFERENCE_LIMIT, description="The client's own reference.")
     ] = None

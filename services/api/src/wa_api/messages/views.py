@@ -49,6 +49,7 @@ class Message(View):
     status: MessageStatus
     reference: str | None
     created_at: UtcDatetime
+    send_at: UtcDatetime | None
     sent_at: UtcDatetime | None
     delivered_at: UtcDatetime | None
     read_at: UtcDatetime | None
@@ -151,7 +152,7 @@ def _uuid(key: str) -> UUID | None:
 _MESSAGE_COLUMNS = """
     id, message_id, session_id, direction, sender, recipient, type, status, reference, created_at,
     sent_at, delivered_at, read_at, error_code, error_message, resend_of,
-    edited_at, revoked_at, target_id
+    edited_at, revoked_at, target_id, send_at
 """
 # A deleted session's messages are deleted in batches, but not shown in the meantime. `coalesce`
 # hides the comparison from the planner: with few sessions it would expect nearly no row to pass.

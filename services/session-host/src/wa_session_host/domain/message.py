@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, NamedTuple, assert_never
+from typing import ClassVar, NamedTuple
 
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import FailMessage, MessageType, SendMessage
 from wa_contracts.internal.content import Parts
 from wa_contracts.internal.refusals import refusal
-from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
+from wa_contracts.internal.replies import ErrorDetail, MessageStatus
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageDelivered,
@@ -18,6 +18,7 @@ from wa_contracts.message_events import (
     MessageQueued,
     MessageRead,
     MessageRevoked,
+    MessageScheduled,
     MessageSent,
 )
 from wa_contracts.session_events import Event, SessionStatus
@@ -87,6 +88,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """Waiting in the store for its time."""
+
+    facts: Facts
+    send_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
     """Waiting for its turn."""
 
@@ -134,7 +143,7 @@ class Cancelled:
     facts: Facts
 
 
-State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
+State = NotQueued | Refused | Scheduled | Queued | Sending | Sent | Failed | Unknown | Cancelled
 
 QUEUE_FULL = ErrorDetail(
     code="queue_full", message="The session's queue is full, by number or by size: try later."
@@ -152,9 +161,9 @@ DEAD_LETTERED = ErrorDetail(
 def decide_send(
     command: SendMessage, state: State, status: SessionStatus | None, *, room: bool, now: datetime
 ) -> tuple[Event, ...] | ErrorDetail:
-    """Queue a message or refuse it by an event; () for a repeat, an error without a session.
+    """Schedule, queue or refuse it by an event; () for a repeat, an error without a session.
 
-    `room` is whether the session's queue accepts another message.
+    `room` is whether the session's queue (or schedule) accepts another message.
     """
     if not isinstance(state, NotQueued | Refused):
         return ()
@@ -165,6 +174,17 @@ def decide_send(
         return error if status is None else _failed(command, error)
     if not room:
         return _failed(command, QUEUE_FULL)
+    if command.send_at is not None and command.send_at > now:
+        return (
+            MessageScheduled(
+                id=command.message_id,
+                to=command.to,
+                type=command.message_type,
+                reference=command.reference,
+                send_at=command.send_at,
+                expires_at=command.expires_at,
+            ),
+        )
     return (
         MessageQueued(
             id=command.message_id,
@@ -182,6 +202,18 @@ def expired(kind: MessageType, text: str) -> ErrorDetail:
     if kind is MessageType.EDIT:
         return EDIT_WINDOW_OVER
     return ErrorDetail(code="expired", message=text)
+
+
+def due(state: Scheduled) -> MessageQueued:
+    """A scheduled message takes its place in the queue."""
+    facts = state.facts
+    return MessageQueued(
+        id=facts.id,
+        to=facts.to,
+        type=facts.type,
+        reference=facts.reference,
+        expires_at=facts.expires_at,
+    )
 
 
 def decide_fail(command: FailMessage, state: State) -> tuple[Event, ...]:
@@ -273,19 +305,12 @@ def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
 
 
 def evolve(state: State, event: Event, content: Content | None = None) -> State:
-    """The state after an event. `MessageQueued` comes with its `content`."""
+    """The state after an event. `MessageScheduled`, `MessageQueued` come with their `content`."""
     match event, state:
+        case MessageScheduled(), _:
+            return Scheduled(_facts(event, content), event.send_at)
         case MessageQueued(), _:
-            return Queued(
-                Facts(
-                    event.id,
-                    event.to,
-                    event.type,
-                    event.reference,
-                    event.expires_at,
-                    content.fingerprint if content is not None else "",
-                )
-            )
+            return Queued(_facts(event, content))
         case MessageFailed(), NotQueued() | Refused():
             return Refused(event.error)
         case (_, NotQueued() | Refused()) | (MessageEdited() | MessageRevoked(), _):
@@ -296,10 +321,10 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
             return Queued(state.facts)
         case MessageSent(), _:
             return Sent(state.facts._replace(to=event.to), event.message_id)
-        case MessageDelivered(), _:
-            return Sent(state.facts, event.message_id, MessageStatus.DELIVERED)
-        case MessageRead(), _:
-            return Sent(state.facts, event.message_id, MessageStatus.READ)
+        case MessageDelivered() | MessageRead(), _:
+            read = isinstance(event, MessageRead)
+            status = MessageStatus.READ if read else MessageStatus.DELIVERED
+            return Sent(state.facts, event.message_id, status)
         case MessageFailed(), _:
             return Failed(state.facts, event.error)
         case MessageOutcomeUnknown(), Sending():
@@ -310,36 +335,6 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
             raise TypeError(f"{event.TYPE} is no event of a message that is {type(state).__name__}")
 
 
-def snapshot(message_id: MessageId, state: State) -> MessageSnapshot:
-    """The message as shown in a reply.
-
-    Raises:
-        ValueError: the message does not exist.
-    """
-    match state:
-        case NotQueued():
-            raise ValueError("an unborn message has no snapshot")
-        case Refused():
-            return _snapshot(message_id, MessageStatus.FAILED, error=state.error)
-        case Queued() | Sending():
-            return _snapshot(message_id, MessageStatus.QUEUED)
-        case Sent():
-            return _snapshot(message_id, state.status, whatsapp_id=state.message_id)
-        case Failed():
-            return _snapshot(message_id, MessageStatus.FAILED, error=state.error)
-        case Unknown():
-            return _snapshot(message_id, MessageStatus.UNKNOWN, error=state.error)
-        case Cancelled():
-            return _snapshot(message_id, MessageStatus.CANCELLED)
-        case _:
-            assert_never(state)
-
-
-def _snapshot(
-    message_id: MessageId,
-    status: MessageStatus,
-    *,
-    whatsapp_id: str | None = None,
-    error: ErrorDetail | None = None,
-) -> MessageSnapshot:
-    return MessageSnapshot(id=message_id, message_id=whatsapp_id, status=status, error=error)
+def _facts(event: MessageScheduled | MessageQueued, content: Content | None) -> Facts:
+    fingerprint = content.fingerprint if content is not None else ""
+    return Facts(event.id, event.to, event.type, event.reference, event.expires_at, fingerprint)

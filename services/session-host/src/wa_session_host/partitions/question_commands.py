@@ -1,12 +1,11 @@
 """Questions of the api to WhatsApp, through the partition's sessions."""
 
-from wa_contracts.ids import message_stream
 from wa_contracts.internal.commands import AskWhatsApp
 from wa_contracts.internal.questions import MarkRead, Question
 from wa_contracts.internal.refusals import SESSION_NOT_FOUND
 from wa_contracts.internal.replies import ErrorDetail
-from wa_contracts.message_events import MessageReceived
 from wa_session_host.engine.port import AskFailed
+from wa_session_host.partitions.named_messages import received
 from wa_session_host.partitions.partition import Partition
 
 
@@ -40,16 +39,8 @@ class QuestionCommands:
         question = command.question
         if not isinstance(question, MarkRead) or question.of.id is None:
             return question
-        stored = await self._store.stream(message_stream(question.of.id))
-        received = next(
-            (
-                one.event
-                for one in stored
-                if one.session_id == command.session_id and isinstance(one.event, MessageReceived)
-            ),
-            None,
-        )
-        if received is None:
+        found = await received(self._store, command.session_id, question.of.id)
+        if found is None:
             raise AskFailed("message_not_found", "There is no such message.")
-        of = question.of.model_copy(update={"sender": received.sender})
-        return question.model_copy(update={"of": of, "chat": received.chat})
+        of = question.of.model_copy(update={"sender": found.sender})
+        return question.model_copy(update={"of": of, "chat": found.chat})

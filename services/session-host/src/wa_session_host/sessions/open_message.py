@@ -40,7 +40,9 @@ class OpenMessage:
         cls, state: Queued | Sending, events: Sequence[StoredEvent], content_bytes: int
     ) -> Self:
         """The message of a stream with this state; `events` begin at or before its queueing."""
-        queued, content = next((one, found) for one in events if (found := one.content) is not None)
+        queued, content = next(
+            (one, found) for one in reversed(events) if (found := one.content) is not None
+        )
         reply_to = content.reply_to
         return cls(
             state=state,

@@ -238,8 +238,8 @@ class SessionOwner:
         if status is SessionStatus.WORKING and self._engine is not None:
             self._crashes = 0
             self.runner.resume(self._engine)
-        elif status is None or status in FAILS_BACKLOG:
-            self.runner.refuse(_refusal(status))
+        elif (error := backlog_error(status)) is not None:
+            self.runner.refuse(error)
         else:
             self.runner.pause()
 
@@ -336,7 +336,10 @@ class SessionOwner:
         await self._end_engine()
 
 
-def _refusal(status: SessionStatus | None) -> ErrorDetail:
+def backlog_error(status: SessionStatus | None) -> ErrorDetail | None:
+    """Why accepted messages of a session fail at once in this state; None if they wait."""
     if status is None:
         return ErrorDetail(code="session_deleted", message="The session was deleted.")
+    if status not in FAILS_BACKLOG:
+        return None
     return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])

@@ -21,6 +21,7 @@ from wa_contracts.message_events import (
     MessageRead,
     MessageReceived,
     MessageRevoked,
+    MessageScheduled,
     MessageSent,
 )
 from wa_contracts.session_events import Event
@@ -54,6 +55,7 @@ class MessageRow:
     edited_at: datetime | None = None
     revoked_at: datetime | None = None
     target_id: UUID | None = None
+    send_at: datetime | None = None
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
@@ -66,6 +68,11 @@ def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> M
         return row or _received(event, data, own_number)
     if type(data) is MessageEchoed:
         return row or _echoed(event, data)
+    if type(data) is MessageScheduled:
+        return _scheduled(event, data)
+    if type(data) is MessageQueued and row is not None and row.status == MessageStatus.SCHEDULED:
+        row.changed_at, row.status = event.occurred_at, MessageStatus.QUEUED
+        return row
     if type(data) is MessageQueued:  # a refused message may be queued again, or a key reused
         return _outgoing(event, data, data.resend_of, data.target_id)
     if row is None and isinstance(data, _OUTCOMES):
@@ -142,7 +149,12 @@ def _raise(row: MessageRow, status: MessageStatus) -> None:
 
 def _outgoing(
     event: Envelope,
-    data: MessageQueued | MessageSent | MessageFailed | MessageOutcomeUnknown | MessageCancelled,
+    data: MessageScheduled
+    | MessageQueued
+    | MessageSent
+    | MessageFailed
+    | MessageOutcomeUnknown
+    | MessageCancelled,
     resend_of: UUID | None = None,
     target_id: UUID | None = None,
 ) -> MessageRow:
@@ -162,6 +174,12 @@ def _outgoing(
         correlation_id=event.correlation_id,
         target_id=target_id,
     )
+
+
+def _scheduled(event: Envelope, data: MessageScheduled) -> MessageRow:
+    row = _outgoing(event, data)
+    row.status, row.send_at = MessageStatus.SCHEDULED, data.send_at
+    return row
 
 
 def _received(event: Envelope, data: MessageReceived, own_number: str | None) -> MessageRow:
@@ -218,7 +236,7 @@ _SAVE = f"""
         $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
         $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
         $17::uuid[], $18::uuid[], $19::timestamptz[], $20::timestamptz[],
-        $21::uuid[])
+        $21::uuid[], $22::timestamptz[])
     ON CONFLICT (id) DO UPDATE SET
         message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
         reference = excluded.reference, created_at = excluded.created_at,
@@ -227,5 +245,5 @@ _SAVE = f"""
         error_code = excluded.error_code, error_message = excluded.error_message,
         resend_of = excluded.resend_of, correlation_id = excluded.correlation_id,
         edited_at = excluded.edited_at, revoked_at = excluded.revoked_at,
-        target_id = excluded.target_id
+        target_id = excluded.target_id, send_at = excluded.send_at
 """
