@@ -24,6 +24,16 @@ class Room(Chat):
     events: EventConsumer
     media: MediaServer
 
+    async def told(self, kind: str, message_id: str) -> dict[str, Any]:
+        """The data of the event of this type about the message."""
+
+        def found() -> list[dict[str, Any]]:
+            data = [one["data"] for one in self.events.of(self.id, kind)]
+            return [one for one in data if one["id"] == message_id]
+
+        [data] = await eventually(found, what=f"{kind} is published")
+        return data
+
 
 @pytest.fixture(scope="module")
 async def chat(new_ring: NewRing) -> AsyncIterator[Room]:
@@ -93,8 +103,7 @@ async def test_an_edit_and_a_deletion_are_events_without_their_text(chat: Room) 
     assert (await call(chat, "POST", f"/api/messages/{key}/revoke")).status_code == 200
     await shown(chat, key, "revokedAt")
     edited, revoked = [
-        (await chat.events.wait_for(chat.id, kind))[-1]["data"]
-        for kind in ("message.edited", "message.revoked")
+        await chat.told(kind, message["id"]) for kind in ("message.edited", "message.revoked")
     ]
     for data in (edited, revoked):
         assert (data["id"], data["messageId"]) == (message["id"], key)
@@ -114,6 +123,39 @@ async def test_a_caption_is_edited_with_its_kind_of_media(
     edited = proto.editedMessage.message.protocolMessage.editedMessage
     assert edited.imageMessage.caption == "A cat"
     assert not edited.imageMessage.URL
+
+
+async def test_an_image_is_shown_once(chat: Room) -> None:
+    url = chat.media.put("once.png", png())
+    message = await sent(chat, type="image", mediaUrl=url, message="Look", viewOnce=True)
+    got = await chat.message(message["messageId"])
+    image = got.proto.viewOnceMessageV2.message.imageMessage
+    assert (image.viewOnce, image.caption) == (True, "Look")
+    assert got.media == png()
+
+
+async def test_everybody_in_a_group_is_mentioned(chat: Room) -> None:
+    """The group's members are asked for when the message goes out."""
+    alone = await chat.send(type="text", message="all?", mentions=["all"])
+    assert (alone.status_code, alone.json()["details"][0]["field"]) == (400, "mentions")
+    team = chat.whatsapp.group("Everybody", NUMBER, RECIPIENT)
+    for _ in range(2):  # the second one without a new key
+        message = await sent(chat, to=team, type="text", message="hello all", mentions=["all"])
+        got = (await chat.message(message["messageId"])).proto.extendedTextMessage
+        assert got.text == "hello all"
+        assert list(got.contextInfo.mentionedJID) == [f"{chat.contact.lid}@lid"]
+
+
+async def test_an_edit_and_a_deletion_in_a_group(chat: Room) -> None:
+    team = chat.whatsapp.group("Editors", NUMBER, RECIPIENT)
+    message = await sent(chat, to=team, type="text", message="Helo")
+    path = f"/api/messages/{message['id']}"
+    edit = await call(chat, "PATCH", path, json={"message": "Hello"})
+    got = (await chat.message(edit.json()["messageId"])).proto.editedMessage.message.protocolMessage
+    assert (got.key.remoteJID, got.key.ID) == (team, message["messageId"])
+    revoke = await call(chat, "POST", f"{path}/revoke")
+    got = (await chat.message(revoke.json()["messageId"])).proto.protocolMessage
+    assert (got.key.remoteJID, got.key.fromMe) == (team, True)
 
 
 async def test_a_deletion_for_everyone(chat: Room) -> None:
@@ -217,18 +259,21 @@ async def test_a_number_that_whatsapp_calls_malformed_does_not_exist(chat: Room)
 
 async def test_groups_and_their_participants(chat: Room) -> None:
     team = chat.whatsapp.group("Team", NUMBER, RECIPIENT, admins=(RECIPIENT,))
-    news = chat.whatsapp.group("News", NUMBER, RECIPIENT, admins=(RECIPIENT,), is_announcement=True)
+    chat.whatsapp.group("News", NUMBER, RECIPIENT, admins=(RECIPIENT,), is_announcement=True)
     chat.whatsapp.group("Others", RECIPIENT)
-    listed = await call(chat, "GET", "/api/groups")
-    assert listed.status_code == 200, listed.text
-    kinds = {"participantCount": 2}
-    assert listed.json() == {
-        "items": [
-            {"jid": team, "subject": "Team", "isAnnouncement": False, "canSend": True, **kinds},
-            {"jid": news, "subject": "News", "isAnnouncement": True, "canSend": False, **kinds},
-        ],
-        "nextCursor": None,
+    answer = await call(chat, "GET", "/api/groups")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["nextCursor"] is None
+    listed = {one["subject"]: one for one in answer.json()["items"]}
+    assert "Others" not in listed
+    assert listed["Team"] == {
+        "jid": team,
+        "subject": "Team",
+        "participantCount": 2,
+        "isAnnouncement": False,
+        "canSend": True,
     }
+    assert (listed["News"]["isAnnouncement"], listed["News"]["canSend"]) == (True, False)
     one = (await call(chat, "GET", f"/api/groups/{team}")).json()
     assert {member["phoneNumber"]: member["isAdmin"] for member in one["participants"]} == {
         NUMBER: False,

@@ -141,8 +141,8 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     queued = await send(Prefer="respond-async")
     await ring.wait_for_message(queued["id"], "queued")
     await ring.admin.post(f"/api/messages/{queued['id']}/cancel")
-    later = {"sendAt": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
-    await ring.send(session["token"], to=THEIRS, type="text", message="x", **later)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    await ring.send(session["token"], to=THEIRS, type="text", message="x", sendAt=later)
     await linked_ring.heard.all_of(
         *("message.scheduled", "message.queued", "message.sent"),
         *("message.delivered", "message.read"),

@@ -50,3 +50,7 @@ class Parts(Wire):
     change: Change | None = None
     mentions: tuple[str, ...] = ()
     """Numbers or JIDs."""
+    mention_all: bool = False
+    """Also everybody in the group, as session-host finds when it sends."""
+    view_once: bool = False
+    """Phones show the media once."""

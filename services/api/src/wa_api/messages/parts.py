@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from wa_api.http import problems
+from wa_api.messages.content import ALL
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.views import Message
 from wa_contracts.ids import MessageId, SessionId
@@ -36,7 +37,10 @@ async def parts_of_send(
             on = await _known(request.reaction.message_id, look_up, session_id)
             content["reaction"] = Reaction(on=on, emoji=request.reaction.emoji)
     if request.mentions:
-        content["mentions"] = tuple(request.mentions)
+        content["mentions"] = tuple(one for one in request.mentions if one != ALL)
+        content["mention_all"] = ALL in request.mentions
+    if request.view_once:
+        content["view_once"] = True
     quote = await _quote(request, look_up, session_id)
     return Parts(**content, quote=quote) if content or quote else None
 

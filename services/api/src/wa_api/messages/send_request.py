@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from wa_api.http.models import Body, Text
 from wa_api.messages.content import (
+    ALL,
     NEEDED,
     ContactCard,
     Location,
@@ -84,6 +85,8 @@ def _sendable(value: object) -> object:
     raise PydanticKnownError("enum", {"expected": f"{', '.join(others)} or {last}"})
 
 
+VIEW_ONCE = {MessageType.IMAGE, MessageType.VIDEO}
+
 FIRST_FIELDS = frozenset({"to", "type", "message", "media_url", "file_name", "reference"})
 """Fields whose absence is part of the stored fingerprints. Never add one."""
 
@@ -121,6 +124,9 @@ class SendRequest(Body):
     reaction: Reaction | None = None
     reply_to: ReplyTo | None = None
     mentions: Mentions | None = None
+    view_once: Annotated[
+        bool | None, Field(description="Phones show an image or a video once.")
+    ] = None
     send_at: SendAt | None = None
     reference: Annotated[
         Text | None, Field(max_length=REFERENCE_LIMIT, description="The client's own reference.")
@@ -137,6 +143,10 @@ class SendRequest(Body):
                 raise PydanticCustomError("mediaUrl", problem)
         elif getattr(self, field := NEEDED[self.type]) is None:
             raise PydanticCustomError(field, f"'{field}' is required for type '{self.type}'.")
+        if self.mentions and ALL in self.mentions and not self.to.endswith("@g.us"):
+            raise PydanticCustomError("mentions", "'mentions' has 'all', which needs a group.")
+        if self.view_once and self.type not in VIEW_ONCE:
+            raise PydanticCustomError("viewOnce", f"'viewOnce' does not go with '{self.type}'.")
         return self
 
     def fingerprint(self) -> str:

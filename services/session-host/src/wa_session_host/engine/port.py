@@ -5,10 +5,10 @@ out calls. An ended engine does not restart: the session starts another one.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
@@ -46,6 +46,12 @@ class OutgoingMessage:
     text: str | None
     media: MediaFile | None
     parts: Parts | None = None
+
+    def mentioning(self, members: tuple[str, ...]) -> Self:
+        """The message with these mentions more."""
+        parts = self.parts or Parts()
+        update = {"mentions": (*parts.mentions, *members)}
+        return replace(self, parts=parts.model_copy(update=update))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     ContactsArrayMessage,
     ContextInfo,
     ExtendedTextMessage,
+    FutureProofMessage,
     LocationMessage,
     Message,
     MessageContextInfo,
@@ -111,6 +112,17 @@ def add_context(built: Message, parts: Parts, own: str) -> None:
             part.message.documentMessage.contextInfo.CopyFrom(context)
         elif field.name != "messageContextInfo":
             part.contextInfo.CopyFrom(context)
+
+
+def shown_once(built: Message) -> Message:
+    """The same media, which phones show once."""
+    for field, part in built.ListFields():
+        if field.name in {"imageMessage", "videoMessage", "audioMessage"}:
+            part.viewOnce = True
+    wrapped = FutureProofMessage(message=built)
+    if built.HasField("audioMessage"):
+        return Message(viewOnceMessageV2Extension=wrapped)
+    return Message(viewOnceMessageV2=wrapped)
 
 
 def _quoted(quote: Quote, own: str) -> ContextInfo:

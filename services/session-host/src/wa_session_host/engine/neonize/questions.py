@@ -85,6 +85,17 @@ class Questions:
             case _:
                 assert_never(question)
 
+    async def members_of(self, group: str) -> tuple[str, ...]:
+        """The JIDs of a group's members but the session's own.
+
+        Raises:
+            neonize.exc.GetGroupInfoError: WhatsApp refused or failed.
+        """
+        found = await self._client.get_group_info(parse_jid(group))
+        own = self._own().partition("@")[0]
+        members = (_participant(one) for one in found.Participants)
+        return tuple(one.jid for one in members if one.phone_number != own)
+
     async def _mark_read(self, question: MarkRead) -> None:
         chat = question.chat or question.of.sender or ""
         await self._client.mark_read(

@@ -266,6 +266,8 @@ class WhatsApp:
         try:
             recipient = await self._recipient(message.to)
             to = message.to if recipient is None else recipient.jid
+            if message.parts is not None and message.parts.mention_all:
+                message = message.mentioning(await self._questions.members_of(to))
             return recipient, to, await content.build(self._client, message, to, self._own)
         except (NotSent, NotNow, SendRefused):
             raise
