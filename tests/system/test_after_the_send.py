@@ -1,10 +1,12 @@
 """What is done beside sends, on the real engine: edits, deletions, marks, typing, questions."""
 
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.deadlines import eventually
 from tests.system.conftest import NewRing
@@ -123,6 +125,32 @@ async def test_a_caption_is_edited_with_its_kind_of_media(
     edited = proto.editedMessage.message.protocolMessage.editedMessage
     assert edited.imageMessage.caption == "A cat"
     assert not edited.imageMessage.URL
+
+
+async def test_a_link_has_a_preview(chat: Room) -> None:
+    chat.media.put("preview.png", png())
+    page = (
+        b'<html><head><title>Plain</title><meta property="og:title" content="A &amp; B">'
+        b'<meta name="description" content="What it is"><meta property="og:image"'
+        b' content="preview.png"></head><body>text</body></html>'
+    )
+    url = chat.media.put("page.html", page)
+    text = f"Look at {url}, please"
+    message = await sent(chat, type="text", message=text, linkPreview=True)
+    got = (await chat.message(message["messageId"])).proto.extendedTextMessage
+    assert (got.text, got.matchedText) == (text, url)
+    assert (got.title, got.description) == ("A & B", "What it is")
+    assert Image.open(io.BytesIO(got.JPEGThumbnail)).format == "JPEG"
+
+
+@pytest.mark.parametrize(
+    "link", ["http://10.0.0.1/private", "http://127.0.0.1:1/closed", "https://nowhere.invalid/"]
+)
+async def test_a_link_without_a_preview_goes_out_as_it_is(chat: Room, link: str) -> None:
+    message = await sent(chat, type="text", message=f"see {link}", linkPreview=True)
+    got = await chat.message(message["messageId"])
+    assert got.text == f"see {link}"
+    assert not got.proto.extendedTextMessage.title
 
 
 async def test_an_image_is_shown_once(chat: Room) -> None:

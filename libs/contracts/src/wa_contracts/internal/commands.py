@@ -123,6 +123,12 @@ class SendMessage(SessionCommand):
     reply_on: Literal["queued", "outcome"] = "outcome"
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether something is fetched before it goes out: a file, or a link's preview."""
+        has_link = self.parts is not None and self.parts.link_preview
+        return self.message_type.has_media or has_link
+
+    @property
     def change(self) -> Change | None:
         """The earlier message that this one edits or revokes."""
         return None if self.parts is None else self.parts.change

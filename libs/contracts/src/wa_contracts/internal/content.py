@@ -54,3 +54,5 @@ class Parts(Wire):
     """Also everybody in the group, as session-host finds when it sends."""
     view_once: bool = False
     """Phones show the media once."""
+    link_preview: bool = False
+    """Show title, description and picture of the text's first link."""

@@ -39,6 +39,8 @@ async def parts_of_send(
     if request.mentions:
         content["mentions"] = tuple(one for one in request.mentions if one != ALL)
         content["mention_all"] = ALL in request.mentions
+    if request.link_preview and request.type is MessageType.TEXT:
+        content["link_preview"] = True
     if request.view_once:
         content["view_once"] = True
     quote = await _quote(request, look_up, session_id)

@@ -124,6 +124,10 @@ class SendRequest(Body):
     reaction: Reaction | None = None
     reply_to: ReplyTo | None = None
     mentions: Mentions | None = None
+    link_preview: Annotated[
+        bool | None,
+        Field(description="Of a text: show title, description and picture of its first link."),
+    ] = None
     view_once: Annotated[
         bool | None, Field(description="Phones show an image or a video once.")
     ] = None

@@ -38,6 +38,17 @@ class MediaFile:
 
 
 @dataclass(frozen=True)
+class LinkPreview:
+    """What phones show of a text's link. `thumbnail` is base64 of a small JPEG of `picture`."""
+
+    link: str
+    title: str
+    description: str
+    picture: Path | None = None
+    thumbnail: str | None = None
+
+
+@dataclass(frozen=True)
 class OutgoingMessage:
     """One message for the engine. `media` is None where the content is no file."""
 
@@ -46,6 +57,7 @@ class OutgoingMessage:
     text: str | None
     media: MediaFile | None
     parts: Parts | None = None
+    link: LinkPreview | None = None
 
     def mentioning(self, members: tuple[str, ...]) -> Self:
         """The message with these mentions more."""

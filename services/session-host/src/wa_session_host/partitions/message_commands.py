@@ -126,7 +126,7 @@ class MessageCommands:
         waits_for_outcome = command.reply_on == "outcome"
         content = await self._content(command, owner)
         with owner.runner.reserve(content.size) as is_idle:
-            if is_idle and not command.message_type.has_media:
+            if is_idle and not command.is_prepared:
                 events = (*events, MessageSendStarted(started_at=self._session.clock()))
             stored = await self._append(
                 command,

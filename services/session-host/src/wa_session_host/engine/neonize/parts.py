@@ -4,6 +4,7 @@ neonize's own builders fetch addresses, or write other keys than phones expect.
 """
 
 import secrets
+from base64 import b64decode
 
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     ContactMessage,
@@ -22,7 +23,7 @@ from wa_contracts.content import Contact, Location, Poll
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts, Quote, Reaction
 from wa_session_host.engine.neonize import changes
-from wa_session_host.engine.port import OutgoingMessage
+from wa_session_host.engine.port import LinkPreview, OutgoingMessage
 
 POLL_SECRET_BYTES = 32
 
@@ -47,13 +48,24 @@ def without_media(message: OutgoingMessage, chat: str, own: str) -> Message:
         case MessageType.REVOKE if parts.change is not None:
             return changes.revoke(parts.change, chat)
         case _:
-            built = _text(message.text or "", parts)
+            built = _text(message.text or "", parts, message.link)
     add_context(built, parts, own)
     return built
 
 
-def _text(text: str, parts: Parts) -> Message:
-    """Only an extended text has room for a quote and mentions."""
+def _text(text: str, parts: Parts, link: LinkPreview | None) -> Message:
+    """Only an extended text has room for a quote, mentions and a link's preview."""
+    if link is not None:
+        shown = ExtendedTextMessage(
+            text=text,
+            matchedText=link.link,
+            title=link.title,
+            description=link.description,
+            previewType=ExtendedTextMessage.NONE,
+        )
+        if link.thumbnail is not None:
+            shown.JPEGThumbnail = b64decode(link.thumbnail)
+        return Message(extendedTextMessage=shown)
     if parts.quote is None and not parts.mentions:
         return Message(conversation=text)
     return Message(extendedTextMessage=ExtendedTextMessage(text=text))

@@ -20,6 +20,7 @@ from wa_session_host.engine.port import (
     Acknowledged,
     AskFailed,
     DownloadFailed,
+    LinkPreview,
     NotNow,
     NotSent,
     OutcomeUnknown,
@@ -133,10 +134,23 @@ class WorkerEngine:
                 raise OutcomeUnknown(answer.message, unrecognised=answer.unrecognised)
 
     async def _with_preview(self, message: OutgoingMessage) -> OutgoingMessage:
+        if message.link is not None:
+            return replace(message, link=await self._with_thumbnail(message.link))
         if message.media is None or message.type is not MessageType.IMAGE:
             return message
         preview = await self._previews.render(message.media.path)
         return replace(message, media=replace(message.media, preview=preview))
+
+    async def _with_thumbnail(self, link: LinkPreview) -> LinkPreview:
+        """The preview with its picture's thumbnail; without one if the picture is not decoded."""
+        if link.picture is None:
+            return link
+        try:
+            preview = await self._previews.render(link.picture)
+        except SendRefused:
+            preview = None
+        thumbnail = None if preview is None else preview.thumbnail
+        return replace(link, picture=None, thumbnail=thumbnail)
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         try:
