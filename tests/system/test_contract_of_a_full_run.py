@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -140,8 +141,11 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     queued = await send(Prefer="respond-async")
     await ring.wait_for_message(queued["id"], "queued")
     await ring.admin.post(f"/api/messages/{queued['id']}/cancel")
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    await ring.send(session["token"], to=THEIRS, type="text", message="x", sendAt=later)
     await linked_ring.heard.all_of(
-        *("message.queued", "message.sent", "message.delivered", "message.read"),
+        *("message.scheduled", "message.queued", "message.sent"),
+        *("message.delivered", "message.read"),
         *("message.failed", "message.unknown", "message.cancelled", "message.received"),
         *ARRIVING,
     )

@@ -7,13 +7,16 @@ driven by the tests and has its private keys here; of companion devices only pub
 import itertools
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tests.whatsapp.inbox import Inbox
 from tests.whatsapp.nodes import LID_SERVER, Jid, Node, now_text
 from tests.whatsapp.outbox import Outbox
 from tests.whatsapp.refusals import LoginRefusal, Refusals
 from tests.whatsapp.signal_protocol import PrekeyBundle, PublicPrekey, SignalDevice
+
+if TYPE_CHECKING:
+    from tests.whatsapp.groups import Group
 
 _FIRST_LID = 700_000_000_000_001
 
@@ -172,6 +175,7 @@ class Directory:
         self.refusals = Refusals()
         self.clients: list[str] = []
         """The version of each client that said hello, in order."""
+        self.groups: dict[str, Group] = {}
         self._lids = itertools.count(_FIRST_LID)
 
     def register(self, number: str) -> Account:

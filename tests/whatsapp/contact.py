@@ -65,6 +65,11 @@ class Contact:
         return self._account.inbox.receipts
 
     @property
+    def typing(self) -> list[str]:
+        """What its chats showed, in order: `composing`, `recording` or `paused`."""
+        return self._account.inbox.typing
+
+    @property
     def auto_deliver(self) -> bool:
         """Whether a delivery receipt goes out for each message as it arrives."""
         return self._account.inbox.auto_deliver

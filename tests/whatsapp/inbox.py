@@ -8,12 +8,14 @@ from typing import Any, Literal
 from tests.whatsapp.media import EncryptedMedia
 from tests.whatsapp.nodes import Jid, Node
 from tests.whatsapp.protobufs import Message
+from tests.whatsapp.sender_keys import SenderKeys
 from tests.whatsapp.signal_protocol import SignalDevice
 from tests.whatsapp.signal_wire import BadSignalMessage
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["text", "image", "video", "document", "audio", "sticker", "other"]
+_WRAPPERS = ("documentWithCaptionMessage", "viewOnceMessageV2", "viewOnceMessageV2Extension")
 _MEDIA_KINDS: tuple[Kind, ...] = ("image", "video", "document", "audio", "sticker")
 
 
@@ -74,8 +76,10 @@ class Inbox:
 
     def __init__(self, device: SignalDevice) -> None:
         self._device = device
+        self.sender_keys = SenderKeys(device)
         self.messages: list[ReceivedMessage] = []
         self.receipts: list[ReceivedReceipt] = []
+        self.typing: list[str] = []
         self.undecryptable: list[str] = []
         self.auto_deliver = False
         self.asks_again = True
@@ -93,9 +97,12 @@ class Inbox:
         Returns None if it cannot be decrypted; its id is then among `undecryptable`. Raises
         CorruptMedia if the message describes a file that the media server does not have.
         """
-        message_id = stanza.text("id")
+        message_id, group = stanza.text("id"), str(stanza.jid("to"))
         try:
-            plaintext = self._device.decrypt(str(sender), enc.text("type"), enc.data)
+            if enc.text("type") == "skmsg":
+                plaintext = self.sender_keys.decrypt(group, str(sender), enc)
+            else:
+                plaintext = self._device.decrypt(str(sender), enc.text("type"), enc.data)
         except BadSignalMessage as error:
             log.warning("message %s cannot be decrypted: %s", message_id, error)
             self.undecryptable.append(message_id)
@@ -117,8 +124,8 @@ class Inbox:
 
 def _media_part(proto: Any) -> tuple[Kind | None, Any]:
     """The file that a message describes, if any, with its kind."""
-    wrapped = proto.HasField("documentWithCaptionMessage")
-    content = proto.documentWithCaptionMessage.message if wrapped else proto
+    wrapper = next((name for name in _WRAPPERS if proto.HasField(name)), None)
+    content = getattr(proto, wrapper).message if wrapper else proto
     kind = next((kind for kind in _MEDIA_KINDS if content.HasField(f"{kind}Message")), None)
     return kind, getattr(content, f"{kind}Message", None)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from tests.whatsapp.accounts import Account, Companion, Directory
+from tests.whatsapp.groups import Group
 from tests.whatsapp.media import MediaStore
 from tests.whatsapp.nodes import Attributes, Jid, Node, now_text
 from tests.whatsapp.waiting import Changes
@@ -83,6 +84,9 @@ class PostOffice:
 
     async def _distribute(self, sender: Account, device: Companion, stanza: Node) -> list[_Reply]:
         """Pass the message to each device, and return what the phones answer."""
+        group = self._directory.groups.get(stanza.jid("to").user)
+        if group is not None:
+            return self._distribute_in(group, sender, device, stanza)
         replies: list[_Reply] = []
         _, from_jid = sender.device_jids(device.device)
         for to, enc in _parts(stanza):
@@ -92,6 +96,23 @@ class PostOffice:
             elif recipient is not None and to.device in recipient.companions:
                 forwarded = _forwarded(sender, from_jid, stanza, enc)
                 await recipient.companions[to.device].deliver(forwarded)
+        return replies
+
+    def _distribute_in(
+        self, group: Group, sender: Account, device: Companion, stanza: Node
+    ) -> list[_Reply]:
+        """Tell each member's phone the sender's key, then give it the message."""
+        _, from_jid = sender.device_jids(device.device)
+        replies: list[_Reply] = []
+        participants = stanza.child("participants")
+        for part in participants.children if participants else ():
+            member = self._directory.find(part.jid("jid"))
+            if member is not None and part.jid("jid").device == 0:
+                keys = member.inbox.sender_keys
+                keys.learn(str(stanza.jid("to")), str(from_jid), part.need("enc"))
+        for member in group.members:
+            if member is not sender:
+                replies += self._hand_over(sender, device, member, stanza, stanza.need("enc"))
         return replies
 
     def _hand_over(

@@ -5,6 +5,7 @@ Source: the engine's `prekeys.go`, `user.go`, `mediaconn.go` and `client.go` (lo
 
 from tests.whatsapp.accounts import Account, Companion, Directory
 from tests.whatsapp.bundles import bundle_nodes, read_prekey
+from tests.whatsapp.groups import Group
 from tests.whatsapp.media import MEDIA_HOST
 from tests.whatsapp.nodes import SERVER_JID, Attributes, Jid, MalformedNode, Node
 from tests.whatsapp.refusals import QueryRefusal, asked_number
@@ -45,7 +46,7 @@ class Queries:
             case "usync", "get":
                 content = [self._usync(query.need("usync"))]
             case "w:g2", "get":
-                content = [_group(query.jid("to"), account)]
+                content = [self._groups(query, account)]
             case "w:m", "set":
                 content = [_media_hosts()]
             case "md", "set" if query.child("remove-companion-device"):
@@ -64,6 +65,15 @@ class Queries:
         return next(
             (refused[one.number] for one in accounts if one and one.number in refused), None
         )
+
+    def _groups(self, query: Node, member: Account) -> Node:
+        """One group, or all that the account is in. An unknown one has it as its only member."""
+        groups = self._directory.groups
+        if query.child("participating") is not None:
+            found = [one.node() for one in groups.values() if member in one.members]
+            return Node("groups", content=found)
+        id_ = query.jid("to").user
+        return groups.get(id_, Group(id_, "A group", (member,))).node()
 
     def _bundles(self, users: Node) -> list[Node]:
         nodes = []
@@ -118,18 +128,6 @@ def _keep_prekeys(device: Companion, query: Node) -> None:
         raise MalformedNode("prekeys of another identity than was linked")
     device.one_time_prekeys.extend(read_prekey(key) for key in query.need("list").children)
     device.signed_prekey = read_prekey(query.need("skey"))
-
-
-def _group(jid: Jid, member: Account) -> Node:
-    """A group of which the asking account is the only member."""
-    attrs: Attributes = {
-        "id": jid.user,
-        "subject": "A group",
-        "creation": "1",
-        "creator": member.lid_jid,
-    }
-    participant = Node("participant", {"jid": member.lid_jid, "phone_number": member.phone_jid})
-    return Node("group", {**attrs, "addressing_mode": "lid"}, [participant])
 
 
 def _media_hosts() -> Node:

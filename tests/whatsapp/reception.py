@@ -128,8 +128,18 @@ class Reception:
                 await self.post.accept(account, companion, stanza)
             case "ack":
                 companion.acknowledge(stanza.text("class"), stanza.text("id"))
+            case "chatstate":
+                self._show_typing(stanza)
             case "receipt":
                 await self._take_receipt(account, companion, stanza)
+
+    def _show_typing(self, stanza: Node) -> None:
+        reader = self.directory.find(stanza.jid("to"))
+        if reader is not None:
+            [state] = stanza.children
+            is_audio = state.text("media") == "audio"
+            reader.inbox.typing.append("recording" if is_audio else state.tag)
+            self.changes.announce()
 
     async def _take_receipt(self, account: Account, companion: Companion, stanza: Node) -> None:
         companion.acknowledge("message", stanza.text("id"))

@@ -12,6 +12,7 @@ from aiohttp import web
 from tests.whatsapp.accounts import Directory
 from tests.whatsapp.authority import Authority
 from tests.whatsapp.contact import Contact, Network
+from tests.whatsapp.groups import Group
 from tests.whatsapp.link_code import LinkCodeDesk
 from tests.whatsapp.media import LARGEST_UPLOAD_BYTES, MediaStore
 from tests.whatsapp.noise import ServerIdentity
@@ -119,6 +120,25 @@ class StandIn:
             account = self._network.directory.register(number)
             self._contacts[number] = Contact(self._network, account)
         return self._contacts[number]
+
+    def group(
+        self,
+        subject: str,
+        *members: str,
+        admins: tuple[str, ...] = (),
+        is_announcement: bool = False,
+    ) -> str:
+        """A new group of these numbers; returns its JID."""
+        register, groups = self._network.directory.register, self._network.directory.groups
+        id_ = str(120_363_000_000_000_100 + len(groups))
+        groups[id_] = Group(
+            id_,
+            subject,
+            tuple(map(register, members)),
+            tuple(map(register, admins)),
+            is_announcement,
+        )
+        return f"{id_}@g.us"
 
     @property
     def numbers_asked_about(self) -> list[str]:

@@ -53,8 +53,13 @@ class SignalMessage:
     @classmethod
     def parse(cls, data: bytes) -> "SignalMessage":
         """Read it; the signature is checked by `check`, once the keys are known."""
-        fields = _read(data[1:-_MAC_LENGTH])
-        return cls(untyped(_bytes(fields, 1)), _int(fields, 2), _int(fields, 3), _bytes(fields, 4))
+        fields = read_fields(data[1:-_MAC_LENGTH])
+        return cls(
+            untyped(bytes_field(fields, 1)),
+            int_field(fields, 2),
+            int_field(fields, 3),
+            bytes_field(fields, 4),
+        )
 
     @staticmethod
     def check(data: bytes, mac_key: bytes, sender: bytes, receiver: bytes) -> bool:
@@ -90,14 +95,14 @@ class PrekeySignalMessage:
     @classmethod
     def parse(cls, data: bytes) -> "PrekeySignalMessage":
         """Read it."""
-        fields = _read(data[1:])
+        fields = read_fields(data[1:])
         return cls(
-            registration_id=_int(fields, 5),
-            prekey_id=_int(fields, 1) if 1 in fields else None,
-            signed_prekey_id=_int(fields, 6),
-            base_key=untyped(_bytes(fields, 2)),
-            identity=untyped(_bytes(fields, 3)),
-            message=_bytes(fields, 4),
+            registration_id=int_field(fields, 5),
+            prekey_id=int_field(fields, 1) if 1 in fields else None,
+            signed_prekey_id=int_field(fields, 6),
+            base_key=untyped(bytes_field(fields, 2)),
+            identity=untyped(bytes_field(fields, 3)),
+            message=bytes_field(fields, 4),
         )
 
 
@@ -124,7 +129,8 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read(data: bytes) -> dict[int, int | bytes]:
+def read_fields(data: bytes) -> dict[int, int | bytes]:
+    """The fields of a protobuf without repeated ones, by number."""
     fields: dict[int, int | bytes] = {}
     at = 0
     while at < len(data):
@@ -153,14 +159,16 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     raise BadSignalMessage("message ends early")
 
 
-def _int(fields: dict[int, int | bytes], number: int) -> int:
+def int_field(fields: dict[int, int | bytes], number: int) -> int:
+    """A number; 0 if it is absent."""
     value = fields.get(number, 0)
     if isinstance(value, int):
         return value
     raise BadSignalMessage(f"field {number} is no number")
 
 
-def _bytes(fields: dict[int, int | bytes], number: int) -> bytes:
+def bytes_field(fields: dict[int, int | bytes], number: int) -> bytes:
+    """Bytes; raises BadSignalMessage if they are absent."""
     value = fields.get(number)
     if isinstance(value, bytes):
         return value

@@ -1,6 +1,6 @@
 """What Schemathesis has to know beyond the document: a format, free headers, and which failures are right."""
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -14,6 +14,11 @@ schemathesis.openapi.format(
     st.builds(
         lambda at, of: Place(at, of).cursor(), st.datetimes(timezones=st.just(UTC)), st.uuids()
     ),
+)
+
+schemathesis.openapi.format(
+    "date-time",  # only `sendAt` is one
+    st.integers(1, 20).map(lambda days: (datetime.now(UTC) + timedelta(days=days)).isoformat()),
 )
 
 

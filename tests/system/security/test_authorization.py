@@ -160,6 +160,8 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         "absent": str(uuid4()),
         "admin_key": ring.admin_key,
         "file": "icon.svg",
+        "number": TO,
+        "group": "120363000000000001@g.us",
     }
     tokens = {
         "nobody": None,
@@ -179,6 +181,9 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         bodies={
             "POST /api/messages/send": TEXT,
             "PATCH /api/sessions/{session_id}": {"metadata": {"customer": "4711"}},
+            "PATCH /api/messages/{key}": {"message": "Hello!"},
+            "POST /api/chats/{to}/typing": {"state": "typing", "sessionId": own["sessionId"]},
+            "POST /api/numbers/check": {"numbers": [TO], "sessionId": own["sessionId"]},
             "POST /api/sessions": {"name": "made"},
             "POST /api/sessions/{session_id}/pairing-code": {"phoneNumber": TO},
             "POST /api/webhooks": WEBHOOK,

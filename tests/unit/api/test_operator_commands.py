@@ -17,6 +17,7 @@ from wa_api.owners.requests import OwnerRequests
 from wa_api.sessions.lifecycle import SessionLifecycle
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import (
+    AskWhatsApp,
     CancelMessage,
     CreateSession,
     DeleteSession,
@@ -28,6 +29,7 @@ from wa_contracts.internal.commands import (
     SessionCommand,
     StopSession,
 )
+from wa_contracts.internal.questions import ListGroups
 
 SESSION = SessionId(UUID(int=1))
 MESSAGE = MessageId(UUID(int=2))
@@ -96,6 +98,7 @@ def owner_requests(bus: Any) -> OwnerRequests:
         (CancelMessage, {"message_id": MESSAGE}, DAY),
         (ResendMessage, {"message_id": MESSAGE, "resend_of": MESSAGE}, DAY),
         (RequestPairingCode, {"phone_number": "15550001111"}, HALF_A_MINUTE),
+        (AskWhatsApp, {"question": ListGroups()}, HALF_A_MINUTE),
         (FetchMedia, {"message_id": MESSAGE, "queue": "q"}, HALF_A_MINUTE),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from wa_contracts.ids import CommandId, MessageId, SessionId
 from wa_contracts.internal.commands import (
+    AskWhatsApp,
     CancelMessage,
     CreateSession,
     DeleteSession,
@@ -23,6 +24,13 @@ from wa_contracts.internal.commands import (
     UpdateSession,
 )
 from wa_contracts.internal.heartbeat import Heartbeat, SessionPace
+from wa_contracts.internal.questions import (
+    Answer,
+    CheckNumbers,
+    Group,
+    NumberCheck,
+    Participant,
+)
 from wa_contracts.internal.replay import PartitionReplayed
 from wa_contracts.internal.replies import (
     ErrorDetail,
@@ -90,6 +98,7 @@ COMMANDS = (
     ReplaySession(**OF_SESSION, from_sequence=7, queue="wa.projector"),
     ReplayPartition(**EVERY, partition=7, queue="wa.rebuild.x"),
     FetchMedia(**OF_SESSION, message_id=MESSAGE, queue="amq.gen-x"),
+    AskWhatsApp(**OF_SESSION, question=CheckNumbers(numbers=(NUMBER,))),
 )
 ANSWERS = (
     Reply(
@@ -104,6 +113,30 @@ ANSWERS = (
         ),
         pairing_code=PairingCode(pairing_code="ABCD-1234", expires_at=AT),
         media=MediaOffer(mime_type="image/png", file_name="a.png", size=7),
+        answer=Answer(
+            numbers=(
+                NumberCheck(
+                    number=NUMBER,
+                    exists=True,
+                    phone_number=NUMBER,
+                    jid=f"{NUMBER}@s.whatsapp.net",
+                    lid="1@lid",
+                ),
+            ),
+            groups=(
+                Group(
+                    jid="1@g.us",
+                    subject="Team",
+                    participant_count=1,
+                    is_announcement=True,
+                    can_send=True,
+                    participants=(
+                        Participant(jid="1@lid", phone_number=NUMBER, lid="1@lid", is_admin=True),
+                    ),
+                ),
+            ),
+        ),
+        retry_after_seconds=2.5,
     ),
     Heartbeat(
         host="host-a",

@@ -12,6 +12,7 @@ from wa_contracts.message_events import MessageDelivered, MessageFailed, Message
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
+from wa_session_host.domain.snapshots import snapshot
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -144,7 +145,7 @@ def test_a_repeated_send_changes_nothing(history: tuple[Event, ...]) -> None:
     ],
 )
 def test_what_a_reply_shows(history: tuple[Event, ...], status: MessageStatus) -> None:
-    assert domain.snapshot(ID, given(*history)).status is status
+    assert snapshot(ID, given(*history)).status is status
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_receipts_only_go_forward() -> None:
     assert isinstance(at_last, domain.Sent)
     assert domain.receipt(at_last, read=True, at=NOW) == ()
     assert domain.receipt(at_last, read=False, at=NOW) == ()
-    assert domain.snapshot(ID, at_last).status is MessageStatus.READ
+    assert snapshot(ID, at_last).status is MessageStatus.READ
 
 
 def test_no_published_event_carries_the_content() -> None:

@@ -15,6 +15,7 @@ from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
+from wa_session_host.domain.snapshots import snapshot
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ID = MessageId(UUID(int=7))
@@ -127,7 +128,7 @@ class MessageLife(RuleBasedStateMachine):
     def shown_as_the_model_says(self) -> None:
         """The fold is the model."""
         if self.model is not None:
-            assert domain.snapshot(ID, self.state).status is self.model
+            assert snapshot(ID, self.state).status is self.model
 
     @invariant()
     def acknowledged_once_at_most(self) -> None:

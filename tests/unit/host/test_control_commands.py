@@ -14,6 +14,7 @@ from wa_contracts.codec import encode
 from wa_contracts.ids import CommandId, MessageId, SessionId
 from wa_contracts.internal.commands import (
     AnyCommand,
+    AskWhatsApp,
     CancelMessage,
     CreateSession,
     DeleteSession,
@@ -228,6 +229,7 @@ CONTROL = {
     ResendMessage,
     RequestPairingCode,
     FetchMedia,
+    AskWhatsApp,
 }
 
 

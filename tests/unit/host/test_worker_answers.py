@@ -7,11 +7,13 @@ from typing import Any, cast
 import pytest
 
 from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.questions import CheckNumbers
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.neonize.worker import answer
 from wa_session_host.engine.port import NotSent, OutgoingMessage
 from wa_session_host.engine.process.worker_engines import worker_environment
 from wa_session_host.engine.protocol import (
+    AskCall,
     CallResult,
     DownloadCall,
     Frame,
@@ -34,6 +36,7 @@ CALLS = (
     SendCall(1, OutgoingMessage("919876543210", MessageType.TEXT, SECRET, None)),
     PairCall(1, "919876543210"),
     DownloadCall(1, MEDIA, str(Path("media"))),
+    AskCall(1, CheckNumbers(numbers=("919876543210",))),
     LogOutCall(1),
 )
 

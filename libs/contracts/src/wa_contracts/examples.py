@@ -20,6 +20,7 @@ from wa_contracts.message_events import (
     MessageRead,
     MessageReceived,
     MessageRevoked,
+    MessageScheduled,
     MessageSent,
 )
 from wa_contracts.session_events import (
@@ -69,6 +70,14 @@ _EVENTS: tuple[Event, ...] = (
     SessionStopped(),
     SessionFailed(reason="qr_expired", message="The QR code was not scanned in time."),
     SessionDeleted(),
+    MessageScheduled(
+        id=MESSAGE,
+        to=NUMBER,
+        type=MessageType.TEXT,
+        reference="order 7",
+        send_at=AT,
+        expires_at=AT,
+    ),
     MessageQueued(
         id=MESSAGE,
         to=NUMBER,
@@ -76,6 +85,7 @@ _EVENTS: tuple[Event, ...] = (
         reference="order 7",
         expires_at=AT,
         resend_of=MessageId(UUID(int=3)),
+        target_id=MessageId(UUID(int=4)),
     ),
     MessageSent(
         id=MESSAGE,

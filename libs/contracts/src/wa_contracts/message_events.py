@@ -13,6 +13,23 @@ from wa_contracts.session_events import Event
 from wa_contracts.wire import UtcDatetime
 
 
+class MessageScheduled(Event):
+    """The gateway has the message durably, and queues it at `send_at`."""
+
+    TYPE: ClassVar[str] = "message.scheduled"
+    id: MessageId
+    """The gateway's id of the message."""
+    to: str
+    """As it was sent: a number in digits, or a JID."""
+    type: MessageType
+    reference: str | None = None
+    """The client's own, from its request."""
+    send_at: UtcDatetime
+    """When it is queued. It is never sent earlier."""
+    expires_at: UtcDatetime
+    """When it is no longer worth sending."""
+
+
 class MessageQueued(Event):
     """The gateway has the message durably and will send it, at the latest until `expires_at`."""
 
@@ -28,6 +45,8 @@ class MessageQueued(Event):
     """When it is no longer worth sending."""
     resend_of: MessageId | None = None
     """The message of which this is another try."""
+    target_id: MessageId | None = None
+    """The message that this one changes, for the types `edit` and `revoke`."""
 
 
 class MessageSent(Event):
@@ -193,7 +212,7 @@ class _AboutMessage(Event):
     sender_name: str | None = None
     """What that person calls themselves."""
     from_me: bool = False
-    """Whether the owner did it, on the phone or on another device."""
+    """Whether the owner did it: through the gateway, on the phone or on another device."""
 
 
 class MessageReacted(_AboutMessage):
@@ -209,6 +228,7 @@ class MessageEdited(_AboutMessage):
 
     TYPE: ClassVar[str] = "message.edited"
     text: str | None
+    """The new text. None for a message that the gateway edited."""
     edited_at: UtcDatetime
 
 
@@ -220,6 +240,7 @@ class MessageRevoked(_AboutMessage):
 
 
 MESSAGE_EVENTS: tuple[type[Event], ...] = (
+    MessageScheduled,
     MessageQueued,
     MessageSent,
     MessageDelivered,

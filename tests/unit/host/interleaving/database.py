@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from wa_contracts.ids import CommandId, MessageId, SessionId
+from wa_contracts.message_events import MessageScheduled
 from wa_session_host.domain.message import Content
 from wa_session_host.store.event_store import ENDS, RelayCheckpoint
 from wa_session_host.store.group_commit import LAST_SEQUENCES, POSITIONS
@@ -212,6 +213,45 @@ class Store:
         for stream in dict.fromkeys(row.stream for row in rows):
             yield [row for row in rows if row.stream == stream], 1
 
+    async def scheduled(self, partition: int) -> tuple[dict[SessionId, int], datetime | None]:
+        """Number of scheduled messages by session, and the first time."""
+        waiting = await self._scheduled("load", partition)
+        numbers: dict[SessionId, int] = {}
+        for row in waiting.values():
+            numbers[row.session_id] = numbers.get(row.session_id, 0) + 1
+        return numbers, min((_due_at(row) for row in waiting.values()), default=None)
+
+    async def due_messages(
+        self, partition: int, at: datetime, limit: int, session_id: SessionId | None = None
+    ) -> list[list[StoredEvent]]:
+        """Streams of scheduled messages that are due."""
+        waiting = await self._scheduled("read", partition)
+        due = sorted(
+            (_due_at(row), row.position, stream)
+            for stream, row in waiting.items()
+            if _due_at(row) <= at and session_id in {None, row.session_id}
+        )
+        return [
+            [row for row in self._database.events if row.stream == stream]
+            for _, _, stream in due[:limit]
+        ]
+
+    async def next_due(self, partition: int, after: datetime) -> datetime | None:
+        """The next time."""
+        waiting = await self._scheduled("read", partition)
+        times = [_due_at(row) for row in waiting.values()]
+        return min((one for one in times if one > after), default=None)
+
+    async def _scheduled(self, kind: str, partition: int) -> dict[str, StoredEvent]:
+        """The last `message.scheduled` of each stream that has not gone on."""
+        found: dict[str, StoredEvent] = {}
+        for row in await self._select(kind, lambda row: row.partition == partition):
+            if row.type == "message.scheduled":
+                found[row.stream] = row
+            elif row.type in {"message.queued", "message.failed", "message.cancelled"}:
+                found.pop(row.stream, None)
+        return found
+
     async def content(self, stream: str) -> Content:
         """The content of a queued message."""
         rows = await self._select("read", lambda row: row.stream == stream)
@@ -250,6 +290,11 @@ class Store:
                 self._database.save_checkpoint(self._host, one)
 
         await self._database.statement(self._connection, "checkpoint", save)
+
+
+def _due_at(row: StoredEvent) -> datetime:
+    assert isinstance(row.event, MessageScheduled)
+    return row.event.send_at
 
 
 class ScriptedLeases:

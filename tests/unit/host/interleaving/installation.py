@@ -124,7 +124,14 @@ class VirtualInstallation:
         if with_engines:
             host.engines.end_all()
 
-    def command(self, kind: type[SessionCommand], session: SessionId, **fields: Any) -> None:
+    def command(
+        self,
+        kind: type[SessionCommand],
+        session: SessionId,
+        *,
+        life: timedelta = MESSAGE_LIFE,
+        **fields: Any,
+    ) -> None:
         """A command as the api publishes it."""
         id_ = CommandId(uuid4())
         now = self.database.now()
@@ -133,7 +140,7 @@ class VirtualInstallation:
             session_id=session,
             correlation_id=id_,
             issued_at=now,
-            expires_at=now + MESSAGE_LIFE,
+            expires_at=now + life,
             reply_to="reply.api",
             **fields,
         )

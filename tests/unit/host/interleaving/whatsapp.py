@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from wa_contracts.ids import SessionId
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
     ClientVersion,
@@ -55,6 +56,7 @@ class WhatsApp:
     twice: list[SessionId] = field(default_factory=list)
     """Sessions of which two engines were connected at the same time."""
     links: int = 0
+    asked: list[Question] = field(default_factory=list)
 
     def link(self) -> LinkedDevice:
         """A new link."""
@@ -204,6 +206,11 @@ class ScriptedEngine:
     async def download(self, media: ReceivedMedia, path: Path) -> None:
         """None here."""
         raise NotImplementedError
+
+    async def ask(self, question: Question) -> Answer:
+        """Nothing to tell."""
+        self._whatsapp.asked.append(question)
+        return Answer()
 
     async def log_out(self) -> None:
         """Remove the link."""

@@ -7,7 +7,8 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
-from wa_contracts.internal.content import Parts
+from wa_contracts.internal.content import Change, Parts
+from wa_contracts.internal.questions import Question
 from wa_contracts.internal.session_changes import SessionChanges
 from wa_contracts.recipient import Recipient
 from wa_contracts.wire import Key, UtcDatetime, Wire, storable
@@ -24,11 +25,18 @@ class MessageType(StrEnum):
     CONTACT = "contact"
     POLL = "poll"
     REACTION = "reaction"
+    EDIT = "edit"
+    REVOKE = "revoke"
 
     @property
     def has_media(self) -> bool:
         """Whether its content is a file."""
         return self in {MessageType.IMAGE, MessageType.VIDEO, MessageType.DOCUMENT}
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes an earlier message: no client sends it as a type."""
+        return self in {MessageType.EDIT, MessageType.REVOKE}
 
 
 class Command(Wire):
@@ -106,7 +114,8 @@ class SendMessage(SessionCommand):
 
     The api chooses `message_id`, derived from the idempotency key if there is one; it names the
     message's stream. `fingerprint` is a hash of the request body: the same id with another
-    fingerprint is a conflict. `reply_on` is the event that ends the sender's wait.
+    fingerprint is a conflict. `reply_on` is the event that ends the sender's wait:
+    for `queued` also `message.scheduled`.
     """
 
     type: Literal["SendMessage"] = "SendMessage"
@@ -118,8 +127,21 @@ class SendMessage(SessionCommand):
     file_name: str | None = None
     parts: Parts | None = None
     reference: str | None = None
+    send_at: UtcDatetime | None = None
+    """When to send it; at once without."""
     fingerprint: str
     reply_on: Literal["queued", "outcome"] = "outcome"
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether something is fetched before it goes out: a file, or a link's preview."""
+        has_link = self.parts is not None and self.parts.link_preview
+        return self.message_type.has_media or has_link
+
+    @property
+    def change(self) -> Change | None:
+        """The earlier message that this one edits or revokes."""
+        return None if self.parts is None else self.parts.change
 
 
 class CancelMessage(SessionCommand):
@@ -179,6 +201,13 @@ class FetchMedia(SessionCommand):
     queue: Key
 
 
+class AskWhatsApp(SessionCommand):
+    """Ask WhatsApp something through a working session. Answered by a `Reply`."""
+
+    type: Literal["AskWhatsApp"] = "AskWhatsApp"
+    question: Question
+
+
 AnyCommand = Annotated[
     CreateSession
     | UpdateSession
@@ -193,6 +222,7 @@ AnyCommand = Annotated[
     | FailMessage
     | ReplaySession
     | ReplayPartition
-    | FetchMedia,
+    | FetchMedia
+    | AskWhatsApp,
     Field(discriminator="type"),
 ]

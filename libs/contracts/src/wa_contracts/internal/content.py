@@ -29,6 +29,16 @@ class Quote(Wire):
     text: str | None = None
 
 
+class Change(Wire):
+    """The earlier message that an edit or a revoke changes."""
+
+    of: MessageReference
+    of_type: str
+    """Its type: an edit replaces the text, or the caption of this type."""
+    number: str | None = None
+    """The session's own number in digits, from session-host."""
+
+
 class Parts(Wire):
     """What a message consists of beside text and media."""
 
@@ -37,5 +47,12 @@ class Parts(Wire):
     poll: Poll | None = None
     reaction: Reaction | None = None
     quote: Quote | None = None
+    change: Change | None = None
     mentions: tuple[str, ...] = ()
     """Numbers or JIDs."""
+    mention_all: bool = False
+    """Also everybody in the group, as session-host finds when it sends."""
+    view_once: bool = False
+    """Phones show the media once."""
+    link_preview: bool = False
+    """Show title, description and picture of the text's first link."""

@@ -4,12 +4,14 @@ from enum import StrEnum
 from uuid import UUID
 
 from wa_contracts.ids import CommandId, MessageId
+from wa_contracts.internal.questions import Answer
 from wa_contracts.wire import UtcDatetime, Wire
 
 
 class MessageStatus(StrEnum):
     """The status of a message."""
 
+    SCHEDULED = "scheduled"
     QUEUED = "queued"
     SENT = "sent"
     DELIVERED = "delivered"
@@ -56,7 +58,7 @@ class Reply(Wire):
     """The answer to one command.
 
     At most one field is set: `error` (refused, for example `idempotency_conflict`), `message` (a
-    duplicate: the first command's message), `pairing_code` or `media`. No field means done.
+    duplicate: the first command's message), `pairing_code`, `media` or `answer`. No field means done.
     """
 
     command_id: CommandId
@@ -64,3 +66,6 @@ class Reply(Wire):
     message: MessageSnapshot | None = None
     pairing_code: PairingCode | None = None
     media: MediaOffer | None = None
+    answer: Answer | None = None
+    retry_after_seconds: float | None = None
+    """With an error: when another try may help."""

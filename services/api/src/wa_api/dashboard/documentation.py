@@ -4,9 +4,11 @@ from fastapi import APIRouter, Request, Response
 
 from wa_api.access.sign_in import SignIn
 from wa_api.dashboard.api_reference import reference_of
+from wa_api.dashboard.error_reference import ERRORS
 from wa_api.dashboard.event_reference import event_reference_of
 from wa_api.dashboard.pages import page
 from wa_api.http.parts import Part
+from wa_api.http.problems import ERROR_REFERENCE
 from wa_contracts.asyncapi import as_text, asyncapi_document
 
 router = APIRouter(include_in_schema=False)
@@ -23,6 +25,12 @@ async def events(request: Request, sign_in: Part[SignIn]) -> Response:
     """All events with fields and an example."""
     reference = event_reference_of(asyncapi_document())
     return page("events_reference.html", request, sign_in, reference=reference)
+
+
+@router.get(ERROR_REFERENCE)
+async def error_reference(request: Request, sign_in: Part[SignIn]) -> Response:
+    """All codes of errors, each in a row with its own anchor."""
+    return page("errors_reference.html", request, sign_in, groups=ERRORS)
 
 
 @router.get("/asyncapi.json")

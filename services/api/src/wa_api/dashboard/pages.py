@@ -1,7 +1,7 @@
 """Renders the dashboard's templates. All values are escaped; all assets are local."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,7 @@ def page(
         signed_in=signed_in,
         csrf_token=sign_in.csrf_token(cookie) if signed_in else "",
         origin=origin_of(request),
+        schedule_example=f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
         **values,
     )
     return HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "Cookie, Host"})

@@ -47,6 +47,7 @@ MESSAGEABLE = frozenset(SessionStatus) - LINKABLE - {SessionStatus.BANNED} | {
 """Where a message is taken: sent at once, or queued until the session works."""
 
 TICKS: Mapping[MessageStatus, tuple[str, str]] = {
+    MessageStatus.SCHEDULED: ("clock", "Scheduled"),
     MessageStatus.QUEUED: ("clock", "Queued"),
     MessageStatus.SENT: ("tick", "Sent"),
     MessageStatus.DELIVERED: ("ticks", "Delivered"),

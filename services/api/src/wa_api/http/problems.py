@@ -12,6 +12,9 @@ from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.session_events import SessionStatus
 
+ERROR_REFERENCE = "/docs/errors"
+"""The page with a row for each code."""
+
 _STATUS: Mapping[str, int] = {
     "invalid_request": 400,
     "unauthorized": 401,
@@ -31,6 +34,9 @@ _STATUS: Mapping[str, int] = {
     "token_unreadable": 409,
     "not_cancellable": 409,
     "not_resendable": 409,
+    "not_editable": 409,
+    "not_revocable": 409,
+    "not_readable": 409,
     "message_cancelled": 409,
     "queue_gone": 409,
     "media_gone": 410,
@@ -69,12 +75,16 @@ class Detail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of every error. `id` names the message where its outcome is unknown."""
+    """The body of every error. `docs` is the address of the code's row in the reference.
+
+    `id` names the message where its outcome is unknown.
+    """
 
     success: bool = False
     error: str
     code: str
     details: list[Detail] = []
+    docs: str
 
 
 class Problem(Exception):
@@ -105,6 +115,7 @@ class Problem(Exception):
             "error": self.sentence,
             "code": self.code,
             "details": [detail.model_dump() for detail in self.details],
+            "docs": f"{ERROR_REFERENCE}#{self.code}",
         }
         if self.message_id is not None:
             body["id"] = str(self.message_id)

@@ -146,9 +146,22 @@ ReplyTo = Annotated[
     Field(description="The gateway's id of the message, WhatsApp's, or the message itself."),
 ]
 
+ALL = "all"
+"""A mention of everybody in the group."""
+
+
+def _mention(value: str) -> str:
+    return value if value == ALL else _address(value)
+
+
+Mention = Annotated[
+    str,
+    AfterValidator(_mention),
+    WithJsonSchema({"type": "string", "pattern": f"^all$|{RECIPIENT_PATTERN}"}),
+]
 Mentions = Annotated[
-    list[Address],
-    Field(max_length=256, description="Numbers or JIDs of people."),
+    list[Mention],
+    Field(max_length=256, description="Numbers or JIDs of people, or `all` in a group."),
 ]
 
 NEEDED: dict[str, Literal["location", "contacts", "poll", "reaction"]] = {

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from wa_api.http import problems
+from wa_api.messages.content import ALL
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.views import Message
 from wa_contracts.ids import MessageId, SessionId
@@ -36,7 +37,12 @@ async def parts_of_send(
             on = await _known(request.reaction.message_id, look_up, session_id)
             content["reaction"] = Reaction(on=on, emoji=request.reaction.emoji)
     if request.mentions:
-        content["mentions"] = tuple(request.mentions)
+        content["mentions"] = tuple(one for one in request.mentions if one != ALL)
+        content["mention_all"] = ALL in request.mentions
+    if request.link_preview and request.type is MessageType.TEXT:
+        content["link_preview"] = True
+    if request.view_once:
+        content["view_once"] = True
     quote = await _quote(request, look_up, session_id)
     return Parts(**content, quote=quote) if content or quote else None
 
@@ -58,7 +64,12 @@ async def _known(key: str, look_up: LookUp, session_id: UUID) -> MessageReferenc
         raise problems.Problem(
             "message_not_found", "WhatsApp does not know this message: it was not sent yet."
         )
+    return reference_to(message, message.message_id)
+
+
+def reference_to(message: Message, whatsapp_id: str) -> MessageReference:
+    """The reference to a message of the session, with its sender's JID if it came in."""
     sender = message.sender
     if sender is not None and "@" not in sender:
         sender = f"{sender}@s.whatsapp.net"
-    return MessageReference(message_id=message.message_id, sender=sender, id=MessageId(message.id))
+    return MessageReference(message_id=whatsapp_id, sender=sender, id=MessageId(message.id))

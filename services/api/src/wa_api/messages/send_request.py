@@ -1,17 +1,24 @@
 """The request body of a send."""
 
 import hashlib
+import re
+from datetime import UTC
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from wa_api.http.models import Body, Text
 from wa_api.messages.content import (
+    ALL,
     NEEDED,
     ContactCard,
     Location,
@@ -44,6 +51,42 @@ def _by_type(schema: dict[str, Any]) -> None:
     ] + required_fields()
 
 
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def _rfc_3339(value: object) -> object:
+    if isinstance(value, str) and _RFC_3339.fullmatch(value):
+        return value
+    raise PydanticCustomError(
+        "sendAt",
+        "'sendAt' must be an RFC 3339 time with a zone, for example 2026-01-02T15:04:05Z.",
+    )
+
+
+SendAt = Annotated[
+    AwareDatetime,
+    BeforeValidator(_rfc_3339),
+    AfterValidator(lambda at: at.astimezone(UTC)),
+    Field(
+        description="RFC 3339 with a zone, from now to 30 days ahead: sent then, never earlier.",
+    ),
+]
+
+SENDABLE = tuple(one.value for one in MessageType if not one.is_change)
+"""What a client may send as `type`."""
+
+
+def _sendable(value: object) -> object:
+    if value in SENDABLE:
+        return value
+    *others, last = map(repr, SENDABLE)
+    raise PydanticKnownError("enum", {"expected": f"{', '.join(others)} or {last}"})
+
+
+VIEW_ONCE = {MessageType.IMAGE, MessageType.VIDEO}
+
 FIRST_FIELDS = frozenset({"to", "type", "message", "media_url", "file_name", "reference"})
 """Fields whose absence is part of the stored fingerprints. Never add one."""
 
@@ -61,7 +104,11 @@ class SendRequest(Body):
             json_schema_extra={"pattern": RECIPIENT_PATTERN},
         ),
     ]
-    type: MessageType
+    type: Annotated[
+        MessageType,
+        BeforeValidator(_sendable),
+        WithJsonSchema({"type": "string", "enum": [*SENDABLE]}),
+    ]
     message: Annotated[
         Text | None,
         Field(max_length=TEXT_LIMIT, description="The text, or the caption of media."),
@@ -77,6 +124,14 @@ class SendRequest(Body):
     reaction: Reaction | None = None
     reply_to: ReplyTo | None = None
     mentions: Mentions | None = None
+    link_preview: Annotated[
+        bool | None,
+        Field(description="Of a text: show title, description and picture of its first link."),
+    ] = None
+    view_once: Annotated[
+        bool | None, Field(description="Phones show an image or a video once.")
+    ] = None
+    send_at: SendAt | None = None
     reference: Annotated[
         Text | None, Field(max_length=REFERENCE_LIMIT, description="The client's own reference.")
     ] = None
@@ -92,6 +147,10 @@ class SendRequest(Body):
                 raise PydanticCustomError("mediaUrl", problem)
         elif getattr(self, field := NEEDED[self.type]) is None:
             raise PydanticCustomError(field, f"'{field}' is required for type '{self.type}'.")
+        if self.mentions and ALL in self.mentions and not self.to.endswith("@g.us"):
+            raise PydanticCustomError("mentions", "'mentions' has 'all', which needs a group.")
+        if self.view_once and self.type not in VIEW_ONCE:
+            raise PydanticCustomError("viewOnce", f"'viewOnce' does not go with '{self.type}'.")
         return self
 
     def fingerprint(self) -> str:

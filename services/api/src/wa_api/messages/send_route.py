@@ -1,7 +1,9 @@
 """`POST /api/messages/send`, the most frequent call."""
 
 import re
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Literal, assert_never
 from uuid import UUID
 
@@ -24,6 +26,7 @@ from wa_api.messages.send_request import SendRequest
 from wa_api.messages.sending import (
     Queued,
     Refused,
+    Scheduled,
     Sending,
     SendOptions,
     SendResult,
@@ -31,10 +34,14 @@ from wa_api.messages.sending import (
     Unknown,
 )
 from wa_api.messages.views import MessageViews
+from wa_api.owners.host_clock import HostClock
 from wa_api.settings import Settings
 from wa_contracts.ids import message_id_for_key
 
 DEFAULT_EXPIRY = timedelta(hours=24)
+LONGEST_SCHEDULE_DAYS = 30
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""A client's clock may be behind by so much for a `sendAt` of now."""
 REPLAYED = "Idempotent-Replayed"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 KEY_PATTERN = f"^{_KEY.pattern}$"
@@ -50,6 +57,7 @@ _LINKS = {
         ("look up", "get", "", "get"),
         ("cancel", "cancel", "_cancel", "post"),
         ("resend", "resend", "_resend", "post"),
+        ("revoke", "revoke", "_revoke", "post"),
     )
 }
 """OpenAPI links from the id in a response."""
@@ -60,12 +68,12 @@ class SendWaits(Concurrency):
 
 
 class SendAnswer(BaseModel):
-    """Sent (200) or queued (202). `messageId` is WhatsApp's id, `id` the gateway's."""
+    """Sent (200), queued or scheduled (202). `messageId` is WhatsApp's id, `id` the gateway's."""
 
     success: Literal[True] = True
     messageId: str | None  # noqa: N815
     id: UUID
-    status: Literal["sent", "queued"]
+    status: Literal["sent", "queued", "scheduled"]
 
 
 async def send_message(request: Request) -> Response:
@@ -77,14 +85,26 @@ async def send_message(request: Request) -> Response:
     body = await read_json(request, SendRequest)
     options = SendOptions(
         idempotency_key=_idempotency_key(request.headers.get("idempotency-key")),
-        respond_async=_wants_async(request.headers.get("prefer")),
+        respond_async=wants_async(request.headers.get("prefer")),
         expires_in=_expires_in(request.headers.get("x-expires-in"), parts[Settings]),
     )
     _check_media(parts[MediaAddressRule], body)
-    await _check_session(parts, holder, options)
+    _check_send_at(body.send_at, parts)
+    await _check_session(parts, holder, options, queues=body.send_at is None)
+    with held_wait(parts, holder.session_id):
+        return answer(await parts[Sending].send(holder.session_id, body, options))
+
+
+@contextmanager
+def held_wait(parts: Parts, session_id: UUID) -> Iterator[None]:
+    """Count a request of this session that waits for its outcome.
+
+    Raises:
+        Problem: 429: too many wait.
+    """
     try:
-        with parts[SendWaits].held(holder.session_id):
-            return answer(await parts[Sending].send(holder.session_id, body, options))
+        with parts[SendWaits].held(session_id):
+            yield
     except TooMany as error:
         raise problems.Problem(
             "too_many_waits",
@@ -131,6 +151,8 @@ def answer(result: SendResult) -> Response:
     match result.outcome:
         case Sent(whatsapp_id):
             return _accepted(200, result.message_id, whatsapp_id, "sent", headers)
+        case Scheduled():
+            return queued_answer(result.message_id, replayed=result.replayed, state="scheduled")
         case Queued():
             return queued_answer(result.message_id, replayed=result.replayed)
         case Refused(error):
@@ -141,10 +163,12 @@ def answer(result: SendResult) -> Response:
             assert_never(result.outcome)
 
 
-def queued_answer(message_id: UUID, *, replayed: bool) -> Response:
-    """202: durable, on its way."""
+def queued_answer(
+    message_id: UUID, *, replayed: bool, state: Literal["queued", "scheduled"] = "queued"
+) -> Response:
+    """202: durable, on its way or waiting for its time."""
     headers = {"Location": f"/api/messages/{message_id}", **_replayed(replayed)}
-    return _accepted(202, message_id, None, "queued", headers)
+    return _accepted(202, message_id, None, state, headers)
 
 
 def _replayed(replayed: bool) -> dict[str, str]:
@@ -166,7 +190,8 @@ def _idempotency_key(given: str | None) -> str | None:
     return given
 
 
-def _wants_async(prefer: str | None) -> bool:
+def wants_async(prefer: str | None) -> bool:
+    """Whether a `Prefer` header asks for 202 at once."""
     preferences = (
         preference.partition(";")[0].strip().lower() for preference in (prefer or "").split(",")
     )
@@ -193,10 +218,23 @@ def _check_media(rule: MediaAddressRule, body: SendRequest) -> None:
         raise problems.invalid_field("mediaUrl", str(error)) from error
 
 
-async def _check_session(parts: Parts, holder: TokenHolder, options: SendOptions) -> None:
+def _check_send_at(send_at: datetime | None, parts: Parts) -> None:
+    if send_at is None:
+        return
+    days = min(LONGEST_SCHEDULE_DAYS, parts[Settings].retention_days)
+    now = parts[HostClock]()
+    if not now - CLOCK_TOLERANCE <= send_at <= now + timedelta(days=days):
+        raise problems.invalid_field(
+            "sendAt", f"'sendAt' must lie between now and {days} days ahead."
+        )
+
+
+async def _check_session(
+    parts: Parts, holder: TokenHolder, options: SendOptions, *, queues: bool
+) -> None:
     """Refuse early what the owner would refuse, unless the key belongs to a known message."""
     key = options.idempotency_key
-    is_full = holder.queued >= parts[Settings].session_queue_limit
+    is_full = queues and holder.queued >= parts[Settings].session_queue_limit
     refusal = problems.session_refuses(holder.status or "")
     if refusal is None and is_full:
         refusal = problems.Problem("queue_full", "The session's queue of unsent messages is full.")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from structlog.contextvars import bind_contextvars
 
@@ -16,13 +17,13 @@ from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingR
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.commands import SendMessage
-from wa_contracts.internal.content import Parts
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageFailed,
     MessageOutcomeUnknown,
     MessageQueued,
+    MessageScheduled,
     MessageSent,
 )
 from wa_runtime.traces import span
@@ -48,6 +49,11 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class Scheduled:
+    """The message is durable, and is sent at its time."""
+
+
+@dataclass(frozen=True)
 class Queued:
     """The message is durable; its outcome is not known yet."""
 
@@ -64,7 +70,7 @@ class Unknown:
     """The outcome is unknown: the message may have been sent or accepted."""
 
 
-Outcome = Sent | Queued | Refused | Unknown
+Outcome = Sent | Scheduled | Queued | Refused | Unknown
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,11 @@ class SendResult:
     message_id: MessageId
     outcome: Outcome
     replayed: bool = False
+
+
+def accepted(command: SendMessage) -> Scheduled | Queued:
+    """What becomes of a command that the broker has."""
+    return Queued() if command.send_at is None else Scheduled()
 
 
 class Sending:
@@ -112,10 +123,30 @@ class Sending:
             DatabaseUnavailable: That message cannot be looked up.
         """
         parts = await parts_of_send(request, self._look_up, session_id)
-        command = self._command(session_id, request, parts, options)
+        command = self.command(
+            session_id,
+            options,
+            to=request.to,
+            message_type=request.type,
+            text=request.message,
+            media_url=request.media_url if request.type.has_media else None,
+            file_name=request.file_name,
+            parts=parts,
+            reference=request.reference,
+            fingerprint=request.fingerprint(),
+            send_at=request.send_at,
+        )
+        return await self.perform(command, options)
+
+    async def perform(self, command: SendMessage, options: SendOptions) -> SendResult:
+        """Publish a command and wait for its outcome, at most `wait_seconds`.
+
+        Raises:
+            BrokerUnavailable: Nothing was written.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
-        ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
+        ids = {"session_id": str(command.session_id), "message_id": str(command.message_id)}
         bind_contextvars(**ids)  # the context of this request
         with (
             span("send", ids),
@@ -127,19 +158,14 @@ class Sending:
                 return SendResult(command.message_id, Unknown())
             if options.respond_async:
                 if not options.idempotency_key:
-                    return SendResult(command.message_id, Queued())
+                    return SendResult(command.message_id, accepted(command))
                 deadline = loop.time() + CONFLICT_WAIT_SECONDS
             is_keyed = options.idempotency_key is not None
             listener = _Listener(command, self._views, wait, is_keyed, is_alone=written == 1)
             return await listener.result(deadline)
 
-    def _command(
-        self,
-        session_id: SessionId,
-        request: SendRequest,
-        parts: Parts | None,
-        options: SendOptions,
-    ) -> SendMessage:
+    def command(self, session_id: SessionId, options: SendOptions, **content: Any) -> SendMessage:
+        """A command with this content, issued now. Its life begins with its `send_at`."""
         key, now = options.idempotency_key, self._clock()
         command_id = CommandId(new_id())
         wants_reply = key is not None or not options.respond_async
@@ -148,18 +174,11 @@ class Sending:
             session_id=session_id,
             correlation_id=command_id,
             issued_at=now,
-            expires_at=now + options.expires_in,
+            expires_at=(content.get("send_at") or now) + options.expires_in,
             reply_to=self._reply_to if wants_reply else None,
-            reply_on="queued" if options.respond_async else "outcome",
+            reply_on="queued" if options.respond_async or content.get("send_at") else "outcome",
             message_id=message_id_for_key(session_id, key) if key else MessageId(new_id()),
-            to=request.to,
-            message_type=request.type,
-            text=request.message,
-            media_url=request.media_url if request.type.has_media else None,
-            file_name=request.file_name,
-            parts=parts,
-            reference=request.reference,
-            fingerprint=request.fingerprint(),
+            **content,
         )
 
 
@@ -193,11 +212,11 @@ class _Listener:
                 case Reply():
                     outcome = self._of_reply(item)
                 case Interruption.DRAIN:
-                    outcome = Queued()
+                    outcome = accepted(self._command)
                 case Interruption.REREAD:
                     outcome = await self._projected()
                 case None:
-                    outcome = await self._projected() or Queued()
+                    outcome = await self._projected() or accepted(self._command)
             if outcome is not None:
                 return SendResult(self._command.message_id, outcome, self._replayed)
 
@@ -214,6 +233,8 @@ class _Listener:
                 return Unknown()
             case MessageCancelled():
                 return Refused(_CANCELLED)
+            case MessageScheduled():
+                return Scheduled()
             case MessageQueued() if self._command.reply_on == "queued":
                 return Queued()
             case _:
@@ -276,5 +297,7 @@ def _outcome(message: MessageSnapshot) -> Outcome:
             return Unknown()
         case MessageStatus.CANCELLED:
             return Refused(_CANCELLED)
+        case MessageStatus.SCHEDULED:
+            return Scheduled()
         case MessageStatus.QUEUED:
             return Queued()

@@ -35,6 +35,7 @@ class Waiting(View):
 class Message(View):
     """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`.
 
+    `target_id` is the message that an `edit` or a `revoke` changes.
     `waiting` is there while a queued message is set aside: other chats' messages go on.
     """
 
@@ -48,11 +49,13 @@ class Message(View):
     status: MessageStatus
     reference: str | None
     created_at: UtcDatetime
+    send_at: UtcDatetime | None
     sent_at: UtcDatetime | None
     delivered_at: UtcDatetime | None
     read_at: UtcDatetime | None
     error: ErrorDetail | None
     resend_of: UUID | None
+    target_id: UUID | None
     edited_at: UtcDatetime | None
     revoked_at: UtcDatetime | None
     waiting: Annotated[Waiting | None, Field(exclude_if=_is_none)] = None
@@ -149,7 +152,7 @@ def _uuid(key: str) -> UUID | None:
 _MESSAGE_COLUMNS = """
     id, message_id, session_id, direction, sender, recipient, type, status, reference, created_at,
     sent_at, delivered_at, read_at, error_code, error_message, resend_of,
-    edited_at, revoked_at
+    edited_at, revoked_at, target_id, send_at
 """
 # A deleted session's messages are deleted in batches, but not shown in the meantime. `coalesce`
 # hides the comparison from the planner: with few sessions it would expect nearly no row to pass.

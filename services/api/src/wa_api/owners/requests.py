@@ -10,10 +10,15 @@ from wa_api.owners.command_bus import CommandBus
 from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingReply
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, SessionId, new_id
-from wa_contracts.internal.commands import FetchMedia, RequestPairingCode, SessionCommand
+from wa_contracts.internal.commands import (
+    AskWhatsApp,
+    FetchMedia,
+    RequestPairingCode,
+    SessionCommand,
+)
 from wa_contracts.internal.replies import ErrorDetail, Reply
 
-QUESTIONS = (RequestPairingCode, FetchMedia)
+QUESTIONS = (RequestPairingCode, FetchMedia, AskWhatsApp)
 """Commands whose answer only the waiting caller can use."""
 QUESTION_EXPIRES_IN = timedelta(seconds=30)
 ORDER_EXPIRES_IN = timedelta(hours=24)
@@ -26,11 +31,12 @@ AnyCommand = TypeVar("AnyCommand", bound=SessionCommand)
 
 
 class OwnerRefused(Exception):
-    """The owner refused the command."""
+    """The owner refused the command. `retry_after_seconds`: when another try may help."""
 
-    def __init__(self, error: ErrorDetail) -> None:
+    def __init__(self, error: ErrorDetail, retry_after_seconds: float | None = None) -> None:
         super().__init__(error.code)
         self.error = error
+        self.retry_after_seconds = retry_after_seconds
 
 
 class OwnerSilent(Exception):
@@ -129,6 +135,6 @@ class Answers:
             if item is None or item is Interruption.DRAIN:
                 raise OwnerSilent
             if isinstance(item, Reply) and item.error is not None:
-                raise OwnerRefused(item.error)
+                raise OwnerRefused(item.error, item.retry_after_seconds)
             if not isinstance(item, Interruption):
                 return item

@@ -28,6 +28,7 @@ from wa_api.events.metrics import FeedMetrics
 from wa_api.events.streams import EventStreams
 from wa_api.events.tail import FeedTail
 from wa_api.http.parts import Parts
+from wa_api.messages.changes import MessageChanges
 from wa_api.messages.media_address import MediaAddressRule
 from wa_api.messages.media_downloads import MediaDownloads, limit_pieces
 from wa_api.messages.requests import MessageRequests
@@ -47,6 +48,7 @@ from wa_api.serving.health import ProjectorBacklog
 from wa_api.serving.metrics import ApiMetrics
 from wa_api.serving.server import Server, listen
 from wa_api.sessions.lifecycle import SessionLifecycle
+from wa_api.sessions.questions import SessionQuestions
 from wa_api.sessions.views import SessionViews
 from wa_api.settings import Settings
 from wa_api.webhooks.deliveries import Deliveries
@@ -170,6 +172,8 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
             clock=parts[HostClock],
         )
     )
+    parts.add(SessionQuestions(requests, sessions))
+    parts.add(MessageChanges(parts[Sending]))
     parts.add(MediaDownloads(requests, media_link))
 
 

@@ -21,7 +21,8 @@ BATCH = 500
 PAUSE_SECONDS = 0.1
 """Pause between batches. Each batch blocks the projector while it runs."""
 
-_ENDED = [str(status) for status in MessageStatus if status is not MessageStatus.QUEUED]
+_OPEN = {MessageStatus.SCHEDULED, MessageStatus.QUEUED}
+_ENDED = [str(status) for status in MessageStatus if status not in _OPEN]
 
 
 class Retention:

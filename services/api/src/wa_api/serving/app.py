@@ -1,5 +1,6 @@
 """The FastAPI application: routes and error handlers."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -27,6 +28,8 @@ from wa_api.http import problems
 from wa_api.http.paging import BadCursor
 from wa_api.http.parts import Parts
 from wa_api.http.problems import Problem
+from wa_api.messages import change_routes as changes
+from wa_api.messages import chat_routes as chats
 from wa_api.messages import media_routes as media
 from wa_api.messages import routes as messages
 from wa_api.messages import send_route as send
@@ -37,6 +40,7 @@ from wa_api.serving.metrics import ApiMetrics
 from wa_api.serving.openapi import install_openapi
 from wa_api.serving.security_headers import SecurityHeaders
 from wa_api.sessions import qr
+from wa_api.sessions import question_routes as questions
 from wa_api.sessions import routes as sessions
 from wa_api.webhooks import routes as webhooks
 
@@ -45,6 +49,9 @@ log = structlog.get_logger()
 VERSION = "0.1.0"
 _ROUTERS = (
     messages.router,
+    changes.router,
+    chats.router,
+    questions.router,
     media.router,
     sessions.router,
     sessions.admin,
@@ -89,13 +96,21 @@ def build_app(parts: Parts, metrics: ApiMetrics) -> FastAPI:
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 """FastAPI's telemetry costs a check per request. For tracing see request_traces.py."""
 
+
+def _refused_by_owner(error: Exception) -> Problem:
+    assert isinstance(error, OwnerRefused)
+    seconds = error.retry_after_seconds
+    headers = None if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+    return problems.from_owner(error.error, headers=headers)
+
+
 _TRANSLATED: dict[type[Exception], Callable[[Exception], Problem]] = {
     BrokerUnavailable: lambda _: problems.broker_unavailable(),
     DatabaseUnavailable: lambda _: problems.database_unavailable(),
     BadCursor: lambda _: problems.invalid_field("cursor", "'cursor' is not one from this list."),
     OwnerSilent: lambda _: problems.no_answer(),
     ConfirmLost: lambda _: problems.command_in_doubt(),
-    OwnerRefused: lambda error: problems.from_owner(getattr(error, "error")),  # noqa: B009
+    OwnerRefused: _refused_by_owner,
 }
 
 

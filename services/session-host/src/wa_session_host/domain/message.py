@@ -2,20 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, NamedTuple, assert_never
+from typing import ClassVar, NamedTuple
 
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import FailMessage, MessageType, SendMessage
 from wa_contracts.internal.content import Parts
 from wa_contracts.internal.refusals import refusal
-from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
+from wa_contracts.internal.replies import ErrorDetail, MessageStatus
 from wa_contracts.message_events import (
     MessageCancelled,
     MessageDelivered,
+    MessageEdited,
     MessageFailed,
     MessageOutcomeUnknown,
     MessageQueued,
     MessageRead,
+    MessageRevoked,
+    MessageScheduled,
     MessageSent,
 )
 from wa_contracts.session_events import Event, SessionStatus
@@ -85,6 +88,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Scheduled:
+    """Waiting in the store for its time."""
+
+    facts: Facts
+    send_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
     """Waiting for its turn."""
 
@@ -132,10 +143,14 @@ class Cancelled:
     facts: Facts
 
 
-State = NotQueued | Refused | Queued | Sending | Sent | Failed | Unknown | Cancelled
+State = NotQueued | Refused | Scheduled | Queued | Sending | Sent | Failed | Unknown | Cancelled
 
 QUEUE_FULL = ErrorDetail(
     code="queue_full", message="The session's queue is full, by number or by size: try later."
+)
+EDIT_WINDOW_OVER = ErrorDetail(
+    code="edit_window_over",
+    message="WhatsApp lets a message be edited for about 15 minutes after it was sent.",
 )
 DEAD_LETTERED = ErrorDetail(
     code="internal",
@@ -146,21 +161,30 @@ DEAD_LETTERED = ErrorDetail(
 def decide_send(
     command: SendMessage, state: State, status: SessionStatus | None, *, room: bool, now: datetime
 ) -> tuple[Event, ...] | ErrorDetail:
-    """Queue a message or refuse it by an event; () for a repeat, an error without a session.
+    """Schedule, queue or refuse it by an event; () for a repeat, an error without a session.
 
-    `room` is whether the session's queue accepts another message.
+    `room` is whether the session's queue (or schedule) accepts another message.
     """
     if not isinstance(state, NotQueued | Refused):
         return ()
     if command.expires_at <= now:
-        return _failed(
-            command, ErrorDetail(code="expired", message="Expired before it was queued.")
-        )
+        return _failed(command, expired(command.message_type, "Expired before it was queued."))
     error = refusal(status)
     if error is not None:
         return error if status is None else _failed(command, error)
     if not room:
         return _failed(command, QUEUE_FULL)
+    if command.send_at is not None and command.send_at > now:
+        return (
+            MessageScheduled(
+                id=command.message_id,
+                to=command.to,
+                type=command.message_type,
+                reference=command.reference,
+                send_at=command.send_at,
+                expires_at=command.expires_at,
+            ),
+        )
     return (
         MessageQueued(
             id=command.message_id,
@@ -168,7 +192,27 @@ def decide_send(
             type=command.message_type,
             reference=command.reference,
             expires_at=command.expires_at,
+            target_id=change.of.id if (change := command.change) is not None else None,
         ),
+    )
+
+
+def expired(kind: MessageType, text: str) -> ErrorDetail:
+    """The error of a message that was not sent in time; an edit's time is WhatsApp's."""
+    if kind is MessageType.EDIT:
+        return EDIT_WINDOW_OVER
+    return ErrorDetail(code="expired", message=text)
+
+
+def due(state: Scheduled) -> MessageQueued:
+    """A scheduled message takes its place in the queue."""
+    facts = state.facts
+    return MessageQueued(
+        id=facts.id,
+        to=facts.to,
+        type=facts.type,
+        reference=facts.reference,
+        expires_at=facts.expires_at,
     )
 
 
@@ -261,33 +305,26 @@ def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
 
 
 def evolve(state: State, event: Event, content: Content | None = None) -> State:
-    """The state after an event. `MessageQueued` comes with its `content`."""
+    """The state after an event. `MessageScheduled`, `MessageQueued` come with their `content`."""
     match event, state:
+        case MessageScheduled(), _:
+            return Scheduled(_facts(event, content), event.send_at)
         case MessageQueued(), _:
-            return Queued(
-                Facts(
-                    event.id,
-                    event.to,
-                    event.type,
-                    event.reference,
-                    event.expires_at,
-                    content.fingerprint if content is not None else "",
-                )
-            )
+            return Queued(_facts(event, content))
         case MessageFailed(), NotQueued() | Refused():
             return Refused(event.error)
-        case _, NotQueued() | Refused():
-            return state
+        case (_, NotQueued() | Refused()) | (MessageEdited() | MessageRevoked(), _):
+            return state  # these two are about another message
         case MessageSendStarted(), _:
             return Sending(state.facts, event.started_at)
         case MessageSendDeferred(), _:
             return Queued(state.facts)
         case MessageSent(), _:
             return Sent(state.facts._replace(to=event.to), event.message_id)
-        case MessageDelivered(), _:
-            return Sent(state.facts, event.message_id, MessageStatus.DELIVERED)
-        case MessageRead(), _:
-            return Sent(state.facts, event.message_id, MessageStatus.READ)
+        case MessageDelivered() | MessageRead(), _:
+            read = isinstance(event, MessageRead)
+            status = MessageStatus.READ if read else MessageStatus.DELIVERED
+            return Sent(state.facts, event.message_id, status)
         case MessageFailed(), _:
             return Failed(state.facts, event.error)
         case MessageOutcomeUnknown(), Sending():
@@ -298,36 +335,6 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
             raise TypeError(f"{event.TYPE} is no event of a message that is {type(state).__name__}")
 
 
-def snapshot(message_id: MessageId, state: State) -> MessageSnapshot:
-    """The message as shown in a reply.
-
-    Raises:
-        ValueError: the message does not exist.
-    """
-    match state:
-        case NotQueued():
-            raise ValueError("an unborn message has no snapshot")
-        case Refused():
-            return _snapshot(message_id, MessageStatus.FAILED, error=state.error)
-        case Queued() | Sending():
-            return _snapshot(message_id, MessageStatus.QUEUED)
-        case Sent():
-            return _snapshot(message_id, state.status, whatsapp_id=state.message_id)
-        case Failed():
-            return _snapshot(message_id, MessageStatus.FAILED, error=state.error)
-        case Unknown():
-            return _snapshot(message_id, MessageStatus.UNKNOWN, error=state.error)
-        case Cancelled():
-            return _snapshot(message_id, MessageStatus.CANCELLED)
-        case _:
-            assert_never(state)
-
-
-def _snapshot(
-    message_id: MessageId,
-    status: MessageStatus,
-    *,
-    whatsapp_id: str | None = None,
-    error: ErrorDetail | None = None,
-) -> MessageSnapshot:
-    return MessageSnapshot(id=message_id, message_id=whatsapp_id, status=status, error=error)
+def _facts(event: MessageScheduled | MessageQueued, content: Content | None) -> Facts:
+    fingerprint = content.fingerprint if content is not None else ""
+    return Facts(event.id, event.to, event.type, event.reference, event.expires_at, fingerprint)

@@ -5,14 +5,15 @@ out calls. An ended engine does not restart: the session starts another one.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_contracts.session_options import Presence
 from wa_session_host.domain.observations import (
@@ -43,6 +44,17 @@ class MediaFile:
 
 
 @dataclass(frozen=True)
+class LinkPreview:
+    """What phones show of a text's link. `thumbnail` is base64 of a small JPEG of `picture`."""
+
+    link: str
+    title: str
+    description: str
+    picture: Path | None = None
+    thumbnail: str | None = None
+
+
+@dataclass(frozen=True)
 class OutgoingMessage:
     """One message for the engine. `media` is None where the content is no file."""
 
@@ -51,6 +63,13 @@ class OutgoingMessage:
     text: str | None
     media: MediaFile | None
     parts: Parts | None = None
+    link: LinkPreview | None = None
+
+    def mentioning(self, members: tuple[str, ...]) -> Self:
+        """The message with these mentions more."""
+        parts = self.parts or Parts()
+        update = {"mentions": (*parts.mentions, *members)}
+        return replace(self, parts=parts.model_copy(update=update))
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,18 @@ class DownloadFailed(Exception):
         self.code = code
 
 
+class AskFailed(Exception):
+    """WhatsApp did not answer a question, or refused. `retry_after_seconds`: when to ask again."""
+
+    def __init__(
+        self, code: str, message: str, *, retry_after_seconds: float | None = None
+    ) -> None:
+        """`code` for programs, `message` for people."""
+        super().__init__(message)
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """An operator's choices for one attempt.
@@ -161,6 +192,13 @@ class Engine(Protocol):
 
         Raises:
             DownloadFailed: WhatsApp no longer has the media, a hash differs, or the time is over.
+        """
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask WhatsApp something, or tell it something that needs no ack. At most 25 s.
+
+        Raises:
+            AskFailed: no answer, or a refusal.
         """
 
     async def log_out(self) -> None:

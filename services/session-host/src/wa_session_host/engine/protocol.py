@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
 
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
     ChangeSeen,
@@ -87,6 +88,14 @@ class DownloadCall:
 
 
 @dataclass(frozen=True)
+class AskCall:
+    """Host to worker: ask WhatsApp this."""
+
+    call: int
+    question: Question
+
+
+@dataclass(frozen=True)
 class LogOutCall:
     """Host to worker: remove the link."""
 
@@ -118,6 +127,7 @@ class CallResult:
     call: int
     acknowledged: Acknowledged | None = None
     pairing_code: PairingCode | None = None
+    answer: Answer | None = None
     error: str | None = None
     code: str = ""
     message: str = ""
@@ -130,6 +140,7 @@ Frame = (
     | SendCall
     | PairCall
     | DownloadCall
+    | AskCall
     | LogOutCall
     | Hello
     | Loaded

@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -31,6 +32,8 @@ FETCHES_AT_ONCE = 16
 FILES_IN_MEMORY = 2
 """Files of MEDIA_MAX_BYTES that engines may send at the same time, per host: an engine holds a file
 in memory. Smaller files count by their size."""
+PREVIEW_BYTES = 4 * 1024 * 1024
+"""Limit of a link's page, and of its picture."""
 REDIRECT_LIMIT = 5
 FETCH_SECONDS = 60
 CONNECT_SECONDS = 10
@@ -99,6 +102,30 @@ class MediaFetcher:
             media = await self._checked(kind, path, content.file_name or path.name)
             async with self._memory.taken(path.stat().st_size):
                 yield media
+
+    @cached_property
+    def for_previews(self) -> "MediaFetcher":
+        """A fetcher with the same guards, for pages and pictures of links."""
+        return MediaFetcher(
+            media_root=self._media_root,
+            spool=self._spool,
+            max_bytes=min(self._max_bytes, PREVIEW_BYTES),
+            allowed_hosts=self._allowed_hosts,
+        )
+
+    @asynccontextmanager
+    async def file_at(self, url: str) -> AsyncIterator[Path]:
+        """What is at this address, as a file inside the block.
+
+        Raises:
+            MediaError: with a code and a sentence.
+        """
+        async with self._fetches:
+            path, _ = await self._download(url)
+            try:
+                yield path
+            finally:
+                path.unlink(missing_ok=True)
 
     def _local(self, text: str) -> Path:
         root = self._media_root.resolve()

@@ -12,6 +12,7 @@ from structlog.contextvars import bind_contextvars
 from wa_contracts.codec import Undecodable, decode_command
 from wa_contracts.internal.commands import (
     AnyCommand,
+    AskWhatsApp,
     CancelMessage,
     FailMessage,
     FetchMedia,
@@ -30,6 +31,7 @@ from wa_runtime.traces import span
 from wa_session_host.partitions.media_commands import MediaCommands
 from wa_session_host.partitions.message_commands import MessageCommands
 from wa_session_host.partitions.partition import Partition
+from wa_session_host.partitions.question_commands import QuestionCommands
 from wa_session_host.partitions.session_commands import SessionCommands
 from wa_session_host.publishing.replay import Replays
 from wa_session_host.store.stored_event import LeaseLost
@@ -38,7 +40,14 @@ log = structlog.get_logger()
 
 
 TOO_LATE = ErrorDetail(code="expired", message="The command came too late.")
-_OF_A_SESSION = (SendMessage, CancelMessage, ResendMessage, FetchMedia, RequestPairingCode)
+_OF_A_SESSION = (
+    SendMessage,
+    CancelMessage,
+    ResendMessage,
+    FetchMedia,
+    AskWhatsApp,
+    RequestPairingCode,
+)
 
 
 class _Line:
@@ -68,6 +77,7 @@ class Intake:
         self._sessions = SessionCommands(partition)
         self._replays = Replays(partition.context.session.store, partition.context.outbox)
         self._media = MediaCommands(partition)
+        self._questions = QuestionCommands(partition)
         self._unacked: set[Delivery] = set()
         self.control = _Line(self._unacked)
         self.commands = _Line(self._unacked)
@@ -112,7 +122,7 @@ class Intake:
             await self._handle_command(delivery, command)
 
     async def _handle_command(self, delivery: Delivery, command: AnyCommand) -> None:
-        if isinstance(command, FetchMedia):
+        if isinstance(command, FetchMedia | AskWhatsApp):
             self._acknowledge(delivery)  # long-running, and no other owner may repeat it
         try:
             await until_available("handle_command", partial(self._dispatch, command))
@@ -167,6 +177,8 @@ class Intake:
                 await self._replays.replay_partition(command)
             case FetchMedia():
                 await self._media.handle_fetch(command)
+            case AskWhatsApp():
+                await self._questions.handle_ask(command)
             case RequestPairingCode():
                 await self._sessions.handle_pairing(command)
             case _:

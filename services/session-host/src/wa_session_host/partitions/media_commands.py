@@ -39,7 +39,7 @@ class MediaCommands:
             return
         delivery = self._context.media_transfer
         try:
-            downloaded = delivery.downloaded(command.session_id, media, owner.download)
+            downloaded = delivery.downloaded(command.session_id, media, owner.calls.download)
             async with downloaded as (offer, path):
                 await self._context.outbox.reply(command, media=offer)
                 await delivery.send(path, command.queue)

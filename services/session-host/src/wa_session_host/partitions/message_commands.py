@@ -1,5 +1,6 @@
 """Commands about messages: send, cancel, resend, fail. Each ends in an append or a reply."""
 
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,14 +11,15 @@ from wa_contracts.internal.commands import (
     ResendMessage,
     SendMessage,
 )
-from wa_contracts.internal.content import MessageReference, Parts
 from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus
-from wa_contracts.message_events import MessageQueued, MessageReceived
+from wa_contracts.message_events import MessageQueued, MessageScheduled
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendStarted
+from wa_session_host.domain.snapshots import snapshot
+from wa_session_host.partitions.named_messages import named_parts
 from wa_session_host.partitions.partition import Partition
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.owner import SessionOwner
@@ -28,7 +30,6 @@ from wa_session_host.store.stored_event import (
     VersionConflict,
     message_state,
     queued_content,
-    quotable_text,
 )
 
 RESEND_LIFE = timedelta(hours=24)
@@ -84,7 +85,7 @@ class MessageCommands:
             command,
             state,
             owner.status if owner is not None else None,
-            room=owner is not None and self._has_room(owner.runner),
+            room=owner is not None and self._takes(command, owner.runner),
             now=self._session.clock(),
         )
         if isinstance(decided, ErrorDetail):
@@ -93,31 +94,23 @@ class MessageCommands:
         if not decided:
             await self._answer_repeat(command, owner)
             return
+        if isinstance(decided[0], MessageScheduled) and owner is not None:
+            with self._partition.schedule.place(command.session_id, decided[0].send_at):
+                content = await self._content(command, owner)
+                reply_to = command.reply_to
+                await self._append(command, decided, version, content=content, reply_to=reply_to)
+            return
         if isinstance(decided[0], MessageQueued) and owner is not None:
             await self._queue(command, owner, decided, version)
             return
         await self._append(command, decided, version, reply_to=command.reply_to)
 
-    async def _parts(self, command: SendMessage) -> Parts | None:
-        """The command's parts, with sender and text of the message that they name."""
-        parts = command.parts
-        if parts is None:
-            return None
-        if (quote := parts.quote) is not None and quote.of.id is not None:
-            found = await self._named(command, quote.of.id)
-            text = quotable_text(found)
-            quote = quote.model_copy(update={"of": _with_sender(quote.of, found), "text": text})
-            return parts.model_copy(update={"quote": quote})
-        if (reaction := parts.reaction) is not None and reaction.on.id is not None:
-            found = await self._named(command, reaction.on.id)
-            reaction = reaction.model_copy(update={"on": _with_sender(reaction.on, found)})
-            return parts.model_copy(update={"reaction": reaction})
-        return parts
-
-    async def _named(self, command: SendMessage, message_id: MessageId) -> list[StoredEvent]:
-        """The events of a message of the same session."""
-        events = await self._session.store.stream(message_stream(message_id))
-        return [one for one in events if one.session_id == command.session_id]
+    def _takes(self, command: SendMessage, runner: Runner) -> bool:
+        """Whether the queue, or for a scheduled message the schedule, accepts a message."""
+        if command.send_at is None or command.send_at <= self._session.clock():
+            return self._has_room(runner)
+        waiting = self._partition.schedule.number_of(command.session_id)
+        return waiting < self._context.queue_limit
 
     def _has_room(self, runner: Runner) -> bool:
         """Whether the queue accepts a message. The last one may exceed the limit of bytes."""
@@ -131,16 +124,9 @@ class MessageCommands:
     ) -> None:
         """Store the intent. Without media, a message for an idle session starts in the same append."""
         waits_for_outcome = command.reply_on == "outcome"
-        content = Content(
-            text=command.text,
-            media_url=command.media_url,
-            file_name=command.file_name,
-            parts=await self._parts(command),
-            fingerprint=command.fingerprint,
-            reply_to=command.reply_to if waits_for_outcome else None,
-        )
+        content = await self._content(command, owner)
         with owner.runner.reserve(content.size) as is_idle:
-            if is_idle and not command.message_type.has_media:
+            if is_idle and not command.is_prepared:
                 events = (*events, MessageSendStarted(started_at=self._session.clock()))
             stored = await self._append(
                 command,
@@ -152,9 +138,19 @@ class MessageCommands:
             reach(FaultPoint.INTENT_STORED)
             owner.runner.enqueue(_open_message(events, content, stored), content)
 
+    async def _content(self, command: SendMessage, owner: SessionOwner) -> Content:
+        return Content(
+            text=command.text,
+            media_url=command.media_url,
+            file_name=command.file_name,
+            parts=await named_parts(command, owner.state, self._session.store),
+            fingerprint=command.fingerprint,
+            reply_to=command.reply_to if command.reply_on == "outcome" else None,
+        )
+
     async def _append(
         self,
-        command: SendMessage | ResendMessage | FailMessage,
+        command: SendMessage | ResendMessage | FailMessage | CancelMessage,
         events: tuple[Event, ...],
         version: int,
         *,
@@ -193,9 +189,9 @@ class MessageCommands:
             return
         if known is not None and not await known.add_waiter(command.reply_to):
             state, correlation_id = await self._stored(command)
-        snapshot = domain.snapshot(command.message_id, state)
-        snapshot = snapshot.model_copy(update={"correlation_id": correlation_id})
-        await self._context.outbox.reply(command, message=snapshot)
+        shown = snapshot(command.message_id, state)
+        shown = shown.model_copy(update={"correlation_id": correlation_id})
+        await self._context.outbox.reply(command, message=shown)
 
     async def _stored(self, command: SendMessage) -> tuple[domain.State, UUID | None]:
         """The message's state, and the request that it belongs to."""
@@ -203,18 +199,37 @@ class MessageCommands:
         return message_state(events), events[-1].correlation_id if events else None
 
     async def handle_cancel(self, command: CancelMessage) -> None:
-        """Cancel a queued message."""
+        """Cancel a queued or scheduled message."""
         owner = self._partition.owner(command.session_id)
-        if owner is not None and await owner.runner.cancel(
-            command.message_id, command.id, command.reply_to
-        ):
-            return
-        events = await self._session.store.stream(message_stream(command.message_id))
-        if not events or events[0].session_id != command.session_id:
-            error = NO_MESSAGE
-        else:
-            error = _not_cancellable(domain.snapshot(command.message_id, message_state(events)))
-        await self._context.outbox.reply(command, error=error)
+        for _ in range(ATTEMPTS):
+            if owner is not None and await owner.runner.cancel(
+                command.message_id, command.id, command.reply_to
+            ):
+                return
+            events = await self._session.store.stream(message_stream(command.message_id))
+            if not events or events[0].session_id != command.session_id:
+                await self._context.outbox.reply(command, error=NO_MESSAGE)
+                return
+            state = message_state(events)
+            if not isinstance(state, domain.Scheduled):
+                error = _not_cancellable(snapshot(command.message_id, state))
+                await self._context.outbox.reply(command, error=error)
+                return
+            with suppress(VersionConflict):  # its time has come
+                await self._cancel_scheduled(command, events, state)
+                return
+        raise VersionConflict(message_stream(command.message_id))
+
+    async def _cancel_scheduled(
+        self, command: CancelMessage, events: list[StoredEvent], state: domain.Scheduled
+    ) -> None:
+        await self._append(
+            command,
+            (domain.cancelled(state.facts),),
+            events[-1].stream_version,
+            reply_to=command.reply_to,
+        )
+        self._partition.schedule.ended(command.session_id)
 
     async def handle_resend(self, command: ResendMessage) -> None:
         """Queue the content of a failed or unknown message as a new message, or answer a repeat."""
@@ -271,12 +286,6 @@ class MessageCommands:
         events = domain.decide_fail(command, state)
         if events:
             await self._append(command, events, 0, reply_to=command.reply_to)
-
-
-def _with_sender(named: MessageReference, events: list[StoredEvent]) -> MessageReference:
-    """The reference with the JID of an incoming message's sender, as WhatsApp names it."""
-    received = next((one.event for one in events if type(one.event) is MessageReceived), None)
-    return named if received is None else named.model_copy(update={"sender": received.sender})
 
 
 def _is_resend_of(event: Event, message_id: MessageId) -> bool:

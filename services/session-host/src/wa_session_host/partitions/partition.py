@@ -18,6 +18,7 @@ from wa_runtime.traces import resumed_trace
 from wa_session_host.domain import message as message_domain
 from wa_session_host.domain import session as session_domain
 from wa_session_host.domain.pacing import SendHistory
+from wa_session_host.partitions.schedule import Schedule
 from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
 from wa_session_host.publishing.relay import Relay
@@ -80,6 +81,7 @@ class Partition:
             claim.relayed_position,
             partial(context.session.store.events_after, claim.partition),
         )
+        self.schedule = Schedule(claim.partition, context.session, self.owner)
         self.phase = PartitionPhase.LOADING
         self._send_histories: dict[SessionId, SendHistory] = {}
         self._interrupted_sends: list[tuple[SessionId, OpenMessage]] = []
@@ -105,6 +107,7 @@ class Partition:
         self.relay.continue_from_store(last, unrelayed)
         async for events, content_bytes in session.store.open_messages(self.number):
             self._restore(events, content_bytes)
+        await self.schedule.load()
         self._enter(PartitionPhase.TAKING_OVER)
 
     async def _load_sessions(self) -> None:
@@ -157,6 +160,7 @@ class Partition:
             group.create_task(self._run_retention())
             await self._announce_takeover()
             group.create_task(self._expire_messages())
+            group.create_task(self.schedule.run())
             for owner in self.sessions.values():
                 group.create_task(self._run_owner(owner))
             await self.relay.wait_flushed()

@@ -11,6 +11,7 @@ from wa_contracts.internal.bundle import BUNDLE, frame_bundle
 from wa_contracts.internal.commands import Command
 from wa_contracts.internal.heartbeat import Heartbeat
 from wa_contracts.internal.media_transfer import OFFSET
+from wa_contracts.internal.questions import Answer
 from wa_contracts.internal.replay import PARTITION_REPLAYED, PartitionReplayed
 from wa_contracts.internal.replies import (
     ErrorDetail,
@@ -157,6 +158,8 @@ class Outbox:
         message: MessageSnapshot | None = None,
         pairing_code: PairingCode | None = None,
         media: MediaOffer | None = None,
+        answer: Answer | None = None,
+        retry_after_seconds: float | None = None,
     ) -> None:
         """Reply to a command that expects a reply. The sender of a lost reply reads the row."""
         if command.reply_to is None:
@@ -167,6 +170,8 @@ class Outbox:
             message=message,
             pairing_code=pairing_code,
             media=media,
+            answer=answer,
+            retry_after_seconds=retry_after_seconds,
         )
         try:
             await self._publish_expiring(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from wa_contracts.ids import SessionId
 from wa_contracts.session_events import Event
-from wa_session_host.domain.message import Facts, Queued, Sending, failed
+from wa_session_host.domain.message import Facts, Queued, Sending, expired, failed
 from wa_session_host.domain.set_aside import SetAside
 from wa_session_host.store.group_commit import GroupCommitWriter
 from wa_session_host.store.stored_event import Append, StoredEvent
@@ -40,7 +40,9 @@ class OpenMessage:
         cls, state: Queued | Sending, events: Sequence[StoredEvent], content_bytes: int
     ) -> Self:
         """The message of a stream with this state; `events` begin at or before its queueing."""
-        queued, content = next((one, found) for one in events if (found := one.content) is not None)
+        queued, content = next(
+            (one, found) for one in reversed(events) if (found := one.content) is not None
+        )
         reply_to = content.reply_to
         return cls(
             state=state,
@@ -73,7 +75,8 @@ class OpenMessage:
         text = "The message was not sent within its time."
         if self.aside is not None:
             text += f" Its last try: {self.aside.error.message}"
-        return failed(self.facts, "expired", text)
+        error = expired(self.facts.type, text)
+        return failed(self.facts, error.code, error.message)
 
 
 class MessageAppender:
@@ -84,8 +87,8 @@ class MessageAppender:
         self._partition = partition
         self._writer = writer
 
-    async def append(self, message: OpenMessage, event: Event) -> None:
-        """Store one event and move the message to its version.
+    async def append(self, message: OpenMessage, *events: Event) -> None:
+        """Store events and move the message to their version.
 
         Raises:
             LeaseLost: nothing was stored.
@@ -96,7 +99,7 @@ class MessageAppender:
                 session_id=self._session_id,
                 stream=message.stream,
                 expected_version=message.version,
-                events=(event,),
+                events=events,
                 correlation_id=message.correlation_id,
                 causation_id=message.causation_id,
                 reply_to=" ".join(message.waiters) or None,
@@ -105,10 +108,10 @@ class MessageAppender:
         message.version = stored[-1].stream_version
         message.causation_id = stored[-1].id
 
-    async def append_end(self, message: OpenMessage, event: Event) -> None:
-        """Store the message's last event. A later `add_waiter` returns False."""
+    async def append_end(self, message: OpenMessage, *events: Event) -> None:
+        """Store the message's last events. A later `add_waiter` returns False."""
         message.ending = asyncio.Event()
         try:
-            await self.append(message, event)
+            await self.append(message, *events)
         finally:
             message.ending.set()

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -20,14 +19,14 @@ from wa_session_host.domain.observations import (
     MessageSeen,
     Observation,
     ReceiptSeen,
-    ReceivedMedia,
     Seen,
 )
 from wa_session_host.domain.observing import observe
 from wa_session_host.domain.pacing import Pace, SendHistory
-from wa_session_host.engine.port import DownloadFailed, Engine, EngineOptions, PairingUnavailable
+from wa_session_host.engine.port import Engine, EngineOptions, PairingUnavailable
 from wa_session_host.engine.sanitising import sanitised
 from wa_session_host.sessions.context import SessionContext
+from wa_session_host.sessions.engine_calls import EngineCalls
 from wa_session_host.sessions.engine_timing import EnginePause, EnginePhase, LoginWatch
 from wa_session_host.sessions.incoming import Incoming
 from wa_session_host.sessions.receipts import Receipts
@@ -79,6 +78,7 @@ class SessionOwner:
         self._pause = EnginePause(context.engines, context.clock)
         self._login_watch = LoginWatch(context.login_seconds)
         self._leaving = False
+        self.calls = EngineCalls(lambda: (self._engine, self.status))
         self._receipts = Receipts(session_id, partition, context)
         self._incoming = Incoming(session_id, partition, context)
         self.runner = Runner(
@@ -151,14 +151,6 @@ class SessionOwner:
         if self._engine is None:
             raise PairingUnavailable("The session is not being linked now: restart it first.")
         return await self._engine.pairing_code(phone_number)
-
-    async def download(self, media: ReceivedMedia, path: Path) -> None:
-        """See `Engine.download`. Fails unless the session works."""
-        if self._engine is None or self.status is not SessionStatus.WORKING:
-            status = self.status or "deleted"
-            problem = f"Media comes through a working session. This one is {status}: try later."
-            raise DownloadFailed(f"session_{status}", problem)
-        await self._engine.download(media, path)
 
     async def leave(self) -> None:
         """Stop the engine for good: the session moves to another owner."""
@@ -249,8 +241,8 @@ class SessionOwner:
         if status is SessionStatus.WORKING and self._engine is not None:
             self._pause.start_over()
             self.runner.resume(self._engine)
-        elif status is None or status in FAILS_BACKLOG:
-            self.runner.refuse(_refusal(status))
+        elif (error := backlog_error(status)) is not None:
+            self.runner.refuse(error)
         else:
             self.runner.pause()
 
@@ -337,9 +329,12 @@ class SessionOwner:
         await self._end_engine()
 
 
-def _refusal(status: SessionStatus | None) -> ErrorDetail:
+def backlog_error(status: SessionStatus | None) -> ErrorDetail | None:
+    """Why accepted messages of a session fail at once in this state; None if they wait."""
     if status is None:
         return ErrorDetail(code="session_deleted", message="The session was deleted.")
+    if status not in FAILS_BACKLOG:
+        return None
     return ErrorDetail(code=f"session_{status}", message=REFUSALS[status])
 
 

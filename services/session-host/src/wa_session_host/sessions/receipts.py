@@ -7,8 +7,10 @@ from datetime import timedelta
 import structlog
 
 from wa_contracts.ids import MessageId, SessionId, message_stream
+from wa_contracts.message_events import MessageSent
 from wa_contracts.session_events import Event
 from wa_session_host.domain import message as domain
+from wa_session_host.domain.changes import changes_by
 from wa_session_host.domain.message import Sent, Unknown
 from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.domain.proof import proven
@@ -87,8 +89,15 @@ class Receipts:
         if self._is_near_retention(unknown[state.facts.id]):
             return
         log.info("outcome_proven", session_id=str(self._session_id), message_id=str(state.facts.id))
-        known = await self._append(unknown[state.facts.id], (sent,))
+        events = (sent, *await self._changes_by(sent))
+        known = await self._append(unknown[state.facts.id], events)
         await self._record(known, receipt)
+
+    async def _changes_by(self, sent: MessageSent) -> tuple[Event, ...]:
+        if not sent.type.is_change:
+            return ()
+        content = await self._store.content(message_stream(sent.id))
+        return changes_by(content.parts, sent)
 
     async def _record(self, known: TrackedMessage, receipt: ReceiptSeen) -> None:
         assert isinstance(known.state, Sent)

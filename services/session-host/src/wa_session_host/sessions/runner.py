@@ -17,6 +17,7 @@ from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
 from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
+from wa_session_host.domain.changes import changes_by
 from wa_session_host.domain.message import Content, Queued, Sending
 from wa_session_host.domain.pacing import Pace
 from wa_session_host.domain.set_aside import set_aside
@@ -286,7 +287,7 @@ class Runner:
             await self._appender.append(message, outcome)
         else:
             self.pace.count_send()
-            await self._appender.append_end(message, outcome)
+            await self._appender.append_end(message, outcome, *changes_by(outgoing.parts, outcome))
         if isinstance(outcome, MessageSent) and message.queued_at is not None:
             took = self._clock() - message.queued_at
             self._metrics.accept_to_ack.observe(took.total_seconds())

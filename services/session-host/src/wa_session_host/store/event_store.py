@@ -44,6 +44,23 @@ FROM page JOIN events USING (stream)
 ORDER BY queued_position, stream_version
 """
 
+SCHEDULED = """
+SELECT session_id, count(*) AS number, min(due_at) AS first FROM scheduled_messages
+WHERE partition = $1 GROUP BY session_id
+"""
+
+DUE_MESSAGES = f"""
+WITH page AS MATERIALIZED (
+    SELECT stream, due_at, position AS scheduled_position FROM scheduled_messages
+    WHERE partition = $1 AND due_at <= $2 AND ($3::uuid IS NULL OR session_id = $3)
+    ORDER BY due_at, position LIMIT $4
+)
+SELECT {COLUMNS} FROM page JOIN events USING (stream)
+ORDER BY due_at, scheduled_position, stream_version
+"""
+
+NEXT_DUE = "SELECT min(due_at) FROM scheduled_messages WHERE partition = $1 AND due_at > $2"
+
 CONTENT = """
 SELECT private::text FROM events WHERE stream = $1 AND type = 'message.queued'
 ORDER BY stream_version DESC LIMIT 1
@@ -163,6 +180,26 @@ class EventStore:
                 events = list(stream)
                 yield [_stored(row) for row in events], max(row["content_bytes"] for row in events)
             after = rows[-1]["queued_position"]
+
+    async def scheduled(self, partition: int) -> tuple[dict[SessionId, int], datetime | None]:
+        """Number of scheduled messages by session, and when the first one is due."""
+        rows = await self._pool.fetch(SCHEDULED, partition)
+        numbers = {SessionId(row["session_id"]): row["number"] for row in rows}
+        return numbers, min((row["first"] for row in rows), default=None)
+
+    async def due_messages(
+        self, partition: int, at: datetime, limit: int, session_id: SessionId | None = None
+    ) -> list[list[StoredEvent]]:
+        """Streams of scheduled messages that are due at that time, in the order of their times."""
+        rows = await self._pool.fetch(DUE_MESSAGES, partition, at, session_id, limit)
+        return [
+            [_stored(row) for row in stream] for _, stream in groupby(rows, itemgetter("stream"))
+        ]
+
+    async def next_due(self, partition: int, after: datetime) -> datetime | None:
+        """When the next scheduled message is due after that time."""
+        found: datetime | None = await self._pool.fetchval(NEXT_DUE, partition, after)
+        return found
 
     async def content(self, stream: str) -> Content:
         """The content of a queued message."""

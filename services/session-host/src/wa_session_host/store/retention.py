@@ -86,6 +86,8 @@ WITH held AS MATERIALIZED (
               SELECT max(newest.session_sequence) FROM events AS newest
               WHERE newest.session_id = deleted.session_id)
           AND NOT EXISTS (SELECT FROM open_messages WHERE open_messages.stream = one.stream)
+          AND NOT EXISTS (SELECT FROM scheduled_messages AS waiting
+                          WHERE waiting.stream = one.stream)
         LIMIT $4
     ) AS rest
     WHERE deleted.partition = $1 AND deleted.stream LIKE 'session-%'

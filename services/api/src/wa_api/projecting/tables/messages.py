@@ -21,6 +21,7 @@ from wa_contracts.message_events import (
     MessageRead,
     MessageReceived,
     MessageRevoked,
+    MessageScheduled,
     MessageSent,
 )
 from wa_contracts.session_events import Event
@@ -53,6 +54,8 @@ class MessageRow:
     correlation_id: UUID | None = None
     edited_at: datetime | None = None
     revoked_at: datetime | None = None
+    target_id: UUID | None = None
+    send_at: datetime | None = None
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
@@ -65,8 +68,13 @@ def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> M
         return row or _received(event, data, own_number)
     if type(data) is MessageEchoed:
         return row or _echoed(event, data)
+    if type(data) is MessageScheduled:
+        return _scheduled(event, data)
+    if type(data) is MessageQueued and row is not None and row.status == MessageStatus.SCHEDULED:
+        row.changed_at, row.status = event.occurred_at, MessageStatus.QUEUED
+        return row
     if type(data) is MessageQueued:  # a refused message may be queued again, or a key reused
-        return _outgoing(event, data, data.resend_of)
+        return _outgoing(event, data, data.resend_of, data.target_id)
     if row is None and isinstance(data, _OUTCOMES):
         row = _outgoing(event, data)
     if row is None or (change := _CHANGES.get(type(data))) is None:
@@ -141,8 +149,14 @@ def _raise(row: MessageRow, status: MessageStatus) -> None:
 
 def _outgoing(
     event: Envelope,
-    data: MessageQueued | MessageSent | MessageFailed | MessageOutcomeUnknown | MessageCancelled,
+    data: MessageScheduled
+    | MessageQueued
+    | MessageSent
+    | MessageFailed
+    | MessageOutcomeUnknown
+    | MessageCancelled,
     resend_of: UUID | None = None,
+    target_id: UUID | None = None,
 ) -> MessageRow:
     return MessageRow(
         id=data.id,
@@ -158,7 +172,14 @@ def _outgoing(
         changed_at=event.occurred_at,
         resend_of=resend_of,
         correlation_id=event.correlation_id,
+        target_id=target_id,
     )
+
+
+def _scheduled(event: Envelope, data: MessageScheduled) -> MessageRow:
+    row = _outgoing(event, data)
+    row.status, row.send_at = MessageStatus.SCHEDULED, data.send_at
+    return row
 
 
 def _received(event: Envelope, data: MessageReceived, own_number: str | None) -> MessageRow:
@@ -214,7 +235,8 @@ _SAVE = f"""
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[],
         $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
         $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
-        $17::uuid[], $18::uuid[], $19::timestamptz[], $20::timestamptz[])
+        $17::uuid[], $18::uuid[], $19::timestamptz[], $20::timestamptz[],
+        $21::uuid[], $22::timestamptz[])
     ON CONFLICT (id) DO UPDATE SET
         message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
         reference = excluded.reference, created_at = excluded.created_at,
@@ -222,5 +244,6 @@ _SAVE = f"""
         delivered_at = excluded.delivered_at, read_at = excluded.read_at,
         error_code = excluded.error_code, error_message = excluded.error_message,
         resend_of = excluded.resend_of, correlation_id = excluded.correlation_id,
-        edited_at = excluded.edited_at, revoked_at = excluded.revoked_at
+        edited_at = excluded.edited_at, revoked_at = excluded.revoked_at,
+        target_id = excluded.target_id, send_at = excluded.send_at
 """

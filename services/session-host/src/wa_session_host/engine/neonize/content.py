@@ -40,6 +40,8 @@ async def build(client: Any, message: OutgoingMessage, chat: str, own: str) -> M
     built = await _with_media(client, message, message.media)
     if message.parts is not None:
         parts.add_context(built, message.parts, own)
+        if message.parts.view_once:
+            return parts.shown_once(built)
     return built
 
 

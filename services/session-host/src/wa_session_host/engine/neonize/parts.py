@@ -4,14 +4,14 @@ neonize's own builders fetch addresses, or write other keys than phones expect.
 """
 
 import secrets
-from datetime import UTC, datetime
+from base64 import b64decode
 
-from neonize.proto.waCommon.WACommon_pb2 import MessageKey
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     ContactMessage,
     ContactsArrayMessage,
     ContextInfo,
     ExtendedTextMessage,
+    FutureProofMessage,
     LocationMessage,
     Message,
     MessageContextInfo,
@@ -22,7 +22,8 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
 from wa_contracts.content import Contact, Location, Poll
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts, Quote, Reaction
-from wa_session_host.engine.port import OutgoingMessage
+from wa_session_host.engine.neonize import changes
+from wa_session_host.engine.port import LinkPreview, OutgoingMessage
 
 POLL_SECRET_BYTES = 32
 
@@ -42,14 +43,29 @@ def without_media(message: OutgoingMessage, chat: str, own: str) -> Message:
             built = _poll(parts.poll)
         case MessageType.REACTION if parts.reaction is not None:
             return _reaction(parts.reaction, chat)
+        case MessageType.EDIT if parts.change is not None:
+            return changes.edit(parts.change, message.text or "", chat)
+        case MessageType.REVOKE if parts.change is not None:
+            return changes.revoke(parts.change, chat)
         case _:
-            built = _text(message.text or "", parts)
+            built = _text(message.text or "", parts, message.link)
     add_context(built, parts, own)
     return built
 
 
-def _text(text: str, parts: Parts) -> Message:
-    """Only an extended text has room for a quote and mentions."""
+def _text(text: str, parts: Parts, link: LinkPreview | None) -> Message:
+    """Only an extended text has room for a quote, mentions and a link's preview."""
+    if link is not None:
+        shown = ExtendedTextMessage(
+            text=text,
+            matchedText=link.link,
+            title=link.title,
+            description=link.description,
+            previewType=ExtendedTextMessage.NONE,
+        )
+        if link.thumbnail is not None:
+            shown.JPEGThumbnail = b64decode(link.thumbnail)
+        return Message(extendedTextMessage=shown)
     if parts.quote is None and not parts.mentions:
         return Message(conversation=text)
     return Message(extendedTextMessage=ExtendedTextMessage(text=text))
@@ -87,13 +103,12 @@ def _poll(poll: Poll) -> Message:
 
 
 def _reaction(reaction: Reaction, chat: str) -> Message:
-    sender = reaction.on.sender
-    key = MessageKey(remoteJID=chat, fromMe=sender is None, ID=reaction.on.message_id)
-    if sender is not None and chat.endswith("@g.us"):
-        key.participant = sender
-    now = round(datetime.now(UTC).timestamp() * 1000)
     return Message(
-        reactionMessage=ReactionMessage(key=key, text=reaction.emoji, senderTimestampMS=now)
+        reactionMessage=ReactionMessage(
+            key=changes.message_key(reaction.on, chat),
+            text=reaction.emoji,
+            senderTimestampMS=changes.milliseconds_now(),
+        )
     )
 
 
@@ -109,6 +124,17 @@ def add_context(built: Message, parts: Parts, own: str) -> None:
             part.message.documentMessage.contextInfo.CopyFrom(context)
         elif field.name != "messageContextInfo":
             part.contextInfo.CopyFrom(context)
+
+
+def shown_once(built: Message) -> Message:
+    """The same media, which phones show once."""
+    for field, part in built.ListFields():
+        if field.name in {"imageMessage", "videoMessage", "audioMessage"}:
+            part.viewOnce = True
+    wrapped = FutureProofMessage(message=built)
+    if built.HasField("audioMessage"):
+        return Message(viewOnceMessageV2Extension=wrapped)
+    return Message(viewOnceMessageV2=wrapped)
 
 
 def _quoted(quote: Quote, own: str) -> ContextInfo:

@@ -21,6 +21,7 @@ from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DevicePr
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 from neonize.utils.enum import ClientName, ClientType
 
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
     ClientOutdated,
@@ -40,12 +41,13 @@ from wa_session_host.engine.neonize.incoming import observed_message
 from wa_session_host.engine.neonize.left_out import NO_KEYS
 from wa_session_host.engine.neonize.library import read_all_lines
 from wa_session_host.engine.neonize.linking import Linking, pairing_refusal
+from wa_session_host.engine.neonize.numbers import Numbers
 from wa_session_host.engine.neonize.presence import announce
+from wa_session_host.engine.neonize.questions import Questions
 from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
     download_error,
-    format_jid,
     from_timestamp,
     own_address,
     parse_jid,
@@ -83,9 +85,6 @@ PARSERS = {
     MESSAGE: proto.Message,
     RECEIPT: proto.Receipt,
 }
-
-QUERY_SECONDS = 15
-"""The engine itself waits 75 s, and holds up the session."""
 
 
 class _Client(NewAClient):  # type: ignore[misc]
@@ -137,7 +136,11 @@ class WhatsApp:
             loop.call_soon_threadsafe(self._events.put_nowait, (code, data))
 
         self._client = self._make_client(on_event)
-        self._accounts = AccountLookup(self._ask_for_number)
+        self._numbers = Numbers(self._client)
+        self._accounts = AccountLookup(self._numbers.account)
+        self._questions = Questions(
+            self._client, self._numbers, address=self._address, own=lambda: self._own
+        )
 
     def _make_client(self, on_event: Callable[[int, bytes], None]) -> _Client:
         name = self._begin.options.device_name or "WhatsApp Multi-Session Manager"
@@ -201,7 +204,7 @@ class WhatsApp:
         """Add the chat's number, if the device store knows the number of the LID."""
         [chat] = seen.chats
         jid = parse_jid(chat)
-        number = await self._number_of(jid) if jid.Server == "lid" else None
+        number = await self._numbers.number_of(jid) if jid.Server == "lid" else None
         return replace(seen, chats=(chat, f"{number}@s.whatsapp.net")) if number else seen
 
     def _understand(self, code: int, data: bytes) -> tuple[Seen, ...]:
@@ -255,6 +258,8 @@ class WhatsApp:
         try:
             recipient = await self._recipient(message.to)
             to = message.to if recipient is None else recipient.jid
+            if message.parts is not None and message.parts.mention_all:
+                message = message.mentioning(await self._questions.members_of(to))
             return recipient, to, await content.build(self._client, message, to, self._own)
         except (NotSent, NotNow, SendRefused):
             raise
@@ -276,31 +281,13 @@ class WhatsApp:
             raise SendRefused("not_on_whatsapp", "This number is not on WhatsApp.")
         return found
 
-    async def _ask_for_number(self, number: str) -> Account | None:
-        """Query WhatsApp. The answer names the account by either kind of JID."""
-        try:
-            async with asyncio.timeout(QUERY_SECONDS):
-                answers = await self._client.is_on_whatsapp(f"+{number}")
-        except TimeoutError as error:
-            raise preparation_error("info query timed out") from error
-        except NeonizeError as error:
-            raise preparation_error(str(error)) from error
-        found = next((one for one in answers if one.IsIn), None)
-        if found is None:
-            return None
-        jid = format_jid(found.JID)
-        if found.JID.Server != "lid":
-            return Account(jid, found.JID.User)
-        told = await self._number_of(found.JID)
-        return Account(f"{told}@s.whatsapp.net" if told else jid, told)
+    async def _address(self, to: str) -> str:
+        """The JID of a chat, by the account where it is a number's."""
+        recipient = await self._recipient(to)
+        return to if recipient is None else recipient.jid
 
-    async def _number_of(self, lid: proto.JID) -> str | None:
-        """The number of a LID in the device store."""
-        try:
-            user: str = (await self._client.get_pn_from_lid(lid)).User
-        except NeonizeError:
-            return None
-        return user or None
+    async def ask(self, question: Question) -> Answer:
+        return await self._questions.answer(question)
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         """See `Engine.pairing_code`. Waits for the first QR code."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from wa_session_host.engine.neonize.engine_log import EngineLog
 from wa_session_host.engine.port import (
+    AskFailed,
     DownloadFailed,
     NotNow,
     NotSent,
@@ -28,6 +29,7 @@ from wa_session_host.engine.port import (
     SendRefused,
 )
 from wa_session_host.engine.protocol import (
+    AskCall,
     Begin,
     CallResult,
     DeadlineAck,
@@ -94,7 +96,7 @@ async def _work(connection: socket.socket) -> None:
             case ExtendDeadline():
                 deadline.extend(frame.deadline)
                 tell(DeadlineAck())
-            case SendCall() | PairCall() | DownloadCall() | LogOutCall():
+            case SendCall() | PairCall() | DownloadCall() | AskCall() | LogOutCall():
                 task = asyncio.create_task(answer(engine, frame, deadline, tell))
                 calls.add(task)
                 task.add_done_callback(calls.discard)
@@ -105,7 +107,7 @@ async def _work(connection: socket.socket) -> None:
 
 async def answer(
     engine: Any,
-    call: SendCall | PairCall | DownloadCall | LogOutCall,
+    call: SendCall | PairCall | DownloadCall | AskCall | LogOutCall,
     deadline: "Deadline",
     tell: Callable[[Frame], None],
 ) -> None:
@@ -114,19 +116,7 @@ async def answer(
     After an unexpected error the outcome is unknown: the engine names all that it knows.
     """
     try:
-        match call:
-            case SendCall():
-                deadline.check()
-                tell(CallResult(call.call, acknowledged=await engine.send(call.message)))
-            case PairCall():
-                code = await engine.pairing_code(call.phone_number)
-                tell(CallResult(call.call, pairing_code=code))
-            case DownloadCall():
-                await engine.download(call.media, Path(call.path))
-                tell(CallResult(call.call))
-            case LogOutCall():
-                await engine.log_out()
-                tell(CallResult(call.call))
+        tell(await _result(engine, call, deadline))
     except NotNow as error:
         tell(
             CallResult(
@@ -137,7 +127,7 @@ async def answer(
                 unrecognised=error.unrecognised,
             )
         )
-    except (SendRefused, DownloadFailed) as error:
+    except (SendRefused, DownloadFailed, AskFailed) as error:
         name = type(error).__name__
         tell(CallResult(call.call, error=name, code=error.code, message=str(error)))
     except OutcomeUnknown as error:
@@ -151,6 +141,27 @@ async def answer(
         log.error("%s failed: %s in %s:%s", type(call).__name__, name, at.filename, at.lineno)  # noqa: TRY400
         message = f"The engine failed unexpectedly: {name}."
         tell(CallResult(call.call, error=OutcomeUnknown.__name__, message=message))
+
+
+async def _result(
+    engine: Any,
+    call: SendCall | PairCall | DownloadCall | AskCall | LogOutCall,
+    deadline: "Deadline",
+) -> CallResult:
+    match call:
+        case SendCall():
+            deadline.check()
+            return CallResult(call.call, acknowledged=await engine.send(call.message))
+        case PairCall():
+            code = await engine.pairing_code(call.phone_number)
+            return CallResult(call.call, pairing_code=code)
+        case DownloadCall():
+            await engine.download(call.media, Path(call.path))
+        case AskCall():
+            return CallResult(call.call, answer=await engine.ask(call.question))
+        case LogOutCall():
+            await engine.log_out()
+    return CallResult(call.call)
 
 
 class Deadline:

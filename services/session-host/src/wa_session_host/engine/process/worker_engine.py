@@ -13,11 +13,14 @@ from pathlib import Path
 import structlog
 
 from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import EngineCrashed, EngineEnding, ReceivedMedia, Seen
 from wa_session_host.engine.port import (
     Acknowledged,
+    AskFailed,
     DownloadFailed,
+    LinkPreview,
     NotNow,
     NotSent,
     OutcomeUnknown,
@@ -27,6 +30,7 @@ from wa_session_host.engine.port import (
 )
 from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.protocol import (
+    AskCall,
     Begin,
     CallResult,
     DeadlineAck,
@@ -55,6 +59,7 @@ SILENT_SECONDS = 10.0
 
 
 ENDED = EngineCrashed("engine_ended", "The engine's process ended.")
+NO_ANSWER = "whatsapp_unavailable", "WhatsApp did not answer. Try again in a moment."
 SILENT = EngineCrashed("engine_silent", "The engine's process did not answer any more.")
 
 
@@ -129,10 +134,23 @@ class WorkerEngine:
                 raise OutcomeUnknown(answer.message, unrecognised=answer.unrecognised)
 
     async def _with_preview(self, message: OutgoingMessage) -> OutgoingMessage:
+        if message.link is not None:
+            return replace(message, link=await self._with_thumbnail(message.link))
         if message.media is None or message.type is not MessageType.IMAGE:
             return message
         preview = await self._previews.render(message.media.path)
         return replace(message, media=replace(message.media, preview=preview))
+
+    async def _with_thumbnail(self, link: LinkPreview) -> LinkPreview:
+        """The preview with its picture's thumbnail; without one if the picture is not decoded."""
+        if link.picture is None:
+            return link
+        try:
+            preview = await self._previews.render(link.picture)
+        except SendRefused:
+            preview = None
+        thumbnail = None if preview is None else preview.thumbnail
+        return replace(link, picture=None, thumbnail=thumbnail)
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         try:
@@ -155,6 +173,17 @@ class WorkerEngine:
             raise DownloadFailed("media_unavailable", "WhatsApp's media server is slow.") from error
         if answer.error is not None:
             raise DownloadFailed(answer.code or "media_unavailable", answer.message)
+
+    async def ask(self, question: Question) -> Answer:
+        try:
+            answer = await self._call(
+                lambda call: AskCall(call, question), timeout=CALL_TIMEOUT_SECONDS
+            )
+        except TimeoutError as error:
+            raise AskFailed(*NO_ANSWER) from error
+        if answer.answer is None:
+            raise AskFailed(*((answer.code, answer.message) if answer.code else NO_ANSWER))
+        return answer.answer
 
     async def log_out(self) -> None:
         try:
@@ -247,7 +276,13 @@ class WorkerEngine:
                 if future is not None and not future.done():
                     future.set_result(frame)
             case (
-                Begin() | ExtendDeadline() | SendCall() | PairCall() | DownloadCall() | LogOutCall()
+                Begin()
+                | ExtendDeadline()
+                | SendCall()
+                | PairCall()
+                | DownloadCall()
+                | AskCall()
+                | LogOutCall()
             ):
                 raise ProtocolError(f"a worker sent {type(frame).__name__}")
             case _:

@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from wa_contracts.ids import SessionId
+from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
     ClientVersion,
@@ -35,6 +36,7 @@ from wa_session_host.domain.observations import (
 from wa_session_host.domain.proof import chat_of
 from wa_session_host.engine.port import (
     Acknowledged,
+    AskFailed,
     DownloadFailed,
     EngineOptions,
     NotSent,
@@ -43,6 +45,7 @@ from wa_session_host.engine.port import (
     PairingUnavailable,
     SendRefused,
 )
+from wa_session_host.engine.simulated.questions import as_whatsapp_writes, simulated_answer
 from wa_session_host.engine.simulated.server import SimulatedServer
 
 SLOW_ACK_SECONDS = 2.0
@@ -83,10 +86,6 @@ class _ObservationQueue:
 
         handle = loop.call_later(seconds, tell)
         self.timers.add(handle)
-
-
-def _as_whatsapp_writes(number: str) -> str:
-    return number[:4] + number[5:] if number.endswith("0006") else number
 
 
 class SimulatedEngine:
@@ -158,9 +157,9 @@ class SimulatedEngine:
             return Acknowledged(message_id, datetime.now(UTC))
         acknowledged = self._acknowledge(message)
         if not message.to.endswith(("@lid", "@g.us")):
-            number = _as_whatsapp_writes(message.to.partition("@")[0])
+            number = as_whatsapp_writes(message.to.partition("@")[0])
             acknowledged = replace(acknowledged, number=number)
-        if message.to.partition("@")[0].endswith("0005"):
+        if message.to.partition("@")[0].endswith("0005") and not message.type.is_change:
             self._observations.put_later(0.05, await self._answer(message, acknowledged))
         return acknowledged
 
@@ -252,6 +251,11 @@ class SimulatedEngine:
         if data is None:
             raise DownloadFailed("media_gone", "WhatsApp does not keep this media any more.")
         await asyncio.to_thread(path.write_bytes, data)
+
+    async def ask(self, question: Question) -> Answer:
+        if not self._connected:
+            raise AskFailed("whatsapp_unavailable", "The simulated connection is down.")
+        return simulated_answer(question)
 
     async def log_out(self) -> None:
         self._connected = False

@@ -1,0 +1,2 @@
+-- When a scheduled message is sent.
+ALTER TABLE messages ADD COLUMN send_at timestamptz;

@@ -1,0 +1,63 @@
+"""Questions to WhatsApp through a session that works."""
+
+from uuid import UUID
+
+from wa_api.access.callers import Reader
+from wa_api.http.problems import Problem, invalid_field, not_found
+from wa_api.owners.requests import OwnerRequests, OwnerSilent
+from wa_api.sessions.views import SessionViews
+from wa_contracts.ids import SessionId
+from wa_contracts.internal.commands import AskWhatsApp
+from wa_contracts.internal.questions import Answer, Question
+from wa_contracts.internal.replies import Reply
+from wa_contracts.session_events import SessionStatus
+
+ANSWER_SECONDS = 30.0
+"""Slightly more than the engine's own limit."""
+
+
+class SessionQuestions:
+    """Asks the session's owner.
+
+    Methods raise DatabaseUnavailable, BrokerUnavailable, ConfirmLost, OwnerRefused, OwnerSilent.
+    """
+
+    def __init__(self, requests: OwnerRequests, views: SessionViews) -> None:
+        self._requests = requests
+        self._views = views
+
+    async def ask(self, session_id: UUID, question: Question) -> Answer:
+        """The answer.
+
+        Raises:
+            Problem: 404; 409 unless the session works.
+        """
+        session = await self._views.session(session_id)
+        if session is None:
+            raise not_found("session")
+        if session.status is not SessionStatus.WORKING:
+            raise Problem(
+                f"session_{session.status}",
+                f"Only a session that works can ask WhatsApp; this one is {session.status}. "
+                "Try again when it works.",
+            )
+        command = self._requests.command(AskWhatsApp, SessionId(session_id), question=question)
+        reply = await self._requests.ask(command, seconds=ANSWER_SECONDS)
+        if not isinstance(reply, Reply) or reply.answer is None:
+            raise OwnerSilent
+        return reply.answer
+
+
+def session_asked(reader: Reader, given: UUID | None) -> UUID:
+    """The session of a token, or the one that the operator names.
+
+    Raises:
+        Problem: 400 if the operator names none; 404 for another session than the token's.
+    """
+    if reader.session_id is None:
+        if given is None:
+            raise invalid_field("sessionId", "'sessionId' is required with the admin key.")
+        return given
+    if given not in {None, reader.session_id}:
+        raise not_found("session")
+    return reader.session_id
