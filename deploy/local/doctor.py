@@ -30,6 +30,7 @@ def examine(settings: Configuration) -> int:
         _postgres(settings, engine=engine),
         _rabbitmq(settings, engine=engine),
         libmagic(),
+        ffmpeg(),
         _port(settings),
         _disk(settings),
         _memory(),
@@ -83,6 +84,26 @@ def libmagic() -> _Finding:
     if told.returncode != 0 or not told.stdout.startswith("application/pdf"):
         return False, "libmagic", (told.stderr or told.stdout).strip()[-200:]
     return True, "libmagic", f"pylibmagic {told.stdout.split()[1]}"
+
+
+def ffmpeg() -> _Finding:
+    """FFmpeg's libraries, which PyAV's wheel contains, with the codecs that WhatsApp's phones play.
+
+    In a separate interpreter, since the libraries stay loaded.
+    """
+    program = (
+        "import av, pi_heif; "
+        "[av.codec.Codec(name, 'w') for name in ('libx264', 'aac', 'libopus')]; "
+        "print(av.__version__, '.'.join(map(str, av.library_versions['libavcodec'])))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    if told.returncode != 0:
+        why = (told.stderr or told.stdout).strip()[-160:]
+        return False, "FFmpeg", f"audio, voice and video cannot be sent: {why}"
+    wrapper, codecs = told.stdout.split()
+    return True, "FFmpeg", f"PyAV {wrapper} with libavcodec {codecs}"
 
 
 def _disk(settings: Configuration) -> _Finding:

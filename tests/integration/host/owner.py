@@ -19,6 +19,7 @@ from wa_runtime.postgres import KeptConnection
 from wa_session_host.domain.message import Content
 from wa_session_host.domain.pacing import PaceRule
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
+from wa_session_host.media.conversion import Converter
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.context import SessionContext
@@ -92,12 +93,18 @@ def session_context(
     retention: timedelta = timedelta(days=30),
 ) -> SessionContext:
     """What sessions share, with simulated engines and no media."""
-    nowhere = Path("/nonexistent")
+    nowhere, engines = Path("/nonexistent"), SimulatedEngines(Script())
     return SessionContext(
         writer=owner.writer,
         store=store,
-        engines=SimulatedEngines(Script()),
-        media=MediaFetcher(media_root=nowhere, spool=nowhere, max_bytes=1000, allowed_hosts=()),
+        engines=engines,
+        media=MediaFetcher(
+            media_root=nowhere,
+            spool=nowhere,
+            max_bytes=1000,
+            allowed_hosts=(),
+            converter=Converter(engines.start_decoder, spool=nowhere, max_bytes=1000),
+        ),
         clock=clock,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),

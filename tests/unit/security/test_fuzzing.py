@@ -245,7 +245,7 @@ async def test_a_host_bears_any_worker(frames: list[bytes]) -> None:
         reader.feed_data(struct.pack(">I", len(frame)) + frame)
     reader.feed_eof()
     with patch("os.kill") as kill:
-        engine = WorkerEngine(Begin("s", "sqlite://", None, 0.0), reader, Mock(), OWN_PID, Mock())
+        engine = WorkerEngine(Begin("s", "sqlite://", None, 0.0), reader, Mock(), OWN_PID)
         async with asyncio.timeout(2):
             _ = [seen async for seen in engine.observations()]
     assert engine.ended

@@ -21,11 +21,11 @@ from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
 from wa_runtime.retries import until_available
 from wa_runtime.traces import configure_traces
 from wa_session_host.domain.pacing import PaceRule
-from wa_session_host.engine.port import Engines
 from wa_session_host.engine.process.worker_engines import WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.engine.simulated.server import SimulatedServer
 from wa_session_host.health import Health
+from wa_session_host.media.conversion import Converter
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.media.spool import own_spool
 from wa_session_host.metrics import HostMetrics
@@ -149,7 +149,7 @@ def _session_context(
     *,
     pool: "asyncpg.Pool[asyncpg.Record]",
     writing: KeptConnection,
-    engines: Engines,
+    engines: WorkerEngines | SimulatedEngines,
     clock: DatabaseClock,
     spool: Path,
     metrics: HostMetrics,
@@ -163,6 +163,9 @@ def _session_context(
             spool=spool,
             max_bytes=settings.media_max_bytes,
             allowed_hosts=settings.media_allowed_hosts,
+            converter=Converter(
+                engines.start_decoder, spool=spool, max_bytes=settings.media_max_bytes
+            ),
         ),
         clock=clock,
         metrics=metrics,

@@ -19,6 +19,9 @@ class MessageType(StrEnum):
     IMAGE = "image"
     VIDEO = "video"
     DOCUMENT = "document"
+    AUDIO = "audio"
+    VOICE = "voice"
+    STICKER = "sticker"
     LOCATION = "location"
     CONTACT = "contact"
     POLL = "poll"
@@ -27,7 +30,12 @@ class MessageType(StrEnum):
     @property
     def has_media(self) -> bool:
         """Whether its content is a file."""
-        return self in {MessageType.IMAGE, MessageType.VIDEO, MessageType.DOCUMENT}
+        return self.has_caption or self in {"audio", "voice", "sticker"}
+
+    @property
+    def has_caption(self) -> bool:
+        """Whether its content is a file with a text below."""
+        return self in {"image", "video", "document"}
 
 
 class Command(Wire):

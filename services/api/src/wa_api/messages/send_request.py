@@ -31,7 +31,7 @@ REFERENCE_LIMIT = 128
 def _by_type(schema: dict[str, Any]) -> None:
     """Describe in the schema what `_complete` checks."""
     needed = {"text": ["message"], "media": ["mediaUrl"]}
-    kinds = {"text": ["text"], "media": ["image", "video", "document"]}
+    kinds = {"text": ["text"], "media": [one.value for one in MessageType if one.has_media]}
     schema["anyOf"] = [
         {
             "properties": {
@@ -64,7 +64,9 @@ class SendRequest(Body):
     type: MessageType
     message: Annotated[
         Text | None,
-        Field(max_length=TEXT_LIMIT, description="The text, or the caption of media."),
+        Field(
+            max_length=TEXT_LIMIT, description="The text, or the caption of image, video, document."
+        ),
     ] = None
     media_url: Annotated[
         Text | None,

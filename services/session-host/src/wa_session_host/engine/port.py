@@ -18,12 +18,18 @@ from wa_session_host.domain.observations import LinkedDevice, ReceivedMedia, See
 
 
 @dataclass(frozen=True)
-class Preview:
-    """A picture's preview before its download. `thumbnail` is base64 of a small JPEG."""
+class MediaDetails:
+    """What a phone shows before the download.
 
-    width: int
-    height: int
-    thumbnail: str
+    `thumbnail` is base64 of a small JPEG, `waveform` base64 of 64 values from 0 to 100.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    thumbnail: str | None = None
+    seconds: int | None = None
+    waveform: str | None = None
+    is_animated: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class MediaFile:
     path: Path
     mime_type: str
     file_name: str | None
-    preview: Preview | None = None
+    details: MediaDetails | None = None
 
 
 @dataclass(frozen=True)

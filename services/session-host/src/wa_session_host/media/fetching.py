@@ -9,7 +9,7 @@ import asyncio
 import re
 import stat
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -25,6 +25,8 @@ from wa_session_host.domain.message import Content
 from wa_session_host.engine.content_type import mime_type_of
 from wa_session_host.engine.port import MediaFile
 from wa_session_host.media.byte_budget import ByteBudget
+from wa_session_host.media.conversion import Converter
+from wa_session_host.media.media_error import MediaError
 
 FETCHES_AT_ONCE = 16
 """Fetched files on disk, per host: each may have MEDIA_MAX_BYTES."""
@@ -43,29 +45,21 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 BUSY = {429, 502, 503, 504}
 """Answers of a server that may work later. 500 is a fault of the request or the server."""
 
-WANTED = {MessageType.IMAGE: "image/", MessageType.VIDEO: "video/"}
-
-
-class MediaError(Exception):
-    """The media cannot be sent: `media_unavailable`, `_too_large`, `_invalid`, `_refused`.
-
-    `may_pass`: its server says that it may work later.
-    """
-
-    def __init__(self, code: str, message: str, *, may_pass: bool = False) -> None:
-        """`code` for programs, `message` for people."""
-        super().__init__(message)
-        self.code = code
-        self.may_pass = may_pass
-
 
 class MediaFetcher:
     """Prepares media files, in a spool folder that it cleans up."""
 
     def __init__(
-        self, *, media_root: Path, spool: Path, max_bytes: int, allowed_hosts: Collection[str]
+        self,
+        *,
+        media_root: Path,
+        spool: Path,
+        max_bytes: int,
+        allowed_hosts: Collection[str],
+        converter: Converter,
     ) -> None:
         """`allowed_hosts` are names or addresses, with or without a port, that may be private."""
+        self._converter = converter
         self._media_root = media_root
         self._spool = spool
         self._max_bytes = max_bytes
@@ -85,20 +79,18 @@ class MediaFetcher:
         if content.media_url is None:
             yield None
             return
-        if _SCHEME.match(content.media_url):
-            async with self._fetches:
+        async with AsyncExitStack() as stack:
+            if _SCHEME.match(content.media_url):
+                await stack.enter_async_context(self._fetches)
                 path, name = await self._download(content.media_url)
-                try:
-                    media = await self._checked(kind, path, content.file_name or name)
-                    async with self._memory.taken(path.stat().st_size):
-                        yield media
-                finally:
-                    path.unlink(missing_ok=True)
-        else:
-            path = await asyncio.to_thread(self._local, content.media_url)
-            media = await self._checked(kind, path, content.file_name or path.name)
-            async with self._memory.taken(path.stat().st_size):
-                yield media
+                stack.callback(path.unlink, missing_ok=True)
+            else:
+                path = await asyncio.to_thread(self._local, content.media_url)
+                name = path.name
+            ready = self._as_shown(kind, path, content.file_name or name)
+            media = await stack.enter_async_context(ready)
+            await stack.enter_async_context(self._memory.taken(media.path.stat().st_size))
+            yield media
 
     def _local(self, text: str) -> Path:
         root = self._media_root.resolve()
@@ -119,17 +111,20 @@ class MediaFetcher:
             raise self._too_large()
         return path
 
-    async def _checked(self, kind: MessageType, path: Path, name: str | None) -> MediaFile:
+    @asynccontextmanager
+    async def _as_shown(
+        self, kind: MessageType, path: Path, name: str | None
+    ) -> AsyncIterator[MediaFile]:
+        """A document as it is; other files as phones show them."""
+        if kind is not MessageType.DOCUMENT:
+            async with self._converter.converted(kind, path, name) as media:
+                yield media
+            return
         try:
             mime_type = await asyncio.to_thread(mime_type_of, path)
         except OSError as error:
             raise MediaError("media_unavailable", "The media cannot be read.") from error
-        wanted = WANTED.get(kind)
-        if wanted is not None and not mime_type.startswith(wanted):
-            raise MediaError(
-                "media_invalid", f"The media is not of type {kind}: its content is {mime_type}."
-            )
-        return MediaFile(path=path, mime_type=mime_type, file_name=name)
+        yield MediaFile(path=path, mime_type=mime_type, file_name=name)
 
     async def _download(self, url: str) -> tuple[Path, str | None]:
         try:

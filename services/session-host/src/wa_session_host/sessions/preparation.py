@@ -7,7 +7,7 @@ from functools import partial
 from wa_runtime.retries import until_available
 from wa_session_host.domain.message import Content
 from wa_session_host.engine.port import OutgoingMessage
-from wa_session_host.media.fetching import MediaError
+from wa_session_host.media.media_error import MediaError
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage
 

@@ -35,9 +35,9 @@ def preload() -> None:
     import neonize.aioze.client  # noqa: F401, PLC0415
 
     import wa_session_host.engine.neonize.worker  # noqa: F401, PLC0415
-    from wa_session_host.engine.neonize import decoder  # noqa: PLC0415
+    from wa_session_host.decoding import process  # noqa: PLC0415
 
-    decoder.preload()
+    process.preload()
     for name in list(sys.modules):
         if name.startswith(_HOLDS_LIBRARY) and not name.startswith(_KEEPS):
             del sys.modules[name]
@@ -66,12 +66,13 @@ def serve(control: socket.socket) -> None:
 
 
 def _become(kind: bytes, descriptor: int) -> None:
-    from wa_session_host.engine.neonize import decoder, worker  # noqa: PLC0415 - preloaded
+    from wa_session_host.decoding import process  # noqa: PLC0415 - preloaded
+    from wa_session_host.engine.neonize import worker  # noqa: PLC0415 - preloaded
 
     status = 1
     try:
         os.environ.pop("SPHINX", None)
-        work = decoder.main if kind == DECODER else worker.main
+        work = process.main if kind == DECODER else worker.main
         status = work(socket.socket(fileno=descriptor))
     finally:
         os._exit(status)

@@ -6,7 +6,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from functools import partial
 from itertools import count
 
 import structlog
@@ -14,7 +13,6 @@ import structlog
 from wa_contracts.ids import SessionId
 from wa_session_host.domain.observations import LinkedDevice
 from wa_session_host.engine.neonize.forkserver import DECODER, ORDER, STARTED, WORKER
-from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import Begin
 
@@ -73,7 +71,6 @@ class WorkerEngines:
         self._starting = asyncio.Lock()
         self._orders = count()
         self._engines: set[WorkerEngine] = set()
-        self.previews = Previews(partial(self._fork, DECODER))
         self._deadline = 0.0
 
     async def prepare(self) -> None:
@@ -94,9 +91,13 @@ class WorkerEngines:
         finally:
             theirs.close()
         begin = Begin(str(session_id), self._store_of(session_id), link, self._deadline)
-        engine = WorkerEngine(begin, reader, writer, pid, self.previews)
+        engine = WorkerEngine(begin, reader, writer, pid)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
+
+    async def start_decoder(self, end: socket.socket) -> int | None:
+        """Fork a media decoder around its end of a socket pair; None on failure."""
+        return await self._fork(DECODER, end)
 
     @property
     def worker_pids(self) -> list[int]:
