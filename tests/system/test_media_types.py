@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,21 @@ async def test_damaged_files_end_their_own_messages_with_400(chat: Chat, media: 
     assert good.status_code == 200
     assert drawing.status_code == 400
     assert "SVG" in drawing.json()["error"]
+
+
+async def test_by_upload_and_by_data_url(chat: Chat, media: Path) -> None:
+    client = chat.ring.client(chat.token)
+    data = ffmpeg(media / "uploaded.mp3", *TONE).read_bytes()
+    uploaded = await client.post("/api/media", files={"file": ("song.mp3", data, "audio/mpeg")})
+    assert uploaded.status_code == 201, uploaded.text
+    media_id = uploaded.json()["mediaId"]
+    assert (await received(chat, type="audio", mediaId=media_id)).media == data
+    document = (await received(chat, type="document", mediaId=media_id)).proto.documentMessage
+    assert (document.fileName, document.mimetype) == ("song.mp3", "audio/mpeg")
+    inline = f"data:audio/mpeg;base64,{b64encode(data).decode()}"
+    assert (await received(chat, type="audio", mediaUrl=inline)).media == data
+    note = (await received(chat, type="voice", mediaUrl=inline)).proto.audioMessage
+    assert (note.PTT, note.seconds) == (True, 2)
+    assert (await client.delete(f"/api/media/{media_id}")).status_code == 204
+    gone = await chat.send(type="audio", mediaId=media_id)
+    assert (gone.status_code, gone.json()["code"]) == (404, "media_not_found")

@@ -15,6 +15,7 @@ from wa_contracts.internal.commands import MessageType
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event
 from wa_contracts.topology import PARTITIONS
+from wa_runtime.media_store.store import MediaStore
 from wa_runtime.postgres import KeptConnection
 from wa_session_host.domain.message import Content
 from wa_session_host.domain.pacing import PaceRule
@@ -104,6 +105,7 @@ def session_context(
             max_bytes=1000,
             allowed_hosts=(),
             converter=Converter(engines.start_decoder, spool=nowhere, max_bytes=1000),
+            store=MediaStore(nowhere.as_uri()),
         ),
         clock=clock,
         metrics=HostMetrics(CollectorRegistry()),

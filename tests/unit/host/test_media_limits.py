@@ -11,6 +11,7 @@ import pytest
 from tests.deadlines import eventually, turns
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
+from wa_runtime.media_store.store import MediaStore
 from wa_session_host.domain.message import Content
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed
@@ -76,6 +77,7 @@ async def test_few_large_files_are_with_engines_at_once(tmp_path: Path) -> None:
         max_bytes=MAX_BYTES,
         allowed_hosts=(),
         converter=converter,
+        store=MediaStore(tmp_path.as_uri()),
     )
     (tmp_path / "large.bin").write_bytes(b"x" * MAX_BYTES)
     content = Content(media_url="large.bin")

@@ -30,6 +30,7 @@ from tests.unit.security.hostile_media import (
 from wa_api.messages.media_address import MediaAddressRule, MediaRefused
 from wa_contracts.internal.commands import MessageType
 from wa_runtime import public_address
+from wa_runtime.media_store.store import MediaStore
 from wa_session_host.domain.message import Content
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.media import fetching as media
@@ -125,6 +126,7 @@ class MediaGuards:
             max_bytes=MAX_BYTES,
             allowed_hosts=self.allowed,
             converter=Converter(engines.start_decoder, spool=self.spool, max_bytes=MAX_BYTES),
+            store=MediaStore(self.spool.as_uri()),
         )
         content = Content(text=None, media_url=address, file_name=None)
         try:

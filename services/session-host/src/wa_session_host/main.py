@@ -16,6 +16,7 @@ from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.garbage_collection import tune_collector
 from wa_runtime.logs import configure_logs
+from wa_runtime.media_store.store import MediaStore
 from wa_runtime.migrations import migrate
 from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
 from wa_runtime.retries import until_available
@@ -163,6 +164,7 @@ def _session_context(
             spool=spool,
             max_bytes=settings.media_max_bytes,
             allowed_hosts=settings.media_allowed_hosts,
+            store=MediaStore(settings.upload_store),
             converter=Converter(
                 engines.start_decoder, spool=spool, max_bytes=settings.media_max_bytes
             ),

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
-from wa_contracts.internal.content import Parts
+from wa_contracts.internal.content import Parts, StoredMedia
 from wa_contracts.recipient import Recipient
 from wa_contracts.wire import Key, UtcDatetime, Wire, storable
 
@@ -113,6 +113,7 @@ class SendMessage(SessionCommand):
     message_type: MessageType
     text: str | None = None
     media_url: str | None = None
+    media: StoredMedia | None = None
     file_name: str | None = None
     parts: Parts | None = None
     reference: str | None = None

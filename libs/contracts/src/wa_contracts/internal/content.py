@@ -29,6 +29,14 @@ class Quote(Wire):
     text: str | None = None
 
 
+class StoredMedia(Wire):
+    """An upload: its place in the media store, and what its sender said about it."""
+
+    key: str
+    mime_type: str
+    file_name: str | None = None
+
+
 class Parts(Wire):
     """What a message consists of beside text and media."""
 

@@ -16,7 +16,7 @@ from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingR
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.commands import SendMessage
-from wa_contracts.internal.content import Parts
+from wa_contracts.internal.content import Parts, StoredMedia
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.message_events import (
     MessageCancelled,
@@ -102,9 +102,15 @@ class Sending:
         self._clock = clock
 
     async def send(
-        self, session_id: SessionId, request: SendRequest, options: SendOptions
+        self,
+        session_id: SessionId,
+        request: SendRequest,
+        options: SendOptions,
+        media: StoredMedia | None = None,
     ) -> SendResult:
         """Send one message and wait for its outcome, at most `wait_seconds`.
+
+        `media` is the upload that it sends, if any.
 
         Raises:
             BrokerUnavailable: Nothing was written.
@@ -112,7 +118,7 @@ class Sending:
             DatabaseUnavailable: That message cannot be looked up.
         """
         parts = await parts_of_send(request, self._look_up, session_id)
-        command = self._command(session_id, request, parts, options)
+        command = self._command(session_id, request, parts, options, media)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_seconds
         ids = {"session_id": str(session_id), "message_id": str(command.message_id)}
@@ -139,6 +145,7 @@ class Sending:
         request: SendRequest,
         parts: Parts | None,
         options: SendOptions,
+        media: StoredMedia | None,
     ) -> SendMessage:
         key, now = options.idempotency_key, self._clock()
         command_id = CommandId(new_id())
@@ -155,7 +162,8 @@ class Sending:
             to=request.to,
             message_type=request.type,
             text=request.message,
-            media_url=request.media_url if request.type.has_media else None,
+            media_url=request.media_url if request.type.has_media and media is None else None,
+            media=media,
             file_name=request.file_name,
             parts=parts,
             reference=request.reference,

@@ -6,6 +6,7 @@ allowed the URL's host.
 """
 
 import asyncio
+import mimetypes
 import re
 import stat
 from collections.abc import AsyncIterator, Collection
@@ -19,6 +20,7 @@ import aiohttp
 
 from wa_contracts.internal.commands import MessageType
 from wa_runtime.links import follow_links
+from wa_runtime.media_store.store import MediaStore, NotStored, StoreUnavailable
 from wa_runtime.public_address import caused_by_refusal, socket_factory
 from wa_runtime.web_address import NotAWebAddress, web_address
 from wa_session_host.domain.message import Content
@@ -42,6 +44,8 @@ UNCOMPRESSED = {"Accept-Encoding": "identity"}
 """Requested and enforced: a small compressed response cannot become a large file."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
+UNTOLD = {"application/octet-stream", "application/zip", "text/plain"}
+"""Types that libmagic finds for files of many kinds."""
 BUSY = {429, 502, 503, 504}
 """Answers of a server that may work later. 500 is a fault of the request or the server."""
 
@@ -57,8 +61,13 @@ class MediaFetcher:
         max_bytes: int,
         allowed_hosts: Collection[str],
         converter: Converter,
+        store: MediaStore,
     ) -> None:
-        """`allowed_hosts` are names or addresses, with or without a port, that may be private."""
+        """`allowed_hosts` are names or addresses, with or without a port, that may be private.
+
+        `store` has the uploads.
+        """
+        self._store = store
         self._converter = converter
         self._media_root = media_root
         self._spool = spool
@@ -76,21 +85,51 @@ class MediaFetcher:
         Raises:
             MediaError: with a code and a sentence.
         """
-        if content.media_url is None:
+        if content.media_url is None and content.media is None:
             yield None
             return
+        declared = None
         async with AsyncExitStack() as stack:
-            if _SCHEME.match(content.media_url):
+            if content.media is not None:
                 await stack.enter_async_context(self._fetches)
-                path, name = await self._download(content.media_url)
+                path = await self._stored(content.media.key)
+                stack.callback(path.unlink, missing_ok=True)
+                name, declared = content.media.file_name, content.media.mime_type
+            elif _SCHEME.match(content.media_url or ""):
+                await stack.enter_async_context(self._fetches)
+                path, name = await self._download(content.media_url or "")
                 stack.callback(path.unlink, missing_ok=True)
             else:
-                path = await asyncio.to_thread(self._local, content.media_url)
+                path = await asyncio.to_thread(self._local, content.media_url or "")
                 name = path.name
-            ready = self._as_shown(kind, path, content.file_name or name)
+            ready = self._as_shown(kind, path, content.file_name or name, declared)
             media = await stack.enter_async_context(ready)
             await stack.enter_async_context(self._memory.taken(media.path.stat().st_size))
             yield media
+
+    async def _stored(self, key: str) -> Path:
+        """An upload as a file in the spool."""
+        self._spool.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=self._spool, delete=False) as file:
+            path = Path(file.name)
+            try:
+                async with asyncio.timeout(FETCH_SECONDS):
+                    async for chunk in self._store.read(key):
+                        file.write(chunk)
+            except NotStored as error:
+                path.unlink()
+                raise MediaError(
+                    "media_unavailable", "The upload has expired or was deleted."
+                ) from error
+            except (StoreUnavailable, TimeoutError) as error:
+                path.unlink()
+                raise MediaError(
+                    "media_unavailable", "The media store is not reachable.", may_pass=True
+                ) from error
+            except BaseException:
+                path.unlink()
+                raise
+        return path
 
     def _local(self, text: str) -> Path:
         root = self._media_root.resolve()
@@ -113,9 +152,12 @@ class MediaFetcher:
 
     @asynccontextmanager
     async def _as_shown(
-        self, kind: MessageType, path: Path, name: str | None
+        self, kind: MessageType, path: Path, name: str | None, declared: str | None
     ) -> AsyncIterator[MediaFile]:
-        """A document as it is; other files as phones show them."""
+        """A document as it is; other files as phones show them.
+
+        Where a document's content does not tell its type, its name does, else `declared`.
+        """
         if kind is not MessageType.DOCUMENT:
             async with self._converter.converted(kind, path, name) as media:
                 yield media
@@ -124,6 +166,8 @@ class MediaFetcher:
             mime_type = await asyncio.to_thread(mime_type_of, path)
         except OSError as error:
             raise MediaError("media_unavailable", "The media cannot be read.") from error
+        if mime_type in UNTOLD:
+            mime_type = mimetypes.guess_type(name or "")[0] or declared or mime_type
         yield MediaFile(path=path, mime_type=mime_type, file_name=name)
 
     async def _download(self, url: str) -> tuple[Path, str | None]:

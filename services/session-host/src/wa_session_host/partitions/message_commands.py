@@ -134,6 +134,7 @@ class MessageCommands:
         content = Content(
             text=command.text,
             media_url=command.media_url,
+            media=command.media,
             file_name=command.file_name,
             parts=await self._parts(command),
             fingerprint=command.fingerprint,
