@@ -59,7 +59,7 @@ async def test_name_and_stated_type_decide_where_the_content_does_not(
     async with ready as media:
         assert media is not None
         assert (media.path.read_bytes(), media.mime_type) == (data, mime_type)
-        assert media.file_name == name
+        assert media.file_name == (name or "document")
     assert not list((tmp_path / "spool").iterdir())
 
 

@@ -165,6 +165,7 @@ def _session_context(
             max_bytes=settings.media_max_bytes,
             allowed_hosts=settings.media_allowed_hosts,
             store=MediaStore(settings.upload_store),
+            ca_file=settings.media_ca_file,
             converter=Converter(
                 engines.start_decoder, spool=spool, max_bytes=settings.media_max_bytes
             ),
