@@ -34,6 +34,7 @@ def examine(settings: Configuration) -> int:
         _pool(settings),
         libmagic(),
         _engine(settings),
+        ffmpeg(),
         _port(settings),
         _disk(settings),
         _memory(),
@@ -115,6 +116,26 @@ def _engine(settings: Configuration) -> _Finding:
         "Engine",
         f"{fact}, replaced by WHATSAPP_CLIENT_VERSION={wanted}" if wanted else fact,
     )
+
+
+def ffmpeg() -> _Finding:
+    """FFmpeg's libraries, which PyAV's wheel contains, with the codecs that WhatsApp's phones play.
+
+    In a separate interpreter, since the libraries stay loaded.
+    """
+    program = (
+        "import av, pi_heif; "
+        "[av.codec.Codec(name, 'w') for name in ('libx264', 'aac', 'libopus')]; "
+        "print(av.__version__, '.'.join(map(str, av.library_versions['libavcodec'])))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    if told.returncode != 0:
+        why = (told.stderr or told.stdout).strip()[-160:]
+        return False, "FFmpeg", f"audio, voice and video cannot be sent: {why}"
+    wrapper, codecs = told.stdout.split()
+    return True, "FFmpeg", f"PyAV {wrapper} with libavcodec {codecs}"
 
 
 def _disk(settings: Configuration) -> _Finding:

@@ -126,7 +126,7 @@ INVALID: list[tuple[str, dict[str, Any], str]] = [
     ("plus", {**TEXT, "to": f"+{TO}"}, "to"),
     ("spaces", {**TEXT, "to": "91 9876 543210"}, "to"),
     ("no recipient", {"type": "text", "message": "x"}, "to"),
-    ("unknown type", {**TEXT, "type": "audio"}, "type"),
+    ("unknown type", {**TEXT, "type": "unheard_of"}, "type"),
     ("NUL", {**TEXT, "message": "a\0b"}, "message"),
     ("no text", {"to": TO, "type": "text"}, "message"),
     ("too long", {**TEXT, "message": "x" * 65_537}, "message"),

@@ -15,10 +15,12 @@ from wa_contracts.internal.commands import MessageType
 from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event
 from wa_contracts.topology import PARTITIONS
+from wa_runtime.media_store.store import MediaStore
 from wa_runtime.postgres import KeptConnection
 from wa_session_host.domain.message import Content
 from wa_session_host.domain.pacing import PaceRule
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
+from wa_session_host.media.conversion import Converter
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.context import SessionContext
@@ -92,12 +94,19 @@ def session_context(
     retention: timedelta = timedelta(days=30),
 ) -> SessionContext:
     """What sessions share, with simulated engines and no media."""
-    nowhere = Path("/nonexistent")
+    nowhere, engines = Path("/nonexistent"), SimulatedEngines(Script())
     return SessionContext(
         writer=owner.writer,
         store=store,
-        engines=SimulatedEngines(Script()),
-        media=MediaFetcher(media_root=nowhere, spool=nowhere, max_bytes=1000, allowed_hosts=()),
+        engines=engines,
+        media=MediaFetcher(
+            media_root=nowhere,
+            spool=nowhere,
+            max_bytes=1000,
+            allowed_hosts=(),
+            converter=Converter(engines.start_decoder, spool=nowhere, max_bytes=1000),
+            store=MediaStore(nowhere.as_uri()),
+        ),
         clock=clock,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),

@@ -1,11 +1,9 @@
 """One suite for the engine's port, run on the simulated engine and on the real one."""
 
 import asyncio
-import io
 import os
 import signal
 import time
-from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from PIL import Image
 
 from tests.deadlines import PATIENCE_SECONDS, eventually
-from tests.system.pictures import png, png_bomb
+from tests.system.pictures import png
+from tests.unit.decoding.samples import TONE, ffmpeg
 from tests.whatsapp import StandIn
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
@@ -40,10 +38,11 @@ from wa_session_host.engine.port import (
     OutgoingMessage,
     SendRefused,
 )
-from wa_session_host.engine.process import previews, worker_engine
+from wa_session_host.engine.process import worker_engine
 from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.process.worker_engines import ForkRate, WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
+from wa_session_host.media.conversion import Converter
 
 NUMBER = "919876543210"
 RECIPIENT = "12345678900"
@@ -453,35 +452,6 @@ def running(pid: int) -> bool:
     return state != "Z"
 
 
-def picture(folder: Path, data: bytes) -> OutgoingMessage:
-    """An image message."""
-    path = folder / "picture.png"
-    path.write_bytes(data)
-    return OutgoingMessage(RECIPIENT, MessageType.IMAGE, None, MediaFile(path, "image/png", None))
-
-
-async def test_a_picture_that_costs_too_much_is_refused_and_costs_its_decoder_alone(
-    real_bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, watched, _ = await link(real_bench)
-    pid = worker(watched).pid
-    message = picture(tmp_path, png_bomb(8000, 6000))
-    for limit, value, says in (
-        ("PIXEL_LIMIT", 1_000_000, "8000 x 6000 pixels; at most 1,000,000 are sent"),
-        ("MEMORY_BYTES", 1_000_000, "more memory or time"),
-        ("SECONDS", 0.001, "more memory or time"),
-    ):
-        with monkeypatch.context() as strict:
-            strict.setattr(previews, limit, value)
-            with pytest.raises(SendRefused, match=says) as raised:
-                await watched.engine.send(message)
-        assert raised.value.code == "media_too_large"
-    assert (await watched.engine.send(message)).message_id
-    assert worker(watched).pid == pid
-    assert not watched.ended
-    await watched.stop()
-
-
 async def test_a_media_file_that_is_gone_fails_its_message_alone(
     real_bench: Bench, tmp_path: Path
 ) -> None:
@@ -496,20 +466,16 @@ async def test_a_media_file_that_is_gone_fails_its_message_alone(
     await watched.stop()
 
 
-async def test_previews_show_pictures_and_nothing_else(tmp_path: Path) -> None:
+async def test_forked_decoders_convert_files(tmp_path: Path) -> None:
     engines = WorkerEngines(f"sqlite://{tmp_path}", starts_per_second=20)
-    path = tmp_path / "media"
+    converter = Converter(engines.start_decoder, spool=tmp_path, max_bytes=1_000_000)
+    (tmp_path / "a.png").write_bytes(png())
+    tone = ffmpeg(tmp_path / "a.wav", *TONE)
     try:
-        for name in ("PNG", "JPEG", "GIF", "WEBP", "BMP"):
-            Image.new("RGB", (400, 300), "red").save(path, name)
-            preview = await engines.previews.render(path)
-            assert preview is not None
-            assert (preview.width, preview.height) == (400, 300)
-            with Image.open(io.BytesIO(b64decode(preview.thumbnail))) as thumbnail:
-                assert thumbnail.size == (72, 54)
-        postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n"
-        for data in (png()[:40], b"\x89PNG\r\n\x1a\n", postscript, os.urandom(999)):
-            path.write_bytes(data)
-            assert await engines.previews.render(path) is None
+        async with converter.converted(MessageType.IMAGE, tmp_path / "a.png", None) as picture:
+            assert picture.details is not None
+            assert (picture.details.width, picture.details.height) == (40, 30)
+        async with converter.converted(MessageType.VOICE, tone, None) as voice:
+            assert voice.path.read_bytes().startswith(b"OggS")
     finally:
         await engines.close()

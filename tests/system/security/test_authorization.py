@@ -145,7 +145,11 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
     async def webhook() -> str:
         return str((await ring.admin.post("/api/webhooks", json=WEBHOOK)).json()["id"])
 
-    standing = await webhook()
+    async def upload() -> str:
+        made = await ring.client(own["token"]).post("/api/media", content=b"a file")
+        return str(made.json()["mediaId"])
+
+    standing, uploaded = await webhook(), await upload()
     tried = (await ring.admin.post(f"/api/webhooks/{standing}/test")).json()
     subjects = {
         "session": own["sessionId"],
@@ -157,6 +161,8 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         "webhook": standing,
         "fresh_webhook": standing,
         "delivery": tried["id"],
+        "upload": uploaded,
+        "fresh_upload": uploaded,
         "absent": str(uuid4()),
         "admin_key": ring.admin_key,
         "file": "icon.svg",
@@ -176,7 +182,12 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         ring,
         callers,
         subjects,
-        fresh={"queued": queued, "fresh_session": new_session, "fresh_webhook": webhook},
+        fresh={
+            "queued": queued,
+            "fresh_session": new_session,
+            "fresh_webhook": webhook,
+            "fresh_upload": upload,
+        },
         own_ids=(own["sessionId"], own["token"], sent["id"], sent["messageId"], failed),
         bodies={
             "POST /api/messages/send": TEXT,
@@ -185,6 +196,7 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
             "POST /api/chats/{to}/typing": {"state": "typing", "sessionId": own["sessionId"]},
             "POST /api/numbers/check": {"numbers": [TO], "sessionId": own["sessionId"]},
             "POST /api/sessions": {"name": "made"},
+            "POST /api/media": {"any": "file"},
             "POST /api/sessions/{session_id}/pairing-code": {"phoneNumber": TO},
             "POST /api/webhooks": WEBHOOK,
             "PATCH /api/webhooks/{webhook_id}": {"paused": False},

@@ -22,6 +22,17 @@ def request(**body: Any) -> SendRequest:
         ({"type": "contact"}, "contacts", "'contacts' is required for type 'contact'."),
         ({"type": "poll"}, "poll", "'poll' is required for type 'poll'."),
         ({"type": "reaction"}, "reaction", "'reaction' is required for type 'reaction'."),
+        ({"type": "voice"}, "mediaUrl", "'mediaUrl' or 'mediaId' is required for type 'voice'."),
+        (
+            {"type": "audio", "mediaUrl": ""},
+            "mediaUrl",
+            "'mediaUrl' or 'mediaId' is required for type 'audio'.",
+        ),
+        (
+            {"type": "sticker"},
+            "mediaUrl",
+            "'mediaUrl' or 'mediaId' is required for type 'sticker'.",
+        ),
         (
             {"type": "location", "location": {"latitude": 90.01, "longitude": 0}},
             "location.latitude",

@@ -70,7 +70,7 @@ def test_the_network_lets_through_what_the_ring_needs_and_no_more(name: str) -> 
     for caller in ours.values():
         for callee in ours.values():
             assert not any(_calls(name, caller, callee, port) for port in (3000, 8081, 9464))
-    # Out into the internet: those who call WhatsApp, media and webhooks.
+    # Out into the internet: those who call WhatsApp, media, webhooks and the uploads' bucket.
     for app, labels in ours.items():
         outside = [
             peer
@@ -78,7 +78,7 @@ def test_the_network_lets_through_what_the_ring_needs_and_no_more(name: str) -> 
             for peer in rule.get("to", [{"ipBlock": {"cidr": "anywhere"}}])
             if "ipBlock" in peer
         ]
-        assert bool(outside) is (app in {"wa-session-host", "wa-webhooks"}), app
+        assert bool(outside) is (app in {"wa-api", "wa-session-host", "wa-webhooks"}), app
     assert list(_allowed(name, "Ingress", {})) == []
     assert list(_allowed(name, "Egress", {})) == list(
         one(name, "NetworkPolicy", "wa-names")["spec"]["egress"]

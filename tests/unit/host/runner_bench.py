@@ -18,7 +18,7 @@ from wa_session_host.domain.message import Content, Facts, Queued
 from wa_session_host.domain.pacing import Pace, PaceRule, SendHistory
 from wa_session_host.engine.port import Acknowledged, MediaFile, OutgoingMessage
 from wa_session_host.engine.port import Engine as EnginePort
-from wa_session_host.media.fetching import MediaError
+from wa_session_host.media.media_error import MediaError
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage

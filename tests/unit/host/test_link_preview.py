@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from wa_session_host.media.fetching import MediaError
 from wa_session_host.media.link_preview import first_link, link_preview
+from wa_session_host.media.media_error import MediaError
 
 
 class Fetcher:
@@ -17,10 +17,9 @@ class Fetcher:
     def __init__(self, folder: Path, pages: dict[str, bytes]) -> None:
         self._folder = folder
         self._pages = pages
-        self.for_previews = self
 
     @asynccontextmanager
-    async def file_at(self, url: str) -> AsyncIterator[Path]:
+    async def of_link(self, url: str) -> AsyncIterator[Path]:
         """The page as a file."""
         if url not in self._pages:
             raise MediaError("media_unavailable", "The media's server is not reachable.")
@@ -28,12 +27,15 @@ class Fetcher:
         path.write_bytes(self._pages[url])
         yield path
 
+    async def thumbnail(self, picture: Path) -> str | None:
+        """Of any picture."""
+        return picture.read_text()
+
 
 async def preview_of(folder: Path, page: bytes, **others: bytes) -> Any:
     """The preview of a text with a link to this page."""
     pages = {"https://a.example/": page, **others}
-    async with link_preview(cast("Any", Fetcher(folder, pages)), "at https://a.example/") as made:
-        return made
+    return await link_preview(cast("Any", Fetcher(folder, pages)), "at https://a.example/")
 
 
 @pytest.mark.parametrize(
@@ -67,4 +69,10 @@ async def test_a_page_that_says_nothing_has_no_preview(tmp_path: Path, page: byt
 async def test_a_picture_that_cannot_be_fetched_is_left_out(tmp_path: Path) -> None:
     page = b"<title>T</title><meta property='og:image' content='http://[broken'>"
     made = await preview_of(tmp_path, page)
-    assert (made.title, made.picture) == ("T", None)
+    assert (made.title, made.thumbnail) == ("T", None)
+
+
+async def test_a_page_has_the_thumbnail_of_its_picture(tmp_path: Path) -> None:
+    page = b"<title>T</title><meta property='og:image' content='/p.jpg'>"
+    made = await preview_of(tmp_path, page, **{"https://a.example/p.jpg": b"small"})
+    assert made.thumbnail == "small"

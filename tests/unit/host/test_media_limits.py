@@ -11,10 +11,13 @@ import pytest
 from tests.deadlines import eventually, turns
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
+from wa_runtime.media_store.store import MediaStore
 from wa_session_host.domain.message import Content
 from wa_session_host.domain.observations import ReceivedMedia
 from wa_session_host.engine.port import DownloadFailed
+from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.media.byte_budget import ByteBudget
+from wa_session_host.media.conversion import Converter
 from wa_session_host.media.fetching import FILES_IN_MEMORY, MediaFetcher
 from wa_session_host.publishing import media_transfer
 from wa_session_host.publishing.media_transfer import (
@@ -65,8 +68,16 @@ async def test_a_budget_is_first_come_first_served() -> None:
 
 
 async def test_few_large_files_are_with_engines_at_once(tmp_path: Path) -> None:
+    converter = Converter(
+        SimulatedEngines(Script()).start_decoder, spool=tmp_path, max_bytes=MAX_BYTES
+    )
     fetcher = MediaFetcher(
-        media_root=tmp_path, spool=tmp_path, max_bytes=MAX_BYTES, allowed_hosts=()
+        media_root=tmp_path,
+        spool=tmp_path,
+        max_bytes=MAX_BYTES,
+        allowed_hosts=(),
+        converter=converter,
+        store=MediaStore(tmp_path.as_uri()),
     )
     (tmp_path / "large.bin").write_bytes(b"x" * MAX_BYTES)
     content = Content(media_url="large.bin")

@@ -13,7 +13,7 @@ from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
 from wa_session_host.domain.set_aside import LONGEST_PAUSE, SetAside, set_aside
 from wa_session_host.engine.port import NotNow, SendRefused
-from wa_session_host.media.fetching import MediaError
+from wa_session_host.media.media_error import MediaError
 from wa_session_host.sessions.message_queue import MessageQueue
 from wa_session_host.sessions.open_message import OpenMessage
 

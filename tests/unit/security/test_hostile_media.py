@@ -30,9 +30,13 @@ from tests.unit.security.hostile_media import (
 from wa_api.messages.media_address import MediaAddressRule, MediaRefused
 from wa_contracts.internal.commands import MessageType
 from wa_runtime import public_address
+from wa_runtime.media_store.store import MediaStore
 from wa_session_host.domain.message import Content
+from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.media import fetching as media
-from wa_session_host.media.fetching import MediaError, MediaFetcher
+from wa_session_host.media.conversion import Converter
+from wa_session_host.media.fetching import MediaFetcher
+from wa_session_host.media.media_error import MediaError
 
 HAS_IPV6 = Path("/proc/net/if_inet6").exists() and socket.has_ipv6
 
@@ -115,11 +119,14 @@ class MediaGuards:
 
     async def fetch(self, address: str) -> MediaError | None:
         """What the fetch ends with."""
+        engines = SimulatedEngines(Script())
         fetcher = MediaFetcher(
             media_root=self.root,
             spool=self.spool,
             max_bytes=MAX_BYTES,
             allowed_hosts=self.allowed,
+            converter=Converter(engines.start_decoder, spool=self.spool, max_bytes=MAX_BYTES),
+            store=MediaStore(self.spool.as_uri()),
         )
         content = Content(text=None, media_url=address, file_name=None)
         try:

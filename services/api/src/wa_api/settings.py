@@ -38,6 +38,11 @@ class Settings(BaseSettings):
     session_host_broker_password: SecretStr | None = None
     data_dir: Path = Path(".data")
     media_root: Path | None = None
+    media_max_bytes: Annotated[int, Field(gt=0)] = 100 * 1024 * 1024
+    media_inline_max_bytes: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
+    media_store_url: str | None = None
+    media_days: Annotated[int, Field(ge=1)] = 30
+    session_media_quota_bytes: Annotated[int, Field(gt=0)] = 1024 * 1024 * 1024
     media_allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
     webhooks_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9467
     webhook_allowed_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
@@ -90,6 +95,11 @@ class Settings(BaseSettings):
     def session_burst(self) -> int:
         """Most sends of a session at once. A larger burst would delay other sessions."""
         return min(self.session_rate_per_minute, max(20, self.session_rate_per_minute // 10))
+
+    @property
+    def upload_store(self) -> str:
+        """Place of uploads: MEDIA_STORE_URL, or `uploads` in the data directory."""
+        return self.media_store_url or (self.data_dir.absolute() / "uploads").as_uri()
 
     @property
     def media_directory(self) -> Path:

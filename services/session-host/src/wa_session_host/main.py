@@ -16,6 +16,7 @@ from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.garbage_collection import tune_collector
 from wa_runtime.logs import configure_logs
+from wa_runtime.media_store.store import MediaStore
 from wa_runtime.migrations import migrate
 from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
 from wa_runtime.retries import until_available
@@ -27,6 +28,7 @@ from wa_session_host.engine.process.worker_engines import WorkerEngines
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
 from wa_session_host.engine.simulated.server import SimulatedServer
 from wa_session_host.health import Health
+from wa_session_host.media.conversion import Converter
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.media.spool import own_spool
 from wa_session_host.metrics import HostMetrics
@@ -161,7 +163,7 @@ def _session_context(
     *,
     pool: "asyncpg.Pool[asyncpg.Record]",
     writing: KeptConnection,
-    engines: Engines,
+    engines: WorkerEngines | SimulatedEngines,
     clock: DatabaseClock,
     spool: Path,
     metrics: HostMetrics,
@@ -175,6 +177,11 @@ def _session_context(
             spool=spool,
             max_bytes=settings.media_max_bytes,
             allowed_hosts=settings.media_allowed_hosts,
+            store=MediaStore(settings.upload_store),
+            ca_file=settings.media_ca_file,
+            converter=Converter(
+                engines.start_decoder, spool=spool, max_bytes=settings.media_max_bytes
+            ),
         ),
         clock=clock,
         metrics=metrics,

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".data")
     media_root: Path | None = None
     media_max_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
+    media_ca_file: Path | None = None
+    """Further certificate authorities of media servers, in PEM."""
+    media_store_url: str | None = None
+    """`file:///folder` or `s3://bucket/prefix`, as the api's; None is a folder in `data_dir`."""
     media_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     session_queue_limit: int = Field(default=10_000, gt=0)
     session_queue_max_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
@@ -60,7 +64,9 @@ class Settings(BaseSettings):
     simulated_qr_codes: int = Field(default=6, gt=0)
     simulated_receipts: bool = True
 
-    @field_validator("pace_per_minute", "pace_per_day", mode="before")
+    @field_validator(
+        "pace_per_minute", "pace_per_day", "media_store_url", "media_ca_file", mode="before"
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -71,6 +77,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @property
+    def upload_store(self) -> str:
+        """Place of uploads."""
+        return self.media_store_url or (self.data_dir.absolute() / "uploads").as_uri()
 
     @property
     def media_folder(self) -> Path:

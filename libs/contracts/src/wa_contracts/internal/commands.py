@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from wa_contracts.ids import PARTITIONS, CommandId, MessageId, SessionId
-from wa_contracts.internal.content import Change, Parts
+from wa_contracts.internal.content import Change, Parts, StoredMedia
 from wa_contracts.internal.questions import Question
 from wa_contracts.internal.session_changes import SessionChanges
 from wa_contracts.recipient import Recipient
@@ -21,6 +21,9 @@ class MessageType(StrEnum):
     IMAGE = "image"
     VIDEO = "video"
     DOCUMENT = "document"
+    AUDIO = "audio"
+    VOICE = "voice"
+    STICKER = "sticker"
     LOCATION = "location"
     CONTACT = "contact"
     POLL = "poll"
@@ -31,7 +34,12 @@ class MessageType(StrEnum):
     @property
     def has_media(self) -> bool:
         """Whether its content is a file."""
-        return self in {MessageType.IMAGE, MessageType.VIDEO, MessageType.DOCUMENT}
+        return self.has_caption or self in {"audio", "voice", "sticker"}
+
+    @property
+    def has_caption(self) -> bool:
+        """Whether its content is a file with a text below."""
+        return self in {"image", "video", "document"}
 
     @property
     def is_change(self) -> bool:
@@ -124,6 +132,7 @@ class SendMessage(SessionCommand):
     message_type: MessageType
     text: str | None = None
     media_url: str | None = None
+    media: StoredMedia | None = None
     file_name: str | None = None
     parts: Parts | None = None
     reference: str | None = None

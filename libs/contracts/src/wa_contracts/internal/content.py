@@ -39,6 +39,14 @@ class Change(Wire):
     """The session's own number in digits, from session-host."""
 
 
+class StoredMedia(Wire):
+    """An upload: its place in the media store, and what its sender said about it."""
+
+    key: str
+    mime_type: str
+    file_name: str | None = None
+
+
 class Parts(Wire):
     """What a message consists of beside text and media."""
 

@@ -50,10 +50,14 @@ _STATUS: Mapping[str, int] = {
     "too_many_attempts": 429,
     "too_many_waits": 429,
     "too_many_streams": 429,
+    "too_many_uploads": 429,
+    "media_quota_exceeded": 429,
     "headers_too_large": 431,
     "broker_unavailable": 503,
     "database_unavailable": 503,
     "host_unavailable": 503,
+    "uploads_busy": 503,
+    "media_store_unavailable": 503,
 }
 _INVALID_AFTER_ALL = frozenset({"media_invalid", "media_refused"})
 _RETRY_AFTER: Mapping[str, int] = {
@@ -61,6 +65,10 @@ _RETRY_AFTER: Mapping[str, int] = {
     "rate_limited": 1,
     "too_many_waits": 1,
     "too_many_streams": 5,
+    "too_many_uploads": 5,
+    "media_quota_exceeded": 3600,
+    "uploads_busy": 5,
+    "media_store_unavailable": 10,
     "broker_unavailable": 2,
     "database_unavailable": 2,
     "host_unavailable": 5,
@@ -270,3 +278,8 @@ async def answer_problem(_: Request, error: Exception) -> Response:
     """FastAPI's handler for `Problem`."""
     assert isinstance(error, Problem)
     return error.response()
+
+
+def media_store_unavailable() -> Problem:
+    """503: uploads cannot be stored or read."""
+    return Problem("media_store_unavailable", "The media store is not reachable. Try again later.")

@@ -3,6 +3,7 @@
 The authoritative check is session-host's, on the connection itself.
 """
 
+import mimetypes
 import re
 import socket
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from wa_runtime.links import follow_links
 from wa_runtime.public_address import is_public
 from wa_runtime.web_address import NotAWebAddress, web_address
 
+_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}(?::[0-9]+)?/", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -33,6 +35,8 @@ class MediaAddressRule:
         Raises:
             MediaRefused: The address is not allowed.
         """
+        if media_url != media_url.strip():
+            raise MediaRefused("'mediaUrl' begins or ends with a space: leave it out.")
         if _SCHEME.match(media_url):
             self._check_url(media_url)
         else:
@@ -61,6 +65,20 @@ class MediaAddressRule:
             raise MediaRefused("'mediaUrl' is not a valid path.") from error
         if not path.is_relative_to(root) or path == root:
             raise MediaRefused("'mediaUrl' is a path outside the media directory.")
+        if _is_like_host(media_url) and not path.exists():
+            raise MediaRefused(
+                f"'mediaUrl' has no scheme: write https://{media_url.lstrip('/')}, "
+                "or the path of a file in the media directory."
+            )
+
+
+def _is_like_host(media_url: str) -> bool:
+    """Whether the first part of a path looks like `example.com`, and not like `photo.png`."""
+    host = _HOST.match(media_url)
+    if host is None:
+        return False
+    kind = mimetypes.guess_type(host[0].rstrip("/"))[0] or ""
+    return not kind.startswith(("image/", "video/", "audio/"))
 
 
 def _is_plainly_private(host: str) -> bool:

@@ -32,13 +32,15 @@ from wa_contracts.internal.commands import MessageType
 from wa_contracts.recipient import RECIPIENT_PATTERN, Recipient
 
 TEXT_LIMIT = 65_536
+URL_LIMIT = 8192
 REFERENCE_LIMIT = 128
 
 
 def _by_type(schema: dict[str, Any]) -> None:
     """Describe in the schema what `_complete` checks."""
-    needed = {"text": ["message"], "media": ["mediaUrl"]}
-    kinds = {"text": ["text"], "media": ["image", "video", "document"]}
+    needed = {"text": ["message"], "url": ["mediaUrl"], "upload": ["mediaId"]}
+    media = [one.value for one in MessageType if one.has_media]
+    kinds = {"text": ["text"], "url": media, "upload": media}
     schema["anyOf"] = [
         {
             "properties": {
@@ -91,6 +93,20 @@ FIRST_FIELDS = frozenset({"to", "type", "message", "media_url", "file_name", "re
 """Fields whose absence is part of the stored fingerprints. Never add one."""
 
 
+def _bounded(url: str) -> str:
+    """A `data:` URL is as long as the body may be."""
+    if len(url) > URL_LIMIT and not url[:5].lower() == "data:":
+        raise PydanticCustomError("mediaUrl", f"'mediaUrl' has more than {URL_LIMIT} characters.")
+    return url
+
+
+MediaUrl = Annotated[
+    Text,
+    AfterValidator(_bounded),
+    Field(description="http(s) URL, path in the media directory, or data: URL (base64)."),
+]
+
+
 class SendRequest(Body):
     """One message to send. Unknown fields are ignored."""
 
@@ -111,11 +127,14 @@ class SendRequest(Body):
     ]
     message: Annotated[
         Text | None,
-        Field(max_length=TEXT_LIMIT, description="The text, or the caption of media."),
+        Field(
+            max_length=TEXT_LIMIT, description="The text, or the caption of image, video, document."
+        ),
     ] = None
-    media_url: Annotated[
+    media_url: MediaUrl | None = None
+    media_id: Annotated[
         Text | None,
-        Field(max_length=8192, description="http(s) URL, or a path in the media directory."),
+        Field(max_length=64, description="An upload's id, in the place of `mediaUrl`."),
     ] = None
     file_name: Annotated[Text | None, Field(max_length=255)] = None
     location: Location | None = None
@@ -142,8 +161,11 @@ class SendRequest(Body):
             if not self.message:
                 raise PydanticCustomError("message", "'message' is required for type 'text'.")
         elif self.type.has_media:
-            if not self.media_url:
-                problem = f"'mediaUrl' is required for type '{self.type}'."
+            if self.media_url and self.media_id:
+                problem = "'mediaUrl' and 'mediaId' exclude each other: give one."
+                raise PydanticCustomError("mediaUrl", problem)
+            if not self.media_url and not self.media_id:
+                problem = f"'mediaUrl' or 'mediaId' is required for type '{self.type}'."
                 raise PydanticCustomError("mediaUrl", problem)
         elif getattr(self, field := NEEDED[self.type]) is None:
             raise PydanticCustomError(field, f"'{field}' is required for type '{self.type}'.")

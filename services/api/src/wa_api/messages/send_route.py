@@ -20,7 +20,8 @@ from wa_api.http import problems
 from wa_api.http.direct import DirectRoute
 from wa_api.http.documented import errors, header, json_body
 from wa_api.http.parts import Parts, parts_of
-from wa_api.http.request_body import read_json
+from wa_api.http.request_body import BODY_LIMIT, read_json
+from wa_api.messages.inline_media import is_inline, stored_media
 from wa_api.messages.media_address import MediaAddressRule, MediaRefused
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.sending import (
@@ -36,8 +37,11 @@ from wa_api.messages.sending import (
 from wa_api.messages.views import MessageViews
 from wa_api.owners.host_clock import HostClock
 from wa_api.settings import Settings
+from wa_api.uploads.uploads import Uploads
 from wa_contracts.ids import message_id_for_key
 
+LARGE_BODIES_AT_ONCE = 2
+"""Per process: each is up to 16 MiB of media, several times in memory while it is decoded."""
 DEFAULT_EXPIRY = timedelta(hours=24)
 LONGEST_SCHEDULE_DAYS = 30
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -67,6 +71,10 @@ class SendWaits(Concurrency):
     """Requests that wait for an outcome, by session."""
 
 
+class LargeBodies(Concurrency):
+    """Requests that carry their media themselves, of all sessions."""
+
+
 class SendAnswer(BaseModel):
     """Sent (200), queued or scheduled (202). `messageId` is WhatsApp's id, `id` the gateway's."""
 
@@ -82,7 +90,31 @@ async def send_message(request: Request) -> Response:
     holder = await holder_of_token(parts[Credentials], bearer(request))
     if seconds := parts[RateLimit].acquire(bearer(request)):
         raise over_the_rate(seconds)
-    body = await read_json(request, SendRequest)
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > BODY_LIMIT:
+        return await _send_large(request, holder, parts)
+    return await _send(request, holder, await read_json(request, SendRequest))
+
+
+async def _send_large(request: Request, holder: TokenHolder, parts: Parts) -> Response:
+    """A body with a `data:` URL, a few at a time: it is in memory whole."""
+    limit = parts[Settings].media_inline_max_bytes * 4 // 3 + BODY_LIMIT
+    try:
+        with parts[LargeBodies].held(None):
+            body = await read_json(request, SendRequest, limit)
+            if not is_inline(body.media_url):
+                raise problems.Problem(
+                    "body_too_large", f"The body is larger than {BODY_LIMIT // 1024} KiB."
+                )
+            return await _send(request, holder, body)
+    except TooMany as error:
+        raise problems.Problem(
+            "uploads_busy", "Many large requests are under way. Try again soon."
+        ) from error
+
+
+async def _send(request: Request, holder: TokenHolder, body: SendRequest) -> Response:
+    parts = parts_of(request)
     options = SendOptions(
         idempotency_key=_idempotency_key(request.headers.get("idempotency-key")),
         respond_async=wants_async(request.headers.get("prefer")),
@@ -92,7 +124,15 @@ async def send_message(request: Request) -> Response:
     _check_send_at(body.send_at, parts)
     await _check_session(parts, holder, options, queues=body.send_at is None)
     with held_wait(parts, holder.session_id):
-        return answer(await parts[Sending].send(holder.session_id, body, options))
+        media = await stored_media(
+            body,
+            holder.session_id,
+            parts[Uploads],
+            max_bytes=parts[Settings].media_inline_max_bytes,
+            views=parts[MessageViews],
+            idempotency_key=options.idempotency_key,
+        )
+        return answer(await parts[Sending].send(holder.session_id, body, options, media))
 
 
 @contextmanager
@@ -210,7 +250,7 @@ def _expires_in(given: str | None, settings: Settings) -> timedelta:
 
 
 def _check_media(rule: MediaAddressRule, body: SendRequest) -> None:
-    if body.media_url is None or not body.type.has_media:
+    if body.media_url is None or is_inline(body.media_url) or not body.type.has_media:
         return
     try:
         rule.check(body.media_url)

@@ -17,6 +17,7 @@ from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingR
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
 from wa_contracts.internal.commands import SendMessage
+from wa_contracts.internal.content import StoredMedia
 from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageStatus, Reply
 from wa_contracts.message_events import (
     MessageCancelled,
@@ -113,9 +114,15 @@ class Sending:
         self._clock = clock
 
     async def send(
-        self, session_id: SessionId, request: SendRequest, options: SendOptions
+        self,
+        session_id: SessionId,
+        request: SendRequest,
+        options: SendOptions,
+        media: StoredMedia | None = None,
     ) -> SendResult:
         """Send one message and wait for its outcome, at most `wait_seconds`.
+
+        `media` is the upload that it sends, if any.
 
         Raises:
             BrokerUnavailable: Nothing was written.
@@ -129,7 +136,8 @@ class Sending:
             to=request.to,
             message_type=request.type,
             text=request.message,
-            media_url=request.media_url if request.type.has_media else None,
+            media_url=request.media_url if request.type.has_media and media is None else None,
+            media=media,
             file_name=request.file_name,
             parts=parts,
             reference=request.reference,

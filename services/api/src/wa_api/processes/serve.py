@@ -32,7 +32,7 @@ from wa_api.messages.changes import MessageChanges
 from wa_api.messages.media_address import MediaAddressRule
 from wa_api.messages.media_downloads import MediaDownloads, limit_pieces
 from wa_api.messages.requests import MessageRequests
-from wa_api.messages.send_route import SendWaits
+from wa_api.messages.send_route import LARGE_BODIES_AT_ONCE, LargeBodies, SendWaits
 from wa_api.messages.sending import Sending
 from wa_api.messages.views import MessageViews
 from wa_api.owners.command_bus import CommandBus
@@ -51,10 +51,12 @@ from wa_api.sessions.lifecycle import SessionLifecycle
 from wa_api.sessions.questions import SessionQuestions
 from wa_api.sessions.views import SessionViews
 from wa_api.settings import Settings
+from wa_api.uploads.uploads import Limits, Uploads
 from wa_api.webhooks.deliveries import Deliveries
 from wa_api.webhooks.endpoints import Endpoints
 from wa_contracts.ids import new_id
 from wa_runtime.broker import BrokerLink
+from wa_runtime.media_store.store import MediaStore
 
 log = structlog.get_logger()
 
@@ -86,7 +88,8 @@ async def run_api(
         address = first_address(settings.host)
         stack.enter_context(metrics_served(registry, address, settings.metrics_port))
         server = Server(app, lambda: on_ready(port), trusted_proxies=settings.trusted_proxies)
-        async with running(*(link.run() for link in links), notifications.run()):
+        background = (notifications.run(), parts[Uploads].run())
+        async with running(*(link.run() for link in links), *background):
             for link in links:
                 await link.wait_first_attempt(FIRST_ATTEMPT_SECONDS)
             await notifications.attempted(FIRST_ATTEMPT_SECONDS)
@@ -139,6 +142,10 @@ def _add_access(parts: Parts, keys: Keys) -> None:
     parts.add(RateLimit(rate, time.monotonic, burst=burst))
     parts.add(SendWaits(settings.session_wait_limit))
     parts.add(EventStreams(settings.session_stream_limit))
+    parts.add(LargeBodies(LARGE_BODIES_AT_ONCE))
+    keep = timedelta(days=settings.media_days)
+    limits = Limits(settings.media_max_bytes, settings.session_media_quota_bytes, keep)
+    parts.add(Uploads(parts[Database], MediaStore(settings.upload_store), limits))
     parts.add(MediaAddressRule(settings.media_directory, settings.media_allowed_hosts))
 
 

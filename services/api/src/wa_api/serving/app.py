@@ -42,7 +42,9 @@ from wa_api.serving.security_headers import SecurityHeaders
 from wa_api.sessions import qr
 from wa_api.sessions import question_routes as questions
 from wa_api.sessions import routes as sessions
+from wa_api.uploads import routes as uploads
 from wa_api.webhooks import routes as webhooks
+from wa_runtime.media_store.store import NotStored, StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -53,6 +55,7 @@ _ROUTERS = (
     chats.router,
     questions.router,
     media.router,
+    uploads.router,
     sessions.router,
     sessions.admin,
     qr.router,
@@ -108,6 +111,8 @@ _TRANSLATED: dict[type[Exception], Callable[[Exception], Problem]] = {
     BrokerUnavailable: lambda _: problems.broker_unavailable(),
     DatabaseUnavailable: lambda _: problems.database_unavailable(),
     BadCursor: lambda _: problems.invalid_field("cursor", "'cursor' is not one from this list."),
+    StoreUnavailable: lambda _: problems.media_store_unavailable(),
+    NotStored: lambda _: Problem("media_not_found", "The upload's file is not there any more."),
     OwnerSilent: lambda _: problems.no_answer(),
     ConfirmLost: lambda _: problems.command_in_doubt(),
     OwnerRefused: _refused_by_owner,

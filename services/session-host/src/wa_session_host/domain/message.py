@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import FailMessage, MessageType, SendMessage
-from wa_contracts.internal.content import Parts
+from wa_contracts.internal.content import Parts, StoredMedia
 from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail, MessageStatus
 from wa_contracts.message_events import (
@@ -33,6 +33,7 @@ class Content(Wire):
 
     text: str | None = None
     media_url: str | None = None
+    media: StoredMedia | None = None
     file_name: str | None = None
     parts: Parts | None = None
     fingerprint: str = ""
@@ -40,9 +41,10 @@ class Content(Wire):
 
     @property
     def size(self) -> int:
-        """Bytes of what a client sent: text, media address, file name, further parts."""
+        """Bytes of what a client sent: text, media address or upload, file name, further parts."""
         parts = self.parts.model_dump_json(exclude_defaults=True) if self.parts else None
-        sent = (self.text, self.media_url, self.file_name, parts)
+        media = self.media.model_dump_json() if self.media else None
+        sent = (self.text, self.media_url, media, self.file_name, parts)
         return sum(len(one.encode()) for one in sent if one is not None)
 
 

@@ -25,12 +25,18 @@ from wa_session_host.domain.observations import (
 
 
 @dataclass(frozen=True)
-class Preview:
-    """A picture's preview before its download. `thumbnail` is base64 of a small JPEG."""
+class MediaDetails:
+    """What a phone shows before the download.
 
-    width: int
-    height: int
-    thumbnail: str
+    `thumbnail` is base64 of a small JPEG, `waveform` base64 of 64 values from 0 to 100.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    thumbnail: str | None = None
+    seconds: int | None = None
+    waveform: str | None = None
+    is_animated: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,17 +46,16 @@ class MediaFile:
     path: Path
     mime_type: str
     file_name: str | None
-    preview: Preview | None = None
+    details: MediaDetails | None = None
 
 
 @dataclass(frozen=True)
 class LinkPreview:
-    """What phones show of a text's link. `thumbnail` is base64 of a small JPEG of `picture`."""
+    """What phones show of a text's link. `thumbnail` is base64 of a small JPEG of its picture."""
 
     link: str
     title: str
     description: str
-    picture: Path | None = None
     thumbnail: str | None = None
 
 

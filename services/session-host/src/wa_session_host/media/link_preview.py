@@ -5,8 +5,7 @@ The page is fetched with the guards of media. Whatever fails, the text goes out 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin
@@ -14,7 +13,8 @@ from urllib.parse import urljoin
 import structlog
 
 from wa_session_host.engine.port import LinkPreview
-from wa_session_host.media.fetching import MediaError, MediaFetcher
+from wa_session_host.media.fetching import MediaFetcher
+from wa_session_host.media.media_error import MediaError
 
 log = structlog.get_logger()
 
@@ -26,19 +26,17 @@ _LINK = re.compile(r"https?://[^\s<>\"]+", re.IGNORECASE)
 _CHARSET = re.compile(rb"charset\s*=\s*[\"']?([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
 
 
-@asynccontextmanager
-async def link_preview(fetcher: MediaFetcher, text: str) -> AsyncIterator[LinkPreview | None]:
-    """The preview, with its picture's file inside the block; None without one within 5 s."""
+async def link_preview(fetcher: MediaFetcher, text: str) -> LinkPreview | None:
+    """The preview of the text's first link; None without one within 5 s."""
     link = first_link(text)
-    async with AsyncExitStack() as stack:
-        preview = None
-        if link is not None:
-            try:
-                async with asyncio.timeout(PREVIEW_SECONDS):
-                    preview = await _fetched(fetcher.for_previews, link, stack)
-            except (MediaError, OSError) as error:
-                log.info("no_link_preview", reason=type(error).__name__)
-        yield preview
+    if link is None:
+        return None
+    try:
+        async with asyncio.timeout(PREVIEW_SECONDS):
+            return await _fetched(fetcher, link)
+    except (MediaError, OSError) as error:
+        log.info("no_link_preview", reason=type(error).__name__)
+        return None
 
 
 def first_link(text: str) -> str | None:
@@ -47,20 +45,27 @@ def first_link(text: str) -> str | None:
     return None if found is None else found[0].rstrip(".,;:!?'\")]}")
 
 
-async def _fetched(fetcher: MediaFetcher, link: str, stack: AsyncExitStack) -> LinkPreview | None:
-    async with fetcher.file_at(link) as path:
+async def _fetched(fetcher: MediaFetcher, link: str) -> LinkPreview | None:
+    async with fetcher.of_link(link) as path:
         head = await asyncio.to_thread(_head_of, path)
     title = head.get("og:title") or head.get("title")
     if not title:
         return None
     described = head.get("og:description") or head.get("description") or ""
-    picture: Path | None = None
-    if address := head.get("og:image"):
-        try:
-            picture = await stack.enter_async_context(fetcher.file_at(urljoin(link, address)))
-        except (MediaError, ValueError, TimeoutError) as error:
-            log.info("no_link_picture", reason=type(error).__name__)
-    return LinkPreview(link, title[:TITLE_LIMIT], described[:DESCRIPTION_LIMIT], picture)
+    thumbnail = await _thumbnail(fetcher, link, head.get("og:image"))
+    return LinkPreview(link, title[:TITLE_LIMIT], described[:DESCRIPTION_LIMIT], thumbnail)
+
+
+async def _thumbnail(fetcher: MediaFetcher, link: str, address: str | None) -> str | None:
+    """Of the page's picture; None if there is none that can be shown."""
+    if not address:
+        return None
+    try:
+        async with fetcher.of_link(urljoin(link, address)) as picture:
+            return await fetcher.thumbnail(picture)
+    except (MediaError, ValueError, TimeoutError) as error:
+        log.info("no_link_picture", reason=type(error).__name__)
+        return None
 
 
 def _head_of(path: Path) -> Mapping[str, str]:

@@ -142,6 +142,7 @@ class MessageCommands:
         return Content(
             text=command.text,
             media_url=command.media_url,
+            media=command.media,
             file_name=command.file_name,
             parts=await named_parts(command, owner.state, self._session.store),
             fingerprint=command.fingerprint,

@@ -7,8 +7,8 @@ from functools import partial
 from wa_runtime.retries import until_available
 from wa_session_host.domain.message import Content
 from wa_session_host.engine.port import LinkPreview, OutgoingMessage
-from wa_session_host.media.fetching import MediaError
 from wa_session_host.media.link_preview import link_preview
+from wa_session_host.media.media_error import MediaError
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage
 
@@ -46,7 +46,7 @@ class Preparation:
                 content = await self._content(message)
                 ready = self._media.ready(facts.type, content)
                 media = await stack.enter_async_context(ready)
-                link = await self._link(content, stack)
+                link = await self._link(content)
         except (TimeoutError, MediaError):
             if not self._cancelled:
                 raise
@@ -56,10 +56,10 @@ class Preparation:
             return None
         return OutgoingMessage(facts.to, facts.type, content.text, media, content.parts, link)
 
-    async def _link(self, content: Content, stack: AsyncExitStack) -> LinkPreview | None:
+    async def _link(self, content: Content) -> LinkPreview | None:
         if content.parts is None or not content.parts.link_preview or not content.text:
             return None
-        return await stack.enter_async_context(link_preview(self._media, content.text))
+        return await link_preview(self._media, content.text)
 
     async def _content(self, message: OpenMessage) -> Content:
         cached = self._contents.pop(self._holder, message.stream)

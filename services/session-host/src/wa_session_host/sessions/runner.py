@@ -22,7 +22,7 @@ from wa_session_host.domain.message import Content, Queued, Sending
 from wa_session_host.domain.pacing import Pace
 from wa_session_host.domain.set_aside import set_aside
 from wa_session_host.engine.port import Engine, OutgoingMessage
-from wa_session_host.media.fetching import MediaError
+from wa_session_host.media.media_error import MediaError
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.engine_send import send_outcome
 from wa_session_host.sessions.message_queue import MessageQueue

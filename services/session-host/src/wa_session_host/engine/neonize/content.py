@@ -5,10 +5,12 @@ from base64 import b64decode
 from typing import Any
 
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
+    AudioMessage,
     DocumentMessage,
     FutureProofMessage,
     ImageMessage,
     Message,
+    StickerMessage,
     VideoMessage,
 )
 from neonize.utils.enum import MediaType
@@ -23,6 +25,9 @@ UPLOAD_AS = {
     MessageType.IMAGE: MediaType.MediaImage,
     MessageType.VIDEO: MediaType.MediaVideo,
     MessageType.DOCUMENT: MediaType.MediaDocument,
+    MessageType.AUDIO: MediaType.MediaAudio,
+    MessageType.VOICE: MediaType.MediaAudio,
+    MessageType.STICKER: MediaType.MediaImage,
 }
 
 
@@ -57,13 +62,19 @@ async def _with_media(client: Any, message: OutgoingMessage, media: MediaFile) -
         "fileLength": uploaded.FileLength,
         "mimetype": media.mime_type,
     }
-    if message.text:
+    if message.text and message.type.has_caption:
         fields["caption"] = message.text
+    fields |= _details(media)
     match message.type:
         case MessageType.IMAGE:
-            return Message(imageMessage=ImageMessage(**fields, **_shown(media)))
+            return Message(imageMessage=ImageMessage(**fields))
         case MessageType.VIDEO:
             return Message(videoMessage=VideoMessage(**fields))
+        case MessageType.AUDIO | MessageType.VOICE:
+            is_voice = message.type is MessageType.VOICE
+            return Message(audioMessage=AudioMessage(**fields, PTT=is_voice))
+        case MessageType.STICKER:
+            return Message(stickerMessage=StickerMessage(**fields))
         case _:
             return _document(fields, media)
 
@@ -77,15 +88,20 @@ def _document(fields: dict[str, Any], media: MediaFile) -> Message:
     return Message(documentWithCaptionMessage=FutureProofMessage(message=document))
 
 
-def _shown(media: MediaFile) -> dict[str, Any]:
-    """Width, height and thumbnail; empty without a preview."""
-    if media.preview is None:
+def _details(media: MediaFile) -> dict[str, Any]:
+    """What a phone shows before the download, as far as it is known."""
+    if media.details is None:
         return {}
-    return {
-        "width": media.preview.width,
-        "height": media.preview.height,
-        "JPEGThumbnail": b64decode(media.preview.thumbnail),
+    known = media.details
+    fields = {
+        "width": known.width,
+        "height": known.height,
+        "JPEGThumbnail": b64decode(known.thumbnail) if known.thumbnail else None,
+        "seconds": known.seconds,
+        "waveform": b64decode(known.waveform) if known.waveform else None,
+        "isAnimated": known.is_animated or None,
     }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 async def download(client: Any, media: ReceivedMedia) -> bytes:

@@ -40,10 +40,10 @@ def preload(library: str) -> None:
     import wa_session_host.engine.neonize.store_upgrade  # noqa: PLC0415
     import wa_session_host.engine.neonize.whatsapp  # noqa: PLC0415
     import wa_session_host.engine.neonize.worker  # noqa: F401, PLC0415
-    from wa_session_host.engine.neonize import decoder  # noqa: PLC0415
+    from wa_session_host.decoding import process  # noqa: PLC0415
 
     client_version.load_from(library)
-    decoder.preload()
+    process.preload()
     _end_threads()
     gc.collect()
     gc.freeze()
@@ -79,11 +79,12 @@ def serve(control: socket.socket) -> None:
 
 
 def _become(kind: bytes, descriptor: int) -> None:
-    from wa_session_host.engine.neonize import decoder, store_upgrade, worker  # noqa: PLC0415
+    from wa_session_host.decoding import process  # noqa: PLC0415 - preloaded
+    from wa_session_host.engine.neonize import store_upgrade, worker  # noqa: PLC0415
 
     work: dict[bytes, Callable[[socket.socket], int]] = {
         WORKER: worker.main,
-        DECODER: decoder.main,
+        DECODER: process.main,
         UPGRADE: store_upgrade.main,
     }
     status = 1

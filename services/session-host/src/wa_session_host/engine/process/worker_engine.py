@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import EngineCrashed, EngineEnding, ReceivedMedia, Seen
@@ -20,7 +19,6 @@ from wa_session_host.engine.port import (
     Acknowledged,
     AskFailed,
     DownloadFailed,
-    LinkPreview,
     NotNow,
     NotSent,
     OutcomeUnknown,
@@ -28,7 +26,6 @@ from wa_session_host.engine.port import (
     PairingUnavailable,
     SendRefused,
 )
-from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.protocol import (
     AskCall,
     Begin,
@@ -72,14 +69,11 @@ class WorkerEngine:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         pid: int | None,
-        previews: Previews,
     ) -> None:
         """The streams are the host's end of the socket pair; `pid` comes from the fork server.
 
-        The worker gets Begin once it is loaded, with the deadline then in force. `previews` decodes
-        pictures outside the worker.
+        The worker gets Begin once it is loaded, with the deadline then in force.
         """
-        self._previews = previews
         self._begin = begin
         self._begun = asyncio.Event()
         self._reader = reader
@@ -114,10 +108,9 @@ class WorkerEngine:
             yield seen
 
     async def send(self, message: OutgoingMessage) -> Acknowledged:
-        ready = await self._with_preview(message)
         try:
             answer = await self._call(
-                lambda call: SendCall(call, ready), timeout=SEND_TIMEOUT_SECONDS
+                lambda call: SendCall(call, message), timeout=SEND_TIMEOUT_SECONDS
             )
         except TimeoutError as error:
             raise OutcomeUnknown("The engine gave no answer in time.") from error
@@ -132,25 +125,6 @@ class WorkerEngine:
                 raise NotSent(answer.message)
             case _:
                 raise OutcomeUnknown(answer.message, unrecognised=answer.unrecognised)
-
-    async def _with_preview(self, message: OutgoingMessage) -> OutgoingMessage:
-        if message.link is not None:
-            return replace(message, link=await self._with_thumbnail(message.link))
-        if message.media is None or message.type is not MessageType.IMAGE:
-            return message
-        preview = await self._previews.render(message.media.path)
-        return replace(message, media=replace(message.media, preview=preview))
-
-    async def _with_thumbnail(self, link: LinkPreview) -> LinkPreview:
-        """The preview with its picture's thumbnail; without one if the picture is not decoded."""
-        if link.picture is None:
-            return link
-        try:
-            preview = await self._previews.render(link.picture)
-        except SendRefused:
-            preview = None
-        thumbnail = None if preview is None else preview.thumbnail
-        return replace(link, picture=None, thumbnail=thumbnail)
 
     async def pairing_code(self, phone_number: str) -> PairingCode:
         try:

@@ -6,7 +6,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from wa_session_host.engine.neonize.forkserver import (
 )
 from wa_session_host.engine.port import EngineOptions
 from wa_session_host.engine.process.device_store import DeviceStore
-from wa_session_host.engine.process.previews import Previews
 from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import Begin
 
@@ -86,7 +84,6 @@ class WorkerEngines:
         self._starting = asyncio.Lock()
         self._orders = count()
         self._engines: set[WorkerEngine] = set()
-        self.previews = Previews(partial(self._fork, DECODER))
         self._deadline = 0.0
         self._library = shipped_library()
         self._version = engine_version(self._library)
@@ -133,9 +130,13 @@ class WorkerEngines:
             theirs.close()
         store = self._store.url_of(session_id)
         begin = Begin(str(session_id), store, link, self._deadline, self._version, stored, options)
-        engine = WorkerEngine(begin, reader, writer, pid, self.previews)
+        engine = WorkerEngine(begin, reader, writer, pid)
         self._engines = {e for e in self._engines if not e.ended} | {engine}
         return engine
+
+    async def start_decoder(self, end: socket.socket) -> int | None:
+        """Fork a media decoder around its end of a socket pair; None on failure."""
+        return await self._fork(DECODER, end)
 
     @property
     def worker_pids(self) -> list[int]:

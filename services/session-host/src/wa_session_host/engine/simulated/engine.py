@@ -10,6 +10,9 @@ last digits script one message:
 """
 
 import asyncio
+import os
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -45,6 +48,7 @@ from wa_session_host.engine.port import (
     PairingUnavailable,
     SendRefused,
 )
+from wa_session_host.engine.process.worker_engines import worker_environment
 from wa_session_host.engine.simulated.questions import as_whatsapp_writes, simulated_answer
 from wa_session_host.engine.simulated.server import SimulatedServer
 
@@ -277,6 +281,7 @@ class SimulatedEngines:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._deadline = 0.0
+        self._decoders: set[asyncio.Task[int]] = set()
         self.media_server: dict[str, bytes] = {}
         """Media of recipients' answers, by hash."""
 
@@ -294,6 +299,20 @@ class SimulatedEngines:
     ) -> SimulatedEngine:
         return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
 
+    async def start_decoder(self, end: socket.socket) -> int | None:
+        """Start a media decoder around its end of a socket pair."""
+        decoder = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "wa_session_host.decoding.process",
+            str(end.fileno()),
+            pass_fds=[end.fileno()],
+            env=worker_environment(os.environ),
+        )
+        self._decoders = {one for one in self._decoders if not one.done()}
+        self._decoders.add(asyncio.create_task(decoder.wait()))
+        return decoder.pid
+
     @property
     def worker_pids(self) -> list[int]:
         """Empty: the engines run in the host's process."""
@@ -307,4 +326,5 @@ class SimulatedEngines:
         self._deadline = deadline
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """Wait for the decoders, whose time is limited."""
+        await asyncio.gather(*self._decoders)

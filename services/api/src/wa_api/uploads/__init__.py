@@ -1,0 +1,1 @@
+"""Media that clients upload and send by id."""

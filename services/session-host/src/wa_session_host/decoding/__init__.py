@@ -1,0 +1,1 @@
+"""Decodes and converts outgoing media, in a process of its own."""
