@@ -11,6 +11,7 @@ from typing import Any, NoReturn, cast
 
 from prometheus_client import CollectorRegistry
 
+from wa_session_host.domain.observations import ClientVersion
 from wa_session_host.domain.pacing import PaceRule
 from wa_session_host.metrics import HostMetrics
 from wa_session_host.partitions.partition import PartitionContext
@@ -154,7 +155,8 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
     """A host that holds these partitions, until the block ends."""
     store, writer, stop = Store(), Writer(), asyncio.Event()
     leases = FakeLeases(claims, fair_share)
-    engines = SimpleNamespace(extend=lambda _: None)
+    version = ClientVersion("engine 1", "2.3000.1")
+    engines = SimpleNamespace(extend=lambda _: None, version=version)
     session = SessionContext(
         writer=cast("Any", writer),
         store=cast("Any", store),
