@@ -24,7 +24,7 @@ from tests.system.contract_reader import ContractReader
 from tests.system.linking import link, worker_of
 from tests.system.pictures import png
 from tests.system.ring import Ring
-from tests.whatsapp import Contact, Phone, StandIn
+from tests.whatsapp import Contact, Phone, StandIn, refusals
 from tests.whatsapp.protobufs import Message
 
 THEIRS = "12345678900"
@@ -174,7 +174,11 @@ async def test_the_life_of_sessions_on_the_real_engine(linked_ring: LinkedRing) 
     await phone.drop()
     await linked_ring.ring.wait_for_status(session["sessionId"], "restricted", timeout=20)
     phone.refuse_login(405)
-    await linked_ring.ring.wait_for_status(session["sessionId"], "failed", timeout=20)
+    await linked_ring.ring.wait_for_status(session["sessionId"], "disconnected", timeout=20)
+    linked_ring.whatsapp.refusals.linking = refusals.LOCKED
+    refused = await linked_ring.ring.create_session("refused")
+    await linked_ring.ring.wait_for_status(refused["sessionId"], "failed", timeout=20)
+    linked_ring.whatsapp.refusals.linking = None
     phone.refuse_login(406)
     await linked_ring.ask(session, "restart", "banned")
     phone.allow_login()

@@ -64,10 +64,6 @@ class Store:
         for one in self.nothing:
             yield one
 
-    async def scheduled(self, partition: int) -> tuple[dict[Any, int], datetime | None]:
-        """None."""
-        return {}, None
-
     async def save_checkpoints(self, checkpoints: Sequence[RelayCheckpoint]) -> None:
         """Remember them."""
         self.saved += checkpoints
@@ -159,7 +155,8 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
     """A host that holds these partitions, until the block ends."""
     store, writer, stop = Store(), Writer(), asyncio.Event()
     leases = FakeLeases(claims, fair_share)
-    engines = SimpleNamespace(extend=lambda _: None, version=ClientVersion("engine 1", "2.3000.1"))
+    version = ClientVersion("engine 1", "2.3000.1")
+    engines = SimpleNamespace(extend=lambda _: None, version=version)
     session = SessionContext(
         writer=cast("Any", writer),
         store=cast("Any", store),
