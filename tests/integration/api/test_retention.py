@@ -22,6 +22,7 @@ from wa_contracts.message_events import (
     MessageDelivered,
     MessageQueued,
     MessageReceived,
+    MessageScheduled,
     MessageSent,
 )
 from wa_contracts.session_events import Event, SessionCreated, SessionDeleted
@@ -85,6 +86,12 @@ async def projected(new_database: NewDatabase) -> AsyncIterator[ProjectedSession
         yield made
 
 
+def scheduled(message_id: MessageId) -> MessageScheduled:
+    return MessageScheduled(
+        id=message_id, to=TO, type=MessageType.TEXT, send_at=NOW, expires_at=NOW
+    )
+
+
 def queued(message_id: MessageId) -> MessageQueued:
     """The message is accepted."""
     return MessageQueued(id=message_id, to=TO, type=MessageType.TEXT, expires_at=NOW)
@@ -136,9 +143,10 @@ async def test_a_received_message_goes_by_when_it_was_stored(projected: Projecte
 
 async def test_an_open_message_stays_however_old(projected: ProjectedSession) -> None:
     [waiting] = ids(1)
-    await projected.happen((OLD - KEEP, queued(waiting)))
+    later = MessageId(uuid4())
+    await projected.happen((OLD - KEEP, queued(waiting)), (OLD - KEEP, scheduled(later)))
     await projected.forget()
-    assert await projected.messages() == {waiting}
+    assert await projected.messages() == {waiting, later}
 
 
 async def test_the_feed_keeps_its_positions_and_a_client_from_before_gets_what_is_left(

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import MessageType
-from wa_contracts.message_events import MessageQueued
+from wa_contracts.message_events import MessageQueued, MessageScheduled
 from wa_contracts.session_events import Event
 from wa_contracts.topology import PARTITIONS
 from wa_runtime.media_store.store import MediaStore
@@ -31,6 +31,7 @@ from wa_session_host.store.leases import Claim, Leases
 from wa_session_host.store.stored_event import Append, StoredEvent
 
 HOST = "host-a"
+_OUTGOING = (MessageScheduled, MessageQueued)
 
 
 def now() -> datetime:
@@ -62,7 +63,7 @@ class Owner:
             events=events,
             correlation_id=uuid4(),
             causation_id=uuid4(),
-            content=Content(text="a secret") if isinstance(events[0], MessageQueued) else None,
+            content=Content(text="a secret") if isinstance(events[0], _OUTGOING) else None,
         )
 
 

@@ -9,7 +9,12 @@ import pytest
 from tests.unit.host.interleaving.installation import VirtualInstallation, installation
 from tests.unit.host.interleaving.virtual_time import run
 from wa_contracts.ids import MessageId, SessionId
-from wa_contracts.internal.commands import MessageType, SendMessage, StopSession
+from wa_contracts.internal.commands import (
+    MessageType,
+    ResendMessage,
+    SendMessage,
+    StopSession,
+)
 from wa_contracts.internal.content import Change, MessageReference, Parts
 from wa_contracts.message_events import MessageEdited, MessageFailed, MessageRevoked
 
@@ -79,6 +84,26 @@ def test_an_edit_that_waits_too_long_never_goes_out() -> None:
             assert made.whatsapp.received["new text"] == 0
 
     run(late())
+
+
+def test_a_failed_edit_is_not_sent_again() -> None:
+    """Its time would begin anew."""
+
+    async def refused() -> None:
+        async with installation(sessions=1, partitions=1) as made:
+            session, target = await sent_text(made)
+            made.whatsapp.fates.append("refused")
+            change(made, MessageType.EDIT, target)
+            await asyncio.sleep(PAUSE_SECONDS)
+            new = MessageId(UUID(int=10))
+            made.command(ResendMessage, session, message_id=new, resend_of=CHANGE)
+            await asyncio.sleep(PAUSE_SECONDS)
+            error = made.broker.replies[-1].error
+            assert error is not None
+            assert error.code == "not_resendable"
+            assert not [row for row in made.database.events if row.stream.endswith(str(new))]
+
+    run(refused())
 
 
 def test_an_edit_after_the_window_is_refused() -> None:

@@ -7,6 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from tests.unit.contracts.internal_examples import MESSAGE, NUMBER, OF_SESSION
+from wa_contracts.internal.commands import MessageType, SendMessage
+from wa_contracts.internal.content import Parts
 from wa_session_host.media.link_preview import first_link, link_preview
 from wa_session_host.media.media_error import MediaError
 
@@ -64,6 +67,25 @@ async def test_another_charset_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", [b"", b"\x00\xff\xfe", b"<title></title>", b"<title", b"no html"])
 async def test_a_page_that_says_nothing_has_no_preview(tmp_path: Path, page: bytes) -> None:
     assert await preview_of(tmp_path, page) is None
+
+
+async def test_a_page_that_is_not_reached_has_no_preview(tmp_path: Path) -> None:
+    async with link_preview(cast("Any", Fetcher(tmp_path, {})), "https://a.example/") as made:
+        assert made is None
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_text_with_a_preview_is_prepared_before_its_send_begins(wanted: bool) -> None:
+    """A crash during the fetch leaves it queued, not unknown."""
+    command = SendMessage(
+        **OF_SESSION,
+        message_id=MESSAGE,
+        to=NUMBER,
+        message_type=MessageType.TEXT,
+        parts=Parts(link_preview=wanted),
+        fingerprint="f",
+    )
+    assert command.is_prepared is wanted
 
 
 async def test_a_picture_that_cannot_be_fetched_is_left_out(tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ NO_MESSAGE = ErrorDetail(code="message_not_found", message="There is no such mes
 NOT_RESENDABLE = ErrorDetail(
     code="not_resendable", message="Only a failed or unknown message can be sent again."
 )
+CHANGE_NOT_RESENDABLE = ErrorDetail(
+    code="not_resendable",
+    message="An edit or a deletion is not sent again: ask for a new one of the message itself.",
+)
 CONFLICT = ErrorDetail(
     code="idempotency_conflict",
     message="This Idempotency-Key was used with another body. Use a new key for a new message.",
@@ -277,6 +281,8 @@ class MessageCommands:
             return NO_MESSAGE
         if not isinstance(original, domain.Failed | domain.Unknown):
             return NOT_RESENDABLE
+        if original.facts.type.is_change:
+            return CHANGE_NOT_RESENDABLE
         return refusal(owner.status) or (
             None if self._has_room(owner.runner) else domain.QUEUE_FULL
         )
