@@ -18,6 +18,7 @@ from wa_api.http.problems import Problem
 from wa_contracts.ids import new_id
 from wa_contracts.internal.content import StoredMedia
 from wa_runtime.media_store.store import MediaStore, StoreUnavailable
+from wa_runtime.postgres import DATABASE_ERRORS
 
 log = structlog.get_logger()
 
@@ -191,7 +192,7 @@ class Uploads:
         while True:
             try:
                 await self.clean_up()
-            except (StoreUnavailable, DatabaseUnavailable, asyncpg.PostgresError) as error:
+            except (StoreUnavailable, DatabaseUnavailable, *DATABASE_ERRORS) as error:
                 log.info("expired_uploads_not_deleted", reason=type(error).__name__)
             await asyncio.sleep(CLEAN_UP_SECONDS)
 
