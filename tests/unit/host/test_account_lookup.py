@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from wa_session_host.engine.neonize import account_lookup
-from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
+from wa_session_host.engine.neonize.outgoing import account_lookup
+from wa_session_host.engine.neonize.outgoing.account_lookup import Account, AccountLookup
 
 HERE = Account("1@lid", "919876543210")
 

@@ -3,7 +3,7 @@
 from tests.whatsapp.protobufs import Message
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts
-from wa_session_host.engine.neonize import parts
+from wa_session_host.engine.neonize.outgoing import parts
 from wa_session_host.engine.port import OutgoingMessage
 
 GROUP = "120363000000000001@g.us"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.whatsapp.protobufs import Message  # imports neonize without the Go library
-from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
+from wa_session_host.engine.neonize.outgoing.send_errors import preparation_error, send_error
 from wa_session_host.engine.port import NotNow, NotSent, OutcomeUnknown, SendRefused
 
 assert Message

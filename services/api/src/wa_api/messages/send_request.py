@@ -87,7 +87,7 @@ def _sendable(value: object) -> object:
     raise PydanticKnownError("enum", {"expected": f"{', '.join(others)} or {last}"})
 
 
-VIEW_ONCE = {MessageType.IMAGE, MessageType.VIDEO}
+VIEW_ONCE = {MessageType.IMAGE, MessageType.VIDEO, MessageType.VOICE}
 
 FIRST_FIELDS = frozenset({"to", "type", "message", "media_url", "file_name", "reference"})
 """Fields whose absence is part of the stored fingerprints. Never add one."""

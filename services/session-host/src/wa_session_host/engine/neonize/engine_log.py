@@ -7,7 +7,7 @@ to. Source: whatsmeow, connectionevents.go, pair.go and send.go.
 import re
 from collections.abc import Mapping
 
-from wa_session_host.engine.neonize.left_out import LeftOut
+from wa_session_host.engine.neonize.outgoing.left_out import LeftOut
 
 LONGEST_WORDS = 500
 _FAILURE = "<failure "

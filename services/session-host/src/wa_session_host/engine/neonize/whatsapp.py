@@ -34,17 +34,17 @@ from wa_session_host.domain.observations import (
     ReceivedMedia,
     Seen,
 )
-from wa_session_host.engine.neonize import content
-from wa_session_host.engine.neonize.account_lookup import Account, AccountLookup
 from wa_session_host.engine.neonize.engine_log import EngineLog
 from wa_session_host.engine.neonize.incoming import observed_message
-from wa_session_host.engine.neonize.left_out import NO_KEYS
 from wa_session_host.engine.neonize.library import read_all_lines
 from wa_session_host.engine.neonize.linking import Linking, pairing_refusal
-from wa_session_host.engine.neonize.numbers import Numbers
+from wa_session_host.engine.neonize.outgoing import content
+from wa_session_host.engine.neonize.outgoing.account_lookup import Account, AccountLookup
+from wa_session_host.engine.neonize.outgoing.left_out import NO_KEYS
+from wa_session_host.engine.neonize.outgoing.numbers import Numbers
+from wa_session_host.engine.neonize.outgoing.questions import Questions
+from wa_session_host.engine.neonize.outgoing.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.presence import announce
-from wa_session_host.engine.neonize.questions import Questions
-from wa_session_host.engine.neonize.send_errors import preparation_error, send_error
 from wa_session_host.engine.neonize.translation import (
     connection_observations,
     download_error,

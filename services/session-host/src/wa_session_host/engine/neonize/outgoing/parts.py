@@ -22,7 +22,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
 from wa_contracts.content import Contact, Location, Poll
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import Parts, Quote, Reaction
-from wa_session_host.engine.neonize import changes
+from wa_session_host.engine.neonize.outgoing import changes
 from wa_session_host.engine.port import LinkPreview, OutgoingMessage
 
 POLL_SECRET_BYTES = 32

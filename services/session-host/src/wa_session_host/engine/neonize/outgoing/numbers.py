@@ -7,8 +7,8 @@ from neonize.exc import NeonizeError
 from neonize.proto import Neonize_pb2 as proto
 
 from wa_contracts.internal.questions import NumberCheck
-from wa_session_host.engine.neonize.account_lookup import Account
-from wa_session_host.engine.neonize.send_errors import preparation_error
+from wa_session_host.engine.neonize.outgoing.account_lookup import Account
+from wa_session_host.engine.neonize.outgoing.send_errors import preparation_error
 from wa_session_host.engine.neonize.translation import format_jid
 from wa_session_host.engine.port import SendRefused
 

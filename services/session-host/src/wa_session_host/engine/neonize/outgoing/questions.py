@@ -19,8 +19,8 @@ from wa_contracts.internal.questions import (
     Question,
     ShowTyping,
 )
-from wa_session_host.engine.neonize.numbers import Numbers
-from wa_session_host.engine.neonize.send_errors import SendError, preparation_error
+from wa_session_host.engine.neonize.outgoing.numbers import Numbers
+from wa_session_host.engine.neonize.outgoing.send_errors import SendError, preparation_error
 from wa_session_host.engine.neonize.translation import format_jid, parse_jid
 from wa_session_host.engine.port import AskFailed, NotNow, NotSent, OutcomeUnknown, SendRefused
 

@@ -17,8 +17,8 @@ from neonize.utils.enum import MediaType
 
 from wa_contracts.internal.commands import MessageType
 from wa_session_host.domain.observations import ReceivedMedia
-from wa_session_host.engine.neonize import parts
 from wa_session_host.engine.neonize.incoming import DOWNLOAD_AS
+from wa_session_host.engine.neonize.outgoing import parts
 from wa_session_host.engine.port import MediaFile, OutgoingMessage
 
 UPLOAD_AS = {

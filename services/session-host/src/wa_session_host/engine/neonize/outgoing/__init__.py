@@ -1,0 +1,1 @@
+"""What a session sends and asks: recipients, contents, and what WhatsApp answers."""
