@@ -107,6 +107,7 @@ async def test_it_is_cancelled(linked: Linked) -> None:
         in_seconds(-3600),
         in_seconds(31 * 86_400),
     ],
+    ids=["words", "a day", "no zone", "a number", "long ago", "an hour ago", "in 31 days"],
 )
 async def test_what_is_no_time_is_refused(linked: Linked, wrong: object) -> None:
     answer = await linked.ring.send(linked.token, **TEXT, sendAt=wrong)

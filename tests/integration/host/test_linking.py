@@ -265,7 +265,7 @@ Check = Callable[[Seen], bool]
             lambda end: isinstance(end, EngineCrashed) and "bad user agent" in end.message,
         ),
     ],
-    ids=str,
+    ids=lambda one: "" if callable(one) else str(one),
 )
 async def test_what_a_linked_session_is_told(
     bench: Bench, refusal: LoginRefusal, is_right: Check
