@@ -140,6 +140,10 @@ class Contact:
         """Tell the sender that a person read the message."""
         await self._confirm(message_id, "read")
 
+    async def play(self, message_id: str) -> None:
+        """Tell the sender that a person played the voice note or video."""
+        await self._confirm(message_id, "played")
+
     def forget_sessions(self) -> None:
         """Lose all keys shared with senders: what they send next cannot be decrypted."""
         self._account.primary.forget_sessions()

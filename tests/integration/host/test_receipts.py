@@ -6,7 +6,7 @@ from tests.integration.host.owner import Owner, now, queued, session_context
 from wa_contracts.ids import MessageId, SessionId, message_stream
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import MessageSendStarted, Sending
-from wa_session_host.domain.observations import ReceiptSeen
+from wa_session_host.domain.observations import ReceiptKind, ReceiptSeen
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.receipts import Receipts
 from wa_session_host.store.event_store import EventStore
@@ -23,8 +23,9 @@ async def test_both_receipts_of_a_message_survive_its_send(owner: Owner, store: 
     state = message_state(stored)
     assert isinstance(state, Sending)
     receipts = Receipts(SESSION, 1, session_context(owner, store))
-    for read in (False, True):
-        seen = ReceiptSeen(("1@lid",), (WHATSAPP_ID,), read=read, at=now())
+    kinds: tuple[ReceiptKind, ...] = ("delivered", "read")
+    for kind in kinds:
+        seen = ReceiptSeen(("1@lid",), (WHATSAPP_ID,), kind, at=now())
         await receipts.record_receipt(seen, sending=True)
     sent = domain.sent(state.facts, WHATSAPP_ID, now())
     [last] = await owner.append(SESSION, stream, 2, sent)

@@ -329,7 +329,7 @@ async def test_receipts_add_nothing_to_what_may_be_removed_now(
         ),
     )
     whatsapp_id = stream.replace("message-", "3EB0")
-    seen = ReceiptSeen(chats=("1@lid",), message_ids=(whatsapp_id,), read=True, at=now())
+    seen = ReceiptSeen(chats=("1@lid",), message_ids=(whatsapp_id,), kind="read", at=now())
     await receipts.record_receipt(seen, sending=False)
     types = [stored.type for stored in await stored_session.store.stream(stream)]
     assert (types[-1] == "message.read") is recorded

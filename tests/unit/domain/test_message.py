@@ -8,10 +8,18 @@ import pytest
 from wa_contracts.ids import CommandId, MessageId, SessionId
 from wa_contracts.internal.commands import MessageType, SendMessage
 from wa_contracts.internal.replies import ErrorDetail, MessageStatus
-from wa_contracts.message_events import MessageDelivered, MessageFailed, MessageQueued, MessageRead
+from wa_contracts.message_events import (
+    MessageDelivered,
+    MessageFailed,
+    MessagePlayed,
+    MessageQueued,
+    MessageRead,
+    MessageRetryRequested,
+)
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
+from wa_session_host.domain.receipts import events_of
 from wa_session_host.domain.snapshots import snapshot
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -164,7 +172,7 @@ def test_a_sent_message_and_its_receipts_name_the_number_that_was_used(
     assert event.to == used
     sent = domain.evolve(domain.Queued(facts()._replace(to=to)), event)
     assert isinstance(sent, domain.Sent)
-    (delivered,) = domain.receipt(sent, read=False, at=NOW)
+    (delivered,) = events_of(sent, "delivered", NOW)
     assert isinstance(delivered, MessageDelivered)
     assert delivered.to == used
 
@@ -172,18 +180,40 @@ def test_a_sent_message_and_its_receipts_name_the_number_that_was_used(
 def test_receipts_only_go_forward() -> None:
     sent = given(QUEUED, domain.sent(facts(), "3EB0", NOW))
     assert isinstance(sent, domain.Sent)
-    (delivered,) = domain.receipt(sent, read=False, at=NOW)
+    (delivered,) = events_of(sent, "delivered", NOW)
     assert isinstance(delivered, MessageDelivered)
     after = domain.evolve(sent, delivered)
     assert isinstance(after, domain.Sent)
-    assert domain.receipt(after, read=False, at=NOW) == ()
-    (read,) = domain.receipt(after, read=True, at=NOW)
+    assert events_of(after, "delivered", NOW) == ()
+    (read,) = events_of(after, "read", NOW)
     assert isinstance(read, MessageRead)
     at_last = domain.evolve(after, read)
     assert isinstance(at_last, domain.Sent)
-    assert domain.receipt(at_last, read=True, at=NOW) == ()
-    assert domain.receipt(at_last, read=False, at=NOW) == ()
+    assert events_of(at_last, "read", NOW) == ()
+    assert events_of(at_last, "delivered", NOW) == ()
     assert snapshot(ID, at_last).status is MessageStatus.READ
+
+
+def test_a_played_message_is_read_and_played_once() -> None:
+    sent = given(QUEUED, domain.sent(facts(), "3EB0", NOW))
+    assert isinstance(sent, domain.Sent)
+    events = events_of(sent, "played", NOW)
+    assert [one.TYPE for one in events] == [MessageRead.TYPE, MessagePlayed.TYPE]
+    played = given(QUEUED, domain.sent(facts(), "3EB0", NOW), *events)
+    assert isinstance(played, domain.Sent)
+    assert events_of(played, "played", NOW) == ()
+    assert events_of(played, "read", NOW) == ()
+
+
+def test_an_unreadable_message_is_told_once_and_keeps_its_status() -> None:
+    read = given(QUEUED, domain.sent(facts(), "3EB0", NOW))
+    assert isinstance(read, domain.Sent)
+    (asked,) = events_of(read, "unreadable", NOW)
+    assert isinstance(asked, MessageRetryRequested)
+    after = domain.evolve(read, asked)
+    assert isinstance(after, domain.Sent)
+    assert after.status is MessageStatus.SENT
+    assert events_of(after, "unreadable", NOW) == ()
 
 
 def test_no_published_event_carries_the_content() -> None:

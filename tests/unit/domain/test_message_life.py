@@ -15,6 +15,7 @@ from wa_contracts.message_events import MessageQueued
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Content, MessageSendDeferred, MessageSendStarted
+from wa_session_host.domain.receipts import events_of
 from wa_session_host.domain.snapshots import snapshot
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -111,7 +112,7 @@ class MessageLife(RuleBasedStateMachine):
     def receipt(self, read: bool) -> None:
         """A receipt comes, perhaps again, perhaps late."""
         assert isinstance(self.state, domain.Sent)
-        self.store(*domain.receipt(self.state, read=read, at=NOW))
+        self.store(*events_of(self.state, "read" if read else "delivered", NOW))
         if read:
             self.model = MessageStatus.READ
         elif self.model is MessageStatus.SENT:

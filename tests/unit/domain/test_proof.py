@@ -27,7 +27,7 @@ def unknown(number: int = 1, to: str = NUMBER, started_at: datetime = STARTED) -
 
 def receipt(*chats: str, at: datetime = STARTED + timedelta(seconds=5)) -> ReceiptSeen:
     """A delivery receipt."""
-    return ReceiptSeen(chats or (LID, BY_NUMBER), (OURS,), read=False, at=at)
+    return ReceiptSeen(chats or (LID, BY_NUMBER), (OURS,), "delivered", at=at)
 
 
 @pytest.mark.parametrize("to", [NUMBER, BY_NUMBER, LID])

@@ -95,6 +95,36 @@ class MessageRead(Event):
     """The client's own, from its request."""
 
 
+class MessagePlayed(Event):
+    """The recipient played the voice note or the video."""
+
+    TYPE: ClassVar[str] = "message.played"
+    id: MessageId
+    """The gateway's id of the message."""
+    message_id: str
+    """WhatsApp's own id."""
+    to: str
+    """As it was sent: a number in digits, or a JID."""
+    played_at: UtcDatetime
+    reference: str | None = None
+    """The client's own, from its request."""
+
+
+class MessageRetryRequested(Event):
+    """The recipient's phone could not read the message, and the engine has it no more to send anew."""
+
+    TYPE: ClassVar[str] = "message.retry_requested"
+    id: MessageId
+    """The gateway's id of the message."""
+    message_id: str
+    """WhatsApp's own id."""
+    to: str
+    """As it was sent: a number in digits, or a JID."""
+    requested_at: UtcDatetime
+    reference: str | None = None
+    """The client's own, from its request."""
+
+
 class MessageFailed(Event):
     """The message was not sent and will not be. `error.code` says why."""
 
@@ -245,6 +275,8 @@ MESSAGE_EVENTS: tuple[type[Event], ...] = (
     MessageSent,
     MessageDelivered,
     MessageRead,
+    MessagePlayed,
+    MessageRetryRequested,
     MessageFailed,
     MessageOutcomeUnknown,
     MessageCancelled,

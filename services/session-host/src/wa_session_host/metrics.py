@@ -54,6 +54,11 @@ class HostMetrics:
             ["type", "chat_kind"],
             registry=registry,
         )
+        self.unreadable = Counter(
+            "wa_messages_retry_requested_total",
+            "Sent messages that a recipient could not read, and that the engine has no more",
+            registry=registry,
+        )
         self.set_aside = Counter(
             "wa_messages_set_aside_total",
             "Tries of a message that could not go then, by reason; other messages went on",

@@ -83,7 +83,7 @@ REQUEST = (
     _refused("not_acceptable", "none of the accepted types can be had", "correct `Accept`"),
     _refused("request_too_slow", "the body did not come in time", "send it faster", "yes"),
     _refused("not_cancellable", "the message is being sent, or has ended", "nothing"),
-    _refused("not_resendable", "only a failed or unknown message can be sent again", "nothing"),
+    _refused("not_resendable", "only a failed, unknown or unreadable message can be sent again", "nothing"),
     _refused("not_editable", "only a sent text or caption can be edited", "send a new message"),
     _refused("not_revocable", "the message cannot be deleted for everyone", "nothing"),
     _refused("not_readable", "only an incoming message can be marked as read", "correct the id"),

@@ -64,7 +64,7 @@ class MessageRequests:
         return await self._views.message(str(message.id), None) or message
 
     async def resend(self, message: Message, message_id: MessageId) -> bool:
-        """Send a failed or unknown message again, as the new message `message_id`.
+        """Send a failed, unknown or unreadable message again, as the new message `message_id`.
 
         Returns whether an earlier request made it.
         """

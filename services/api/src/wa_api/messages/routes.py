@@ -64,7 +64,7 @@ async def cancel_message(key: Text, requests: Part[MessageRequests], reader: Rea
 
 @router.post(
     "/{key}/resend",
-    summary="Send a failed or unknown message again",
+    summary="Send a failed, unknown or unreadable message again",
     status_code=202,
     response_model=SendAnswer,
     responses=errors(400, 401, 403, 404, 409, 422, 429, 500, 503),

@@ -35,7 +35,8 @@ class Waiting(View):
 class Message(View):
     """A message. `id` is the gateway's, `message_id` WhatsApp's; incoming ones have a `sender`.
 
-    `target_id` is the message that an `edit` or a `revoke` changes.
+    `target_id` is the message that an `edit` or a `revoke` changes. `retry_requested`: its
+    recipient's phone could not read it, and will not get it anew by itself.
     `waiting` is there while a queued message is set aside: other chats' messages go on.
     """
 
@@ -53,6 +54,8 @@ class Message(View):
     sent_at: UtcDatetime | None
     delivered_at: UtcDatetime | None
     read_at: UtcDatetime | None
+    played_at: UtcDatetime | None
+    retry_requested: bool
     error: ErrorDetail | None
     resend_of: UUID | None
     target_id: UUID | None
@@ -151,7 +154,7 @@ def _uuid(key: str) -> UUID | None:
 
 _MESSAGE_COLUMNS = """
     id, message_id, session_id, direction, sender, recipient, type, status, reference, created_at,
-    sent_at, delivered_at, read_at, error_code, error_message, resend_of,
+    sent_at, delivered_at, read_at, played_at, retry_requested, error_code, error_message, resend_of,
     edited_at, revoked_at, target_id, send_at
 """
 # A deleted session's messages are deleted in batches, but not shown in the meantime. `coalesce`

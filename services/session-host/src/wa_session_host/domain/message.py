@@ -1,6 +1,6 @@
 """An outgoing message: its states, its commands, and the engine's answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
@@ -15,8 +15,10 @@ from wa_contracts.message_events import (
     MessageEdited,
     MessageFailed,
     MessageOutcomeUnknown,
+    MessagePlayed,
     MessageQueued,
     MessageRead,
+    MessageRetryRequested,
     MessageRevoked,
     MessageScheduled,
     MessageSent,
@@ -119,6 +121,8 @@ class Sent:
     facts: Facts
     message_id: str
     status: MessageStatus = MessageStatus.SENT
+    is_played: bool = False
+    is_unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -280,32 +284,6 @@ def cancelled(facts: Facts) -> MessageCancelled:
     return MessageCancelled(id=facts.id, to=facts.to, type=facts.type, reference=facts.reference)
 
 
-def receipt(state: Sent, *, read: bool, at: datetime) -> tuple[Event, ...]:
-    """The event of a receipt; () without news."""
-    facts = state.facts
-    if read and state.status is not MessageStatus.READ:
-        return (
-            MessageRead(
-                id=facts.id,
-                message_id=state.message_id,
-                to=facts.to,
-                read_at=at,
-                reference=facts.reference,
-            ),
-        )
-    if not read and state.status is MessageStatus.SENT:
-        return (
-            MessageDelivered(
-                id=facts.id,
-                message_id=state.message_id,
-                to=facts.to,
-                delivered_at=at,
-                reference=facts.reference,
-            ),
-        )
-    return ()
-
-
 def evolve(state: State, event: Event, content: Content | None = None) -> State:
     """The state after an event. `MessageScheduled`, `MessageQueued` come with their `content`."""
     match event, state:
@@ -323,10 +301,8 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
             return Queued(state.facts)
         case MessageSent(), _:
             return Sent(state.facts._replace(to=event.to), event.message_id)
-        case MessageDelivered() | MessageRead(), _:
-            read = isinstance(event, MessageRead)
-            status = MessageStatus.READ if read else MessageStatus.DELIVERED
-            return Sent(state.facts, event.message_id, status)
+        case MessageDelivered() | MessageRead() | MessagePlayed() | MessageRetryRequested(), Sent():
+            return _after_receipt(state, event)
         case MessageFailed(), _:
             return Failed(state.facts, event.error)
         case MessageOutcomeUnknown(), Sending():
@@ -335,6 +311,18 @@ def evolve(state: State, event: Event, content: Content | None = None) -> State:
             return Cancelled(state.facts)
         case _:
             raise TypeError(f"{event.TYPE} is no event of a message that is {type(state).__name__}")
+
+
+def _after_receipt(state: Sent, event: Event) -> Sent:
+    match event:
+        case MessagePlayed():
+            return replace(state, is_played=True)
+        case MessageRetryRequested():
+            return replace(state, is_unreadable=True)
+        case MessageRead():
+            return replace(state, status=MessageStatus.READ)
+        case _:
+            return replace(state, status=MessageStatus.DELIVERED)
 
 
 def _facts(event: MessageScheduled | MessageQueued, content: Content | None) -> Facts:

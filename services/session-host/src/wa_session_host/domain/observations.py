@@ -158,16 +158,20 @@ class ReceivedMedia(Wire):
     file_name: str | None = None
 
 
+ReceiptKind = Literal["delivered", "read", "played", "unreadable"]
+
+
 @dataclass(frozen=True)
 class ReceiptSeen:
-    """A recipient's device received (`read` is False) or its user read these messages.
+    """What a recipient's device says of these messages.
 
-    `chats` are the chat's known addresses: by number and by LID.
+    `chats` are the chat's known addresses: by number and by LID. `unreadable` means that the device
+    asked for them anew and the engine has them no more.
     """
 
     chats: tuple[str, ...]
     message_ids: tuple[str, ...]
-    read: bool
+    kind: ReceiptKind
     at: datetime
 
 

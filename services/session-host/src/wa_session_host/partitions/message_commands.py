@@ -37,7 +37,7 @@ ATTEMPTS = 3
 
 NO_MESSAGE = ErrorDetail(code="message_not_found", message="There is no such message.")
 NOT_RESENDABLE = ErrorDetail(
-    code="not_resendable", message="Only a failed or unknown message can be sent again."
+    code="not_resendable", message="Only a failed, unknown or unreadable message can be sent again."
 )
 CHANGE_NOT_RESENDABLE = ErrorDetail(
     code="not_resendable",
@@ -237,7 +237,7 @@ class MessageCommands:
         self._partition.schedule.ended(command.session_id)
 
     async def handle_resend(self, command: ResendMessage) -> None:
-        """Queue the content of a failed or unknown message as a new message, or answer a repeat."""
+        """Queue the content of a failed, unknown or unreadable message as a new one, or answer a repeat."""
         made = await self._session.store.stream(message_stream(command.message_id))
         if made:
             error = None if _is_resend_of(made[0].event, command.resend_of) else CONFLICT
@@ -250,7 +250,7 @@ class MessageCommands:
         if error is not None or owner is None:
             await self._context.outbox.reply(command, error=error)
             return
-        assert isinstance(original, domain.Failed | domain.Unknown)
+        assert isinstance(original, domain.Failed | domain.Unknown | domain.Sent)
         content = _without_waiter(queued_content(events))
         queued = MessageQueued(
             id=command.message_id,
@@ -279,7 +279,9 @@ class MessageCommands:
     ) -> ErrorDetail | None:
         if owner is None or not events or events[0].session_id != command.session_id:
             return NO_MESSAGE
-        if not isinstance(original, domain.Failed | domain.Unknown):
+        if not isinstance(original, domain.Failed | domain.Unknown | domain.Sent) or (
+            isinstance(original, domain.Sent) and not original.is_unreadable
+        ):
             return NOT_RESENDABLE
         if original.facts.type.is_change:
             return CHANGE_NOT_RESENDABLE

@@ -14,6 +14,7 @@ from wa_session_host.domain.changes import changes_by
 from wa_session_host.domain.message import Sent, Unknown
 from wa_session_host.domain.observations import ReceiptSeen
 from wa_session_host.domain.proof import proven
+from wa_session_host.domain.receipts import events_of
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.sessions.open_message import OpenMessage
 from wa_session_host.sessions.tracked_message import TrackedMessage
@@ -37,6 +38,7 @@ class Receipts:
         self._store = context.store
         self._writer = context.writer
         self._clock = context.clock
+        self._unreadable = context.metrics.unreadable
         self._addable_for = context.retention - RETENTION_MARGIN
         self._sent = context.sent_messages
         self._unknown: dict[MessageId, TrackedMessage] | None = None
@@ -79,7 +81,7 @@ class Receipts:
             await self._prove(receipt, tuple(unknown_ids))
 
     async def _prove(self, receipt: ReceiptSeen, unknown_ids: tuple[str, ...]) -> None:
-        """Resolve an unknown outcome by a receipt for an unknown id."""
+        """Resolve an unknown outcome by a receipt for an unknown id: it reached the recipient."""
         unknown = await self._unknown_outcomes()
         states = [one.state for one in unknown.values() if isinstance(one.state, Unknown)]
         found = proven(receipt, unknown_ids, states)
@@ -101,8 +103,9 @@ class Receipts:
 
     async def _record(self, known: TrackedMessage, receipt: ReceiptSeen) -> None:
         assert isinstance(known.state, Sent)
-        events = domain.receipt(known.state, read=receipt.read, at=receipt.at)
+        events = events_of(known.state, receipt.kind, receipt.at)
         if events and not self._is_near_retention(known):
+            self._unreadable.inc(int(receipt.kind == "unreadable"))
             await self._append(known, events)
 
     def _is_near_retention(self, known: TrackedMessage) -> bool:

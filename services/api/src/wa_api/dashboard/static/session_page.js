@@ -12,7 +12,7 @@ const TYPES = [
   ...["created", "updated", "starting", "qr_issued", "qr_expired", "connecting", "connected", "disconnected", "restricted"],
   ...["logged_out", "banned", "stopped", "failed", "deleted"],
 ].map((name) => `session.${name}`).concat(
-  ["scheduled", "queued", "sent", "delivered", "read", "failed", "unknown", "cancelled", "received", ...CHANGES].map((name) => `message.${name}`),
+  ["scheduled", "queued", "sent", "delivered", "read", "played", "retry_requested", "failed", "unknown", "cancelled", "received", ...CHANGES].map((name) => `message.${name}`),
 );
 const LOOK_EVERY_MS = 1_500; // a host that falls silent makes no event
 const SHOWN = 100;

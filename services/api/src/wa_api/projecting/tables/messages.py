@@ -17,9 +17,11 @@ from wa_contracts.message_events import (
     MessageEdited,
     MessageFailed,
     MessageOutcomeUnknown,
+    MessagePlayed,
     MessageQueued,
     MessageRead,
     MessageReceived,
+    MessageRetryRequested,
     MessageRevoked,
     MessageScheduled,
     MessageSent,
@@ -56,6 +58,8 @@ class MessageRow:
     revoked_at: datetime | None = None
     target_id: UUID | None = None
     send_at: datetime | None = None
+    played_at: datetime | None = None
+    retry_requested: bool = False
 
 
 def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> MessageRow | None:
@@ -102,6 +106,14 @@ def _read(row: MessageRow, data: MessageRead) -> None:
     _raise(row, _READ)
 
 
+def _played(row: MessageRow, data: MessagePlayed) -> None:
+    row.played_at = row.played_at or data.played_at
+
+
+def _unreadable(row: MessageRow, _: MessageRetryRequested) -> None:
+    row.retry_requested = True
+
+
 def _failed(row: MessageRow, data: MessageFailed) -> None:
     _end(row, MessageStatus.FAILED, data.error)
 
@@ -127,6 +139,8 @@ _CHANGES: Mapping[type[Event], Callable[[MessageRow, Any], None]] = {
     MessageSent: _sent,
     MessageDelivered: _delivered,
     MessageRead: _read,
+    MessagePlayed: _played,
+    MessageRetryRequested: _unreadable,
     MessageFailed: _failed,
     MessageOutcomeUnknown: _unknown,
     MessageCancelled: _cancelled,
@@ -236,7 +250,7 @@ _SAVE = f"""
         $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
         $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[], $16::text[],
         $17::uuid[], $18::uuid[], $19::timestamptz[], $20::timestamptz[],
-        $21::uuid[], $22::timestamptz[])
+        $21::uuid[], $22::timestamptz[], $23::timestamptz[], $24::boolean[])
     ON CONFLICT (id) DO UPDATE SET
         message_id = excluded.message_id, recipient = excluded.recipient, type = excluded.type,
         reference = excluded.reference, created_at = excluded.created_at,
@@ -245,5 +259,6 @@ _SAVE = f"""
         error_code = excluded.error_code, error_message = excluded.error_message,
         resend_of = excluded.resend_of, correlation_id = excluded.correlation_id,
         edited_at = excluded.edited_at, revoked_at = excluded.revoked_at,
-        target_id = excluded.target_id, send_at = excluded.send_at
+        target_id = excluded.target_id, send_at = excluded.send_at,
+        played_at = excluded.played_at, retry_requested = excluded.retry_requested
 """

@@ -1,17 +1,20 @@
 """What only the engine's log tells: WhatsApp's refusals, why a pairing failed, who got no message.
 
 The engine calls for each line before it goes on, so a line is here before the event that it belongs
-to. Source: whatsmeow, connectionevents.go, pair.go and send.go.
+to. Source: whatsmeow, connectionevents.go, pair.go, send.go and retry.go.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from wa_session_host.engine.neonize.outgoing.left_out import LeftOut
 
 LONGEST_WORDS = 500
 _FAILURE = "<failure "
 _PAIRING = "Failed to pair device: "
+_UNREADABLE = re.compile(
+    r"Failed to handle retry receipt for (\S+)/(\S+) from \S+: couldn't find message"
+)
 _ATTRIBUTE = re.compile(r'([a-z_]+)="([^"]*)"')
 
 
@@ -22,6 +25,8 @@ class EngineLog:
         self.failure: Mapping[str, str] = {}
         self.pairing_error = ""
         self.left_out = LeftOut()
+        self.on_unreadable: Callable[[str, str], None] = _nobody_asks
+        """Called with chat and id of a message that its recipient cannot read, nor get anew."""
 
     @property
     def code(self) -> str:
@@ -41,5 +46,11 @@ class EngineLog:
         if _FAILURE in line:
             stanza = line[line.index(_FAILURE) :]
             self.failure = dict(_ATTRIBUTE.findall(stanza.partition(">")[0]))
+        elif found := _UNREADABLE.search(line):
+            self.on_unreadable(found[1], found[2])
         elif line.startswith(_PAIRING):
             self.pairing_error = line.removeprefix(_PAIRING)
+
+
+def _nobody_asks(_chat: str, _message_id: str) -> None:
+    """Before an engine is there."""

@@ -1,6 +1,7 @@
 """Translates neonize's protobufs and error texts into the port's terms."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from neonize.proto import Neonize_pb2 as proto
@@ -12,6 +13,7 @@ from wa_session_host.domain.observations import (
     LinkRemoved,
     NumberBanned,
     NumberRestricted,
+    ReceiptKind,
     ReceiptSeen,
     Seen,
     StreamReplaced,
@@ -99,15 +101,19 @@ def _logged_out(event: proto.LoggedOut, words: str) -> tuple[Seen, ...]:
 
 
 def receipt_observations(event: proto.Receipt) -> tuple[Seen, ...]:
-    """A delivery or read receipt for our messages; () for any other."""
-    kinds = {proto.Receipt.DELIVERED: False, proto.Receipt.READ: True, proto.Receipt.PLAYED: True}
+    """A receipt for our messages that tells something; () for any other."""
+    kinds: Mapping[int, ReceiptKind] = {
+        proto.Receipt.DELIVERED: "delivered",
+        proto.Receipt.READ: "read",
+        proto.Receipt.PLAYED: "played",
+    }
     if event.Type not in kinds or event.MessageSource.IsFromMe:
         return ()
     return (
         ReceiptSeen(
             chats=(format_jid(event.MessageSource.Chat),),
             message_ids=tuple(event.MessageIDs),
-            read=kinds[event.Type],
+            kind=kinds[event.Type],
             at=from_timestamp(event.Timestamp),
         ),
     )

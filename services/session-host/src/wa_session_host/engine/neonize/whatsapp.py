@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from neonize._binder import ProxySettings
@@ -135,6 +136,11 @@ class WhatsApp:
         def on_event(code: int, data: bytes) -> None:
             loop.call_soon_threadsafe(self._events.put_nowait, (code, data))
 
+        def on_unreadable(chat: str, message_id: str) -> None:
+            seen = ReceiptSeen((chat,), (message_id,), "unreadable", datetime.now(UTC))
+            loop.call_soon_threadsafe(tell, seen)
+
+        engine_log.on_unreadable = on_unreadable
         self._client = self._make_client(on_event)
         self._numbers = Numbers(self._client)
         self._accounts = AccountLookup(self._numbers.account)

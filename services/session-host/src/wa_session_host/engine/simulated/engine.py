@@ -224,7 +224,7 @@ class SimulatedEngine:
         now = datetime.now(UTC)
         if self._script.receipts:
             self._observations.put_later(
-                0.05, ReceiptSeen((chat_of(message.to),), (message_id,), read=False, at=now)
+                0.05, ReceiptSeen((chat_of(message.to),), (message_id,), "delivered", at=now)
             )
         return Acknowledged(message_id, now)
 
