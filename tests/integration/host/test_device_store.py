@@ -133,6 +133,25 @@ async def test_two_hosts_create_an_empty_store_once(whatsapp: StandIn, store: st
         await asyncio.gather(*(one.engine.stop() for one in begun))
 
 
+@pytest.mark.parametrize("merges", [False, True])
+async def test_workers_memory_is_offered_for_merging_only_if_asked(
+    tmp_path: Path, merges: bool
+) -> None:
+    engines = WorkerEngines(f"sqlite://{tmp_path}", starts_per_second=50, merges_memory=merges)
+    try:
+        engines.extend(time.monotonic() + 60)
+        engine = await engines.start(SessionId(UUID(int=1)), None)
+        state = Path(f"/proc/{engine.pid}/ksm_stat")
+        if not state.exists():
+            pytest.skip("This kernel does not tell whether a process's memory may be merged.")
+        maps = Path(f"/proc/{engine.pid}/maps")
+        await eventually(lambda: "neonize-" in maps.read_text(), what="the library is loaded")
+        assert ("ksm_merge_any: yes" in state.read_text()) is merges
+        await engine.stop()
+    finally:
+        await engines.close()
+
+
 async def test_a_device_that_the_store_lost_is_a_removed_link(
     whatsapp: StandIn, store: str
 ) -> None:

@@ -209,6 +209,7 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
     return WorkerEngines(
         settings.device_store_url.get_secret_value(),
         starts_per_second=settings.session_starts_per_second,
+        merges_memory=settings.worker_memory_merging,
     )
 
 

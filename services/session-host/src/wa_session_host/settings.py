@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     login_seconds: float = Field(default=30, gt=0)
     """A login that takes longer is tried anew."""
     session_starts_per_second: float = Field(default=20, gt=0)
+    worker_memory_merging: bool = False
     """Upper limit of engine starts per second, for a host that takes over many sessions."""
     whatsapp_client_version: str = Field(default="", pattern=r"^(|auto|2\.3000\.1[0-9]{9})$")
     """Empty: the engine's own. `2.3000.N`: that one. `auto`: what WhatsApp serves to browsers."""

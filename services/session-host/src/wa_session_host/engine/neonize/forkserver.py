@@ -8,6 +8,7 @@ SPHINX=1 in its environment keeps neonize from loading the library.
 """
 
 import array
+import ctypes
 import gc
 import importlib
 import os
@@ -23,6 +24,10 @@ from wa_session_host.engine.neonize import client_version
 WORKER, DECODER, UPGRADE = b"w", b"d", b"u"
 ORDER, STARTED = struct.Struct("=cQ"), struct.Struct("=i")
 """An order is a kind and a number. The answer repeats the order and appends a pid."""
+MERGE = "merge"
+"""Last argument: let the kernel merge equal pages of the workers."""
+
+_PR_SET_MEMORY_MERGE = 67
 
 
 def preload(library: str) -> None:
@@ -56,7 +61,7 @@ def _end_threads() -> None:
     log._thread.join()  # noqa: SLF001
 
 
-def serve(control: socket.socket) -> None:
+def serve(control: socket.socket, *, merges: bool = False) -> None:
     """Fork a process for every received descriptor, until the end of the stream."""
     signal.signal(
         signal.SIGCHLD, signal.SIG_IGN
@@ -73,9 +78,17 @@ def serve(control: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 control.close()
+                if merges and message[:1] == WORKER:
+                    _merge_memory()
                 _become(message[:1], descriptor)
             os.close(descriptor)
             control.sendall(message + STARTED.pack(pid))
+
+
+def _merge_memory() -> None:
+    """Offer this process's pages to KSM. A kernel without it changes nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_MEMORY_MERGE, 1, 0, 0, 0)
 
 
 def _become(kind: bytes, descriptor: int) -> None:
@@ -97,4 +110,4 @@ def _become(kind: bytes, descriptor: int) -> None:
 
 if __name__ == "__main__":
     preload(sys.argv[2])
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), merges=MERGE in sys.argv[3:])

@@ -16,6 +16,7 @@ from wa_session_host.domain.observations import ClientVersion, LinkedDevice
 from wa_session_host.engine.neonize.client_version import engine_version, shipped_library
 from wa_session_host.engine.neonize.forkserver import (
     DECODER,
+    MERGE,
     ORDER,
     STARTED,
     UPGRADE,
@@ -75,8 +76,14 @@ class ForkRate:
 class WorkerEngines:
     """Starts workers by a fork server and extends their deadlines."""
 
-    def __init__(self, device_store: str, *, starts_per_second: float) -> None:
-        """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
+    def __init__(
+        self, device_store: str, *, starts_per_second: float, merges_memory: bool = False
+    ) -> None:
+        """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session).
+
+        `merges_memory` offers the workers' memory to the kernel's same-page merging (Linux).
+        """
+        self._merges_memory = merges_memory
         self._store = DeviceStore(device_store)
         self._fork_rate = ForkRate(starts_per_second)
         self._control: socket.socket | None = None
@@ -206,6 +213,7 @@ class WorkerEngines:
             "wa_session_host.engine.neonize.forkserver",
             str(theirs.fileno()),
             str(self._library.absolute()),
+            *((MERGE,) if self._merges_memory else ()),
             pass_fds=[theirs.fileno()],
             env=worker_environment(os.environ),
         )
