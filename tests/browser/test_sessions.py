@@ -206,7 +206,7 @@ async def test_keyboard_alone_opens_chooses_and_leaves_the_menu(
     await expect(operator.page.get_by_role("menu")).to_be_hidden()
     await expect(more).to_be_focused()
     await operator.page.keyboard.press("Enter")
-    for _ in range(3):
+    for _ in range(4):
         await operator.page.keyboard.press("ArrowDown")
     await expect(operator.page.get_by_role("menuitem", name="Stop")).to_be_focused()
     await operator.page.keyboard.press("Enter")

@@ -121,6 +121,7 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     sent = await send()
     await contact.deliver(sent["messageId"])
     await contact.read(sent["messageId"])
+    await contact.play(sent["messageId"])
     await send(NOBODY)
     await contact.send_text(phone.number, "hello", quoting=sent["messageId"])
     await contact.send_text(phone.number, "hello all", group=GROUP)
@@ -137,6 +138,8 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     phone.forget_acks()
     assert (await sending)["code"] == "outcome_unknown"
     await ring.wait_for_status(session["sessionId"], "working")
+    await contact.ask_again(sent["messageId"], phone.number)  # the new engine has it no more
+    await linked_ring.heard.all_of("message.retry_requested")
     await linked_ring.ask(session, "stop", "stopped")
     queued = await send(Prefer="respond-async")
     await ring.wait_for_message(queued["id"], "queued")
@@ -145,7 +148,7 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     await ring.send(session["token"], to=THEIRS, type="text", message="x", sendAt=later)
     await linked_ring.heard.all_of(
         *("message.scheduled", "message.queued", "message.sent"),
-        *("message.delivered", "message.read"),
+        *("message.delivered", "message.read", "message.played", "message.retry_requested"),
         *("message.failed", "message.unknown", "message.cancelled", "message.received"),
         *ARRIVING,
     )
@@ -187,11 +190,20 @@ async def test_the_life_of_sessions_on_the_real_engine(linked_ring: LinkedRing) 
     await linked_ring.ring.wait_for_status(second["sessionId"], "logged_out")
     await linked_ring.ring.admin.delete(f"/api/sessions/{second['sessionId']}")
     _, third = await linked_ring.linked()
+    await linked_ring.ring.admin.patch(
+        f"/api/sessions/{third['sessionId']}", json={"metadata": {"customer": "4711"}}
+    )
     await linked_ring.ask(third, "stop", "stopped")
     await linked_ring.ask(third, "restart", "working")
     await linked_ring.ask(third, "logout", "logged_out")
     await linked_ring.heard.all_of(
-        *("session.created", "session.starting", "session.qr_issued", "session.connecting"),
+        *(
+            "session.created",
+            "session.updated",
+            "session.starting",
+            "session.qr_issued",
+            "session.connecting",
+        ),
         *("session.connected", "session.disconnected", "session.restricted", "session.failed"),
         *("session.banned", "session.logged_out", "session.stopped", "session.deleted"),
     )

@@ -18,7 +18,7 @@ SESSION = SessionId(UUID(int=1))
 
 
 class Owner:
-    """Replies to a command, or stores its message where the api looks when replies were lost."""
+    """Replies to a command, or loses its first reply and has the message in the api's table."""
 
     def __init__(
         self,
@@ -28,12 +28,14 @@ class Owner:
         earlier: UUID | None = None,
         reply_lost: bool = True,
         refusal: ErrorDetail | None = None,
+        conflict: ErrorDetail | None = None,
     ) -> None:
         self._pending = pending
         self._copies = copies
         self._earlier = earlier
         self._reply_lost = reply_lost
         self._refusal = refusal
+        self._conflict = conflict
         self._stored: MessageSnapshot | None = None
 
     async def publish(self, command: SendMessage, *, deadline: float) -> int:
@@ -46,7 +48,10 @@ class Owner:
             correlation_id=self._earlier or command.correlation_id,
         )
         if self._reply_lost:
+            self._reply_lost = False
             self._pending.interrupt_to_reread()
+        elif self._conflict is not None:
+            self._pending.deliver_reply(Reply(command_id=command.id, error=self._conflict))
         else:
             self._pending.deliver_reply(Reply(command_id=command.id, message=self._stored))
         return self._copies
@@ -54,6 +59,14 @@ class Owner:
     async def snapshot(self, message_id: object, session_id: object) -> MessageSnapshot | None:
         """The message as the api's table has it."""
         return self._stored
+
+
+class SilentOwner(Owner):
+    """Answers no second time."""
+
+    async def publish(self, command: SendMessage, *, deadline: float) -> int:
+        """The copies that were published."""
+        return await super().publish(command, deadline=deadline) if self._reply_lost else 1
 
 
 @pytest.mark.parametrize("copies", [1, 2])
@@ -79,10 +92,20 @@ async def test_a_lost_refusal_of_this_request_is_its_answer(key: str | None) -> 
     assert (await send(owner, pending, key=key)).outcome == Refused(LOGGED_OUT)
 
 
-async def test_a_refusal_of_an_earlier_request_is_superseded() -> None:
-    """The session may have been linked again since."""
+CONFLICT = ErrorDetail(code="idempotency_conflict", message="Another body.")
+
+
+async def test_a_lost_conflict_is_no_replay() -> None:
+    """The table has the outcome of the earlier request; only the owner knows its body."""
     pending = PendingReplies()
-    owner = Owner(pending, refusal=LOGGED_OUT, earlier=uuid4())
+    owner = Owner(pending, earlier=uuid4(), conflict=CONFLICT)
+    assert (await send(owner, pending, key="k")).outcome == Refused(CONFLICT)
+
+
+async def test_without_the_owner_an_earlier_request_answers_nothing() -> None:
+    """Its session may have been linked again since, its body may be another one."""
+    pending = PendingReplies()
+    owner = SilentOwner(pending, refusal=LOGGED_OUT, earlier=uuid4())
     assert (await send(owner, pending, key="k", wait_seconds=0.05)).outcome == Queued()
 
 

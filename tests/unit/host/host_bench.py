@@ -64,6 +64,10 @@ class Store:
         for one in self.nothing:
             yield one
 
+    async def scheduled(self, partition: int) -> tuple[dict[Any, int], datetime | None]:
+        """None."""
+        return {}, None
+
     async def save_checkpoints(self, checkpoints: Sequence[RelayCheckpoint]) -> None:
         """Remember them."""
         self.saved += checkpoints

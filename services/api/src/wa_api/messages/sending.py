@@ -1,9 +1,11 @@
 """Sends a message: publishes the command and waits for its outcome."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from structlog.contextvars import bind_contextvars
@@ -12,7 +14,7 @@ from wa_api.database.pool import DatabaseUnavailable
 from wa_api.messages.parts import LookUp, parts_of_send
 from wa_api.messages.send_request import SendRequest
 from wa_api.messages.views import MessageViews
-from wa_api.owners.command_bus import CommandBus, ConfirmLost
+from wa_api.owners.command_bus import BrokerUnavailable, CommandBus, ConfirmLost
 from wa_api.owners.pending_replies import Interruption, PendingReplies, PendingReply
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_id_for_key, new_id
@@ -170,7 +172,13 @@ class Sending:
                 deadline = loop.time() + CONFLICT_WAIT_SECONDS
             is_keyed = options.idempotency_key is not None
             listener = _Listener(command, self._views, wait, is_keyed, is_alone=written == 1)
-            return await listener.result(deadline)
+            ask_again = partial(self._publish_again, command, deadline)
+            return await listener.result(deadline, ask_again)
+
+    async def _publish_again(self, command: SendMessage, deadline: float) -> None:
+        """Have the owner answer once more. Without the broker, its return asks again."""
+        with suppress(BrokerUnavailable, ConfirmLost):
+            await self._bus.publish(command, deadline=deadline)
 
     def command(self, session_id: SessionId, options: SendOptions, **content: Any) -> SendMessage:
         """A command with this content, issued now. Its life begins with its `send_at`."""
@@ -210,8 +218,12 @@ class _Listener:
         self._is_alone = is_alone
         self._replayed = False
 
-    async def result(self, deadline: float) -> SendResult:
-        """The outcome, or Queued at the `deadline` (loop time)."""
+    async def result(self, deadline: float, ask_again: Callable[[], Awaitable[None]]) -> SendResult:
+        """The outcome, or Queued at the `deadline` (loop time).
+
+        Only the owner knows whether an earlier request with this key had the same body: where its
+        reply may be lost, `ask_again` has it answer once more.
+        """
         while True:
             item = await self._wait.next(deadline)
             match item:
@@ -223,6 +235,8 @@ class _Listener:
                     outcome = accepted(self._command)
                 case Interruption.REREAD:
                     outcome = await self._projected()
+                    if outcome is None and self._may_replay:
+                        await ask_again()
                 case None:
                     outcome = await self._projected() or accepted(self._command)
             if outcome is not None:
@@ -272,19 +286,14 @@ class _Listener:
         return message.correlation_id != self._command.correlation_id
 
     async def _projected(self) -> Outcome | None:
-        """The projected outcome, except an earlier request's refusal that this send supersedes."""
+        """The projected outcome of this request; None if it is an earlier one's with this key."""
         try:
             message = await self._views.snapshot(self._command.message_id, self._command.session_id)
         except DatabaseUnavailable:
             return None
         if message is None or message.status is MessageStatus.QUEUED:
             return None
-        if (
-            message.error is not None
-            and message.error.code.startswith(("session_", "queue_full"))
-            and self._may_replay
-            and self._is_of_earlier(message)
-        ):
+        if self._may_replay and self._is_of_earlier(message):
             return None
         return self._of_snapshot(message)
 
