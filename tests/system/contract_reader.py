@@ -51,9 +51,11 @@ class ContractReader:
         )
 
     def _unknown(self, value: Any, schema: Mapping[str, Any], at: str = "event") -> Iterator[str]:
-        """The fields that are there and not described."""
+        """The fields that are there and not described. The names in a map are its writer's."""
         if "$ref" in schema:
             schema = self._resolved(schema["$ref"])
+        if isinstance(schema.get("additionalProperties"), dict):
+            return
         if isinstance(value, dict):
             for name, inner in value.items():
                 described = schema.get("properties", {}).get(name)
