@@ -16,7 +16,7 @@ from deploy.local.configuration import Configuration, Misconfigured
 from deploy.local.services import Owner
 from deploy.servers import broker_users, databases, factory
 from deploy.servers.broker_users import BrokerUrls
-from deploy.servers.children import ProcessRecord
+from deploy.servers.children import ChildDied, ProcessRecord
 from deploy.servers.pgbouncer import EmbeddedPgBouncer, PoolUnavailable
 from deploy.servers.ports import free_port
 
@@ -124,7 +124,7 @@ class Stack:
         )
         try:
             await pool.start()
-        except PoolUnavailable as error:
+        except (PoolUnavailable, ChildDied) as error:
             self._say(f"{error} Without it, each session takes two connections of Postgres.")
             return devices
         self.pool = pool

@@ -80,7 +80,7 @@ class EmbeddedPgBouncer:
             Orders(
                 name="PgBouncer",
                 argv=[*postgres.not_as_root(), str(program), str(self._file("pgbouncer.ini"))],
-                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
+                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin"), **_libraries_of(program)},
                 log=self._file("pgbouncer.log"),
                 on_stop=signal.SIGTERM,
                 on_orphaned=signal.SIGTERM,
@@ -136,6 +136,14 @@ def find() -> Path | None:
     on_path = shutil.which(_PACKAGE, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     unpacked = _cache() / "usr/sbin" / _PACKAGE
     return Path(on_path) if on_path else unpacked if unpacked.exists() else None
+
+
+def _libraries_of(program: Path) -> dict[str, str]:
+    """Where an unpacked program finds the libraries that were unpacked beside it."""
+    if not program.is_relative_to(_cache()):
+        return {}
+    folders = {str(library.parent) for library in _cache().glob("**/lib*.so.*")}
+    return {"LD_LIBRARY_PATH": os.pathsep.join(sorted(folders))}
 
 
 def find_or_install() -> Path:

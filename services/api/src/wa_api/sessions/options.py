@@ -35,23 +35,6 @@ def _proxy(value: str) -> str:
     return value
 
 
-class ReceiveOptions(Body):
-    """Kinds of incoming messages that become events. A kind that is not named stays as it is."""
-
-    groups: bool | None = None
-    stories: bool | None = None
-    channels: bool | None = None
-    calls: bool | None = None
-    echoes: bool | None = None
-
-
-class PacingOptions(Body):
-    """Limits of the session's sends. Null or absent is no limit."""
-
-    per_minute: Annotated[float, Field(gt=0, le=10_000)] | None = None
-    per_day: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-
-
 class SessionOptions(Body):
     """Options of a session. An option that is not named stays as it is.
 
@@ -64,7 +47,7 @@ class SessionOptions(Body):
         AfterValidator(_small),
         Field(description="Strings, at most 2 KiB. Replaces all former metadata."),
     ] = Field(default_factory=dict)
-    receive: ReceiveOptions = ReceiveOptions()
+    receive: ReceiveChanges = ReceiveChanges()
     proxy: Annotated[
         Annotated[Text, Field(max_length=1024, pattern=r"^\S+$"), AfterValidator(_proxy)] | None,
         Field(
@@ -83,15 +66,11 @@ class SessionOptions(Body):
         Presence,
         Field(description="`available` keeps the number's phone from notifying."),
     ] = Presence.UNAVAILABLE
-    pacing: PacingOptions | None = None
+    pacing: PacingLimits | None = None
 
     def changes(self, *, but_name: bool = False) -> SessionChanges:
         """The options that the request names, without the name if it goes another way."""
         named = self.model_fields_set - ({"name"} if but_name else set())
         given: dict[str, Any] = {name: getattr(self, name) for name in named}
-        if "receive" in given:
-            given["receive"] = ReceiveChanges(**self.receive.model_dump(by_alias=False))
-        if self.pacing is not None:
-            given["pacing"] = PacingLimits(**self.pacing.model_dump(by_alias=False))
         cleared = tuple(sorted(name for name, value in given.items() if value is None))
         return SessionChanges(**given, cleared=cleared)

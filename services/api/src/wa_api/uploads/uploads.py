@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
@@ -104,8 +105,16 @@ class Uploads:
                 f"This session has {UPLOADS_OF_A_SESSION} uploads at once already.",
             ) from error
 
-    def _hold_one_of_all(self) -> "_Held":
-        return _Held(self._of_all)
+    @contextmanager
+    def _hold_one_of_all(self) -> Iterator[None]:
+        """One upload of all; too many are 503."""
+        try:
+            with self._of_all.held(None):
+                yield
+        except TooMany as error:
+            raise Problem(
+                "uploads_busy", f"{UPLOADS_AT_ONCE} uploads are under way. Try again soon."
+            ) from error
 
     async def _store_file(self, session_id: UUID, media_id: UUID, file: IncomingFile) -> Upload:
         if file.size is not None and file.size > self._limits.file_bytes:
@@ -213,24 +222,6 @@ class Uploads:
                 log.info("expired_uploads_deleted", number=len(rows))
             if len(rows) < BATCH:
                 return
-
-
-class _Held:
-    """One upload of all; too many are 503."""
-
-    def __init__(self, uploads: Concurrency) -> None:
-        self._uploads = uploads
-
-    def __enter__(self) -> None:
-        try:
-            self._uploads.acquire(None)
-        except TooMany as error:
-            raise Problem(
-                "uploads_busy", f"{UPLOADS_AT_ONCE} uploads are under way. Try again soon."
-            ) from error
-
-    def __exit__(self, *_: object) -> None:
-        self._uploads.release(None)
 
 
 class _Counted:

@@ -162,6 +162,9 @@ class EngineOptions:
     presence: Presence = Presence.UNAVAILABLE
 
 
+NO_OPTIONS = EngineOptions()
+
+
 class Engine(Protocol):
     """One session's connection, for one attempt."""
 

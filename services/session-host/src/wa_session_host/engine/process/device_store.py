@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 
 from wa_contracts.ids import SessionId
+from wa_runtime.postgres import skip_reset
 from wa_session_host.domain.observations import LinkedDevice
 
 log = structlog.get_logger()
@@ -87,13 +88,9 @@ class DeviceStore:
                 max_size=2,
                 timeout=_TIMEOUT_SECONDS,
                 statement_cache_size=0,
-                reset=_nothing_to_reset,
+                reset=skip_reset,
             )
         return await self._pool
-
-
-async def _nothing_to_reset(_: object) -> None:
-    """No statement of this module changes a connection."""
 
 
 def _has_in_file(path: str, jid: str) -> bool:

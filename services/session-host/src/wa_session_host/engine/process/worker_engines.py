@@ -22,7 +22,7 @@ from wa_session_host.engine.neonize.forkserver import (
     UPGRADE,
     WORKER,
 )
-from wa_session_host.engine.port import EngineOptions
+from wa_session_host.engine.port import NO_OPTIONS, EngineOptions
 from wa_session_host.engine.process.device_store import DeviceStore
 from wa_session_host.engine.process.worker_engine import WorkerEngine
 from wa_session_host.engine.protocol import Begin
@@ -122,7 +122,7 @@ class WorkerEngines:
         self,
         session_id: SessionId,
         link: LinkedDevice | None,
-        options: EngineOptions = EngineOptions(),  # noqa: B008 - a constant
+        options: EngineOptions = NO_OPTIONS,
     ) -> WorkerEngine:
         await self._fork_rate.wait_turn()
         stored = link is None or await self._store.has(session_id, link)

@@ -38,6 +38,7 @@ from wa_session_host.domain.observations import (
 )
 from wa_session_host.domain.proof import chat_of
 from wa_session_host.engine.port import (
+    NO_OPTIONS,
     Acknowledged,
     AskFailed,
     DownloadFailed,
@@ -295,7 +296,7 @@ class SimulatedEngines:
         self,
         session_id: SessionId,
         link: LinkedDevice | None,
-        _options: EngineOptions = EngineOptions(),  # noqa: B008 - a constant
+        _options: EngineOptions = NO_OPTIONS,
     ) -> SimulatedEngine:
         return SimulatedEngine(session_id, link, self._script, self._may_act, self.media_server)
 
