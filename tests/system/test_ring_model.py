@@ -273,6 +273,10 @@ def inner_ring(store: Databases, inner_broker: str, tmp_path: Path) -> Iterator[
         yield ring
 
 
+@pytest.mark.filterwarnings(
+    # The ring's thread draws its own random delays meanwhile; no strategy does.
+    "ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"
+)
 def test_the_ring_does_what_the_model_does(inner_ring: RingInProcess, store: Databases) -> None:
     run_state_machine_as_test(
         lambda: RingModel(inner_ring),  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.media_server import MediaServer
 from tests.system.pictures import png
@@ -274,7 +275,14 @@ async def test_the_same_key_is_one_message_over_processes_and_restarts(
         await ring.kill(name)
     for name in ("api-0", "api-1", "host-0", "projector"):
         await ring.restart(name)
-    again = await ring.send(sending_ring.token, headers=key, api=1, **TEXT)
+
+    async def answered() -> httpx.Response | None:
+        again = await ring.send(sending_ring.token, headers=key, api=1, **TEXT)
+        assert again.json()["id"] in body
+        return None if again.status_code == 202 else again
+
+    again = await eventually(answered, what="the session's next owner answers")
+    assert again is not None
     assert (again.status_code, again.text) == (200, body)
     assert again.headers["idempotent-replayed"] == "true"
     for headers in (key, {**key, "Prefer": "respond-async"}):
