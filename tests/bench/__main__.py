@@ -41,6 +41,7 @@ MEASURES: Mapping[str, Callable[[Servers], Awaitable[Sequence[Figure]]]] = {
     "real_sessions": real_sessions.measure,
 }
 TRAFFIC_SECONDS, SHORT_TRAFFIC_SECONDS = 120, 2
+LINKED_SESSIONS = (50,)
 
 
 async def measure(
@@ -49,6 +50,7 @@ async def measure(
     short: bool,
     traffic_seconds: float | None = None,
     stored_messages: int | None = None,
+    linked_sessions: Sequence[int] | None = None,
 ) -> tuple[list[Figure], list[str]]:
     """Take the measures, each on an installation of its own; the figures, and which came to none."""
     figures: list[Figure] = []
@@ -56,7 +58,11 @@ async def measure(
     seconds = traffic_seconds or (SHORT_TRAFFIC_SECONDS if short else TRAFFIC_SECONDS)
     with tempfile.TemporaryDirectory(prefix="wa-bench-", ignore_cleanup_errors=True) as directory:
         made = started_servers(
-            Path(directory), short=short, traffic_seconds=seconds, stored_messages=stored_messages
+            Path(directory),
+            short=short,
+            traffic_seconds=seconds,
+            stored_messages=stored_messages,
+            linked_sessions=linked_sessions or ((3,) if short else LINKED_SESSIONS),
         )
         async with made as servers:
             for name in names:
@@ -91,6 +97,14 @@ def main() -> int:
         f"{takeover.STORED_MESSAGES:,} and {lookups.STORED_MESSAGES:,}, with --short "
         f"{takeover.SHORT_STORED_MESSAGES:,}",
     )
+    parser.add_argument(
+        "--linked-sessions",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help=f"of real_sessions, one installation after the other; {LINKED_SESSIONS[0]} where "
+        "nothing is said. Each takes about 17 MB",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("test-results/bench"))
     asked = parser.parse_args()
@@ -104,6 +118,7 @@ def main() -> int:
             short=asked.short,
             traffic_seconds=asked.traffic_seconds,
             stored_messages=asked.stored_messages,
+            linked_sessions=asked.linked_sessions,
         )
     )
     path = write(figures, asked.folder, seed=asked.seed, short=asked.short, load_before=load_before)

@@ -1,9 +1,9 @@
 """What is measured: servers of the run's own, and the product on them."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from deploy.local.services import python_module
 from deploy.servers import databases
 from deploy.servers.children import Child, Orders
 from deploy.servers.factory import PostgresServer, RabbitMQServer
+from deploy.servers.pgbouncer import EmbeddedPgBouncer
 from deploy.servers.ports import free_port
 from tests.deadlines import eventually
 from tests.standing import standing_servers
@@ -35,7 +36,8 @@ class Servers:
     """Postgres and RabbitMQ; `template` is a database with both services' tables.
 
     `traffic_seconds` is for how long what may leak is looked at; `stored_messages` is how many
-    are stored before it is measured; None: what the measure stores by itself.
+    are stored before it is measured; None: what the measure stores by itself. `linked_sessions` are
+    the numbers of real sessions, each measured on an installation of its own.
     """
 
     directory: Path
@@ -45,6 +47,7 @@ class Servers:
     short: bool
     traffic_seconds: float
     stored_messages: int | None = None
+    linked_sessions: Sequence[int] = (50,)
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     @property
@@ -54,15 +57,21 @@ class Servers:
         return {name: server.pids[0] for name, server in named.items() if server.pids}
 
     @asynccontextmanager
-    async def ring(self, **arguments: Any) -> AsyncIterator[Ring]:
-        """The product, on a fresh database and a fresh vhost; neither is left for the next one."""
+    async def ring(self, *, pooled: bool = False, **arguments: Any) -> AsyncIterator[Ring]:
+        """The product, on a fresh database and a fresh vhost; neither is left for the next one.
+
+        `pooled` puts a PgBouncer before the device store, as an installation has one.
+        """
         name = f"bench{next(self._numbers)}"
         stored = await databases.clone(self.postgres.url, self.template, name)
         broker = await self.rabbitmq.add_vhost(name)
+        pool = EmbeddedPgBouncer(self.directory / f"{name}-pool", stored.devices)
+        if pooled:
+            await pool.start()
         made: dict[str, Any] = {"environment": SIMULATED, **arguments}
         ring = Ring(
             directory=self.directory / name,
-            databases=stored,
+            databases=replace(stored, devices=pool.url) if pooled else stored,
             broker=broker,
             migrated=True,
             **made,
@@ -72,6 +81,7 @@ class Servers:
             yield ring
         finally:
             await ring.stop()
+            await pool.stop()
             await self.rabbitmq.delete_vhost(name)
             await databases.drop(self.postgres.url, name, f"{name}_devices")
 
@@ -109,13 +119,9 @@ class Servers:
 
 
 @asynccontextmanager
-async def started_servers(
-    directory: Path, *, short: bool, traffic_seconds: float, stored_messages: int | None
-) -> AsyncIterator[Servers]:
-    """Start both, durable as in production, end both."""
+async def started_servers(directory: Path, **what: Any) -> AsyncIterator[Servers]:
+    """Start both, durable as in production, end both; `what` is what Servers says to measure."""
     async with standing_servers(directory) as (postgres, rabbitmq):
         stored = await databases.provide(postgres.url, TEMPLATE, f"{TEMPLATE}_devices")
         await Ring(directory=directory, databases=stored, broker=rabbitmq.url).migrate()
-        yield Servers(
-            *(directory, postgres, rabbitmq, TEMPLATE, short, traffic_seconds, stored_messages)
-        )
+        yield Servers(directory, postgres, rabbitmq, TEMPLATE, **what)

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
+
 from tests.bench.figures import Figure
 
 EVERY_SECONDS = 0.25
@@ -56,3 +58,18 @@ def resident_megabytes(pid: int) -> float | None:
         return None
     found = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
     return int(found[0]) / 1024 if found else None
+
+
+def proportional_megabytes(pid: int) -> float:
+    """What the process holds, what it shares divided among those that share it; 0 if it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+
+
+def used_megabytes() -> float:
+    """What the whole machine uses and could not give back."""
+    memory = psutil.virtual_memory()
+    return float(memory.total - memory.available) / 2**20

@@ -1,8 +1,15 @@
-"""Linked sessions on the real engine against the stand-in: their memory, their start, and whether they leak."""
+"""Linked sessions on the real engine against the stand-in: what they cost, and what they survive.
+
+The device store is behind a PgBouncer, as in an installation. The stand-in and the clients run in
+the bench's own process, on the same machine: figures of the machine include them.
+"""
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -11,139 +18,206 @@ import psutil
 
 from tests.bench.figures import Figure
 from tests.bench.installation import SIMULATED, Servers
-from tests.bench.load import run
-from tests.bench.memory import Course
+from tests.bench.load import Run, run
+from tests.bench.memory import Course, proportional_megabytes, used_megabytes
 from tests.bench.sends import BODY, send_through
-from tests.scrape import scraped
+from tests.bench.stored import all_work
+from tests.deadlines import eventually
 from tests.system.linking import link
 from tests.system.ring import Ring
 from tests.whatsapp import StandIn
 
-HOST = "host-0"
-LINKED_AT_ONCE = 4
-SETTLE_SECONDS = 5.0
-LOOK_SECONDS = 0.5
+LINKED_AT_ONCE = 6
+SENT_AT_ONCE = 50
+SETTLE_SECONDS = 10.0
+IDLE_SECONDS = 20.0
+RESTARTS_ALONE = 3
+SHARED_OUT_SECONDS = 300
+LEASE_SECONDS = 10
+FIRST_NUMBER = 919_810_000_000
+CONNECTIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND ($1::text IS NULL OR usename = $1)
+"""
+PARTS = {
+    "postgres": "Postgres",
+    "pgbouncer": "PgBouncer",
+    "beam.smp": "RabbitMQ",
+}
+"""The parts of an installation by the names of their processes."""
 
 
 async def measure(servers: Servers) -> Sequence[Figure]:
-    """One session alone, then all of them: started again, idle, and with messages both ways."""
-    sessions, restarts = (3, 1) if servers.short else (50, 3)
+    """All figures, for each number of sessions."""
+    figures: list[Figure] = []
+    for number in servers.linked_sessions:
+        figures += await _measure(servers, number)
+    return figures
+
+
+async def _measure(servers: Servers, number: int) -> Sequence[Figure]:
+    used_before = used_megabytes()
     async with (
         StandIn.start() as whatsapp,
         servers.ring(
+            pooled=True,
             engine="neonize",
-            environment=SIMULATED,
+            environment={**SIMULATED, "LEASE_SECONDS": str(LEASE_SECONDS)},
             host_environment=whatsapp.engine_environment(),
         ) as ring,
     ):
-        numbers = [str(919810000000 + number) for number in range(sessions)]
-        tokens = await _linked(ring, whatsapp, numbers[:1])
-        alone = [await _started_again(ring) for _ in range(restarts)]
-        tokens += await _linked(ring, whatsapp, numbers[1:])
-        together = await _started_again(ring)
+        made = _Installation(servers, whatsapp, ring, {})
+        await made.link(1)
+        alone = [await made.restarted(orderly=True) for _ in range(RESTARTS_ALONE)]
+        began = time.monotonic()
+        await made.link(number)
+        linked = time.monotonic() - began
+        restarted = await made.restarted()
         await asyncio.sleep(SETTLE_SECONDS)
-        idle = await _worker_megabytes(ring)
-        connections = await _device_connections(servers)
-        courses = await _traffic(ring, whatsapp, dict(zip(numbers, tokens, strict=True)), servers)
-        after = await _device_connections(servers)
+        idle, whole = made.worker_megabytes(), used_megabytes() - used_before
+        parts, cores = made.megabytes_by_part(), await _idle_cores(servers)
+        connections, of_engines = [await made.connections(role) for role in (None, "wa_devices")]
+        courses = await made.traffic()
+        afterwards = await made.connections()
+        taken_over = await made.failed_over()
+        at_last = await made.send()
+    name = f"{number} linked sessions"
     return [
         Figure(
-            f"{sessions} linked idle sessions: memory of a worker, proportional",
-            idle,
-            "MB",
-            25,
-            "less",
+            f"{name}: one alone works after an orderly restart", median(alone), "s", rounds=alone
         ),
-        Figure("cold start of a linked session, alone", median(alone), "s", 2, "less", alone),
-        Figure(f"cold start of {sessions} linked sessions at once", together, "s", 30, "less"),
-        *(
-            figure
-            for course in courses
-            for figure in course.figures(f"{servers.traffic_seconds:g} s of traffic", flat=1.1)
-        ),
-        Figure("Postgres connections of an idle worker", connections / sessions),
-        Figure("Postgres connections of a worker after traffic", after / sessions),
+        Figure(f"{name}: linked in", linked, "s"),
+        Figure(f"{name}: all work after kill and restart", restarted, "s", 60, "less"),
+        Figure(f"{name}: memory of an idle worker", idle, "MB", 14, "less"),
+        Figure(f"{name}: memory of the idle machine ÷ sessions", whole / number, "MB", 16, "less"),
+        *(Figure(f"{name}: memory of {part}", size, "MB") for part, size in parts.items()),
+        Figure(f"{name}: idle cores, everything", cores, "", 0.5, "less"),
+        Figure(f"{name}: Postgres connections, idle", connections, "", 60, "less"),
+        Figure(f"{name}: Postgres connections of engines, idle", of_engines),
+        Figure(f"{name}: Postgres connections after traffic", afterwards, "", 60, "less"),
+        *(figure for course in courses for figure in course.figures(f"{name}, traffic", flat=1.1)),
+        Figure(*(f"{name}: all work after fail-over", taken_over, "s", LEASE_SECONDS + 60, "less")),
+        Figure(f"{name}: sends after fail-over, 50 at once", at_last.per_second, "/s"),
     ]
 
 
-async def _linked(ring: Ring, whatsapp: StandIn, numbers: Sequence[str]) -> list[str]:
-    """Link a session for each of these numbers; their tokens."""
-    gate = asyncio.Semaphore(LINKED_AT_ONCE)
+@dataclass(frozen=True)
+class _Installation:
+    """A ring on the real engine; `tokens` of the linked sessions by phone number."""
 
-    async def linked(number: str) -> str:
-        async with gate:
-            session: dict[str, Any] = await link(ring, whatsapp.phone(number), number)
-            return str(session["token"])
+    servers: Servers
+    whatsapp: StandIn
+    ring: Ring
+    tokens: dict[str, str]
 
-    return await asyncio.gather(*(linked(number) for number in numbers))
+    async def link(self, number: int) -> None:
+        """Link sessions until there are so many."""
+        gate = asyncio.Semaphore(LINKED_AT_ONCE)
+
+        async def linked(phone: str) -> None:
+            async with gate:
+                session: dict[str, Any] = await link(self.ring, self.whatsapp.phone(phone), phone)
+                self.tokens[phone] = session["token"]
+
+        phones = (str(FIRST_NUMBER + at) for at in range(len(self.tokens), number))
+        await asyncio.gather(*(linked(phone) for phone in phones))
+
+    async def restarted(self, *, orderly: bool = False) -> float:
+        """End the host, by SIGKILL with its workers if not orderly; seconds until all work again."""
+        since, began = datetime.now(UTC), time.monotonic()
+        if orderly:
+            await self.ring.end("host-0")
+        else:
+            await self.ring.kill_host(with_workers=True)
+        await self.ring.restart("host-0")
+        await all_work(self.ring, len(self.tokens), since)
+        return time.monotonic() - began
+
+    async def failed_over(self) -> float:
+        """SIGKILL to one of two hosts and its workers; seconds from it until all work."""
+        await self.ring.add_host()
+
+        async def shared_out() -> bool:
+            shares = [len(self.workers(name)) for name in ("host-0", "host-1")]
+            await all_work(self.ring, len(self.tokens), datetime.fromtimestamp(0, UTC))
+            return sum(shares) == len(self.tokens) and min(shares) > 0
+
+        await eventually(
+            shared_out, within=SHARED_OUT_SECONDS, every=0.5, what="both hosts have sessions"
+        )
+        lost = len(self.workers("host-0"))
+        since, began = datetime.now(UTC), time.monotonic()
+        await self.ring.kill_host(with_workers=True)
+        await all_work(self.ring, lost, since)
+        return time.monotonic() - began
+
+    async def send(self) -> Run:
+        """Every session sends a message. AssertionError if one is not sent."""
+        callers = [send_through(self.ring, token) for token in self.tokens.values()]
+        return await run(callers, len(callers), clients=min(SENT_AT_ONCE, len(callers)))
+
+    async def traffic(self) -> Sequence[Course]:
+        """Every session sends to a contact and hears from it, again and again; what a worker holds."""
+        memory = Course("memory of a worker, proportional")
+        descriptors = Course("descriptors of a worker", "")
+        threads = Course("threads of a worker", "")
+        contact = self.whatsapp.contact(BODY["to"])
+        ends = time.monotonic() + self.servers.traffic_seconds
+        while not memory.values or time.monotonic() < ends:
+            await self.send()
+            for number in self.tokens:
+                await contact.send_text(number, "hello")
+            workers = self.workers()
+            memory.values.append(self.worker_megabytes())
+            descriptors.values.append(sum(w.num_fds() for w in workers) / len(workers))
+            threads.values.append(sum(w.num_threads() for w in workers) / len(workers))
+        return memory, descriptors, threads
+
+    def workers(self, host: str = "host-0") -> Sequence[psutil.Process]:
+        """What the fork server, the host's only child, has forked."""
+        process = psutil.Process(self.ring.processes[host].pid)
+        return [worker for server in process.children() for worker in server.children()]
+
+    def worker_megabytes(self) -> float:
+        """A worker's proportional memory, on average."""
+        sizes = [proportional_megabytes(worker.pid) for worker in self.workers()]
+        return sum(sizes) / len(sizes)
+
+    def megabytes_by_part(self) -> dict[str, float]:
+        """Proportional memory of each part of the installation but the workers."""
+        sizes = defaultdict[str, float](float)
+        workers = {worker.pid for worker in self.workers()}
+        services = {child.pid: child.name for child in self.ring.processes.values()}
+        for process in _family(self.servers):
+            if process.pid not in workers:
+                part = services.get(process.pid) or PARTS.get(process.name(), "the rest")
+                sizes[part] += proportional_megabytes(process.pid)
+        return sizes
+
+    async def connections(self, role: str | None = None) -> int:
+        """How many clients Postgres has, of all roles or of one."""
+        connection = await asyncpg.connect(self.servers.postgres.url)
+        try:
+            return int(await connection.fetchval(CONNECTIONS, role))
+        finally:
+            await connection.close()
 
 
-async def _started_again(ring: Ring) -> float:
-    """Restart the host; seconds from the first session that it takes over until all work.
-
-    By the event store's clock. The host's own start, with its fork server's, is left out.
-    """
-    connection = await asyncpg.connect(ring.databases.session_host)
-    try:
-        before = await connection.fetchval("SELECT max(position) FROM events")
-        await ring.end(HOST, within=30)
-        await ring.restart(HOST)
-        async with asyncio.timeout(120):
-            while True:
-                row = await connection.fetchrow(STARTED, before)
-                assert row is not None
-                if row["taken"] == row["working"] > 0:
-                    return float(row["seconds"])
-                await asyncio.sleep(LOOK_SECONDS)
-    finally:
-        await connection.close()
+def _family(servers: Servers) -> Sequence[psutil.Process]:
+    """Every process of the bench: its own, what it started, and the servers'."""
+    roots = [psutil.Process(), *(psutil.Process(pid) for pid in servers.pids.values())]
+    found = {p.pid: p for root in roots for p in (root, *root.children(recursive=True))}
+    return list(found.values())
 
 
-async def _worker_megabytes(ring: Ring) -> float:
-    """What the workers hold, what they share divided among them; a worker's part."""
-    shown = await scraped(ring, HOST)
-    return shown.value("wa_worker_memory_bytes") / shown.value("wa_workers") / 1e6
+async def _idle_cores(servers: Servers) -> float:
+    """Cores that the whole bench keeps busy, itself included."""
+    family = _family(servers)
 
+    def used() -> float:
+        times = [process.cpu_times() for process in family]
+        return sum(one.user + one.system for one in times)
 
-def _workers(ring: Ring) -> Sequence[psutil.Process]:
-    """What the fork server, the host's only child, has forked."""
-    host = psutil.Process(ring.processes[HOST].pid)
-    return [worker for server in host.children() for worker in server.children()]
-
-
-async def _device_connections(servers: Servers) -> int:
-    connection = await asyncpg.connect(servers.postgres.url)
-    try:
-        return int(await connection.fetchval(DEVICE_CONNECTIONS))
-    finally:
-        await connection.close()
-
-
-async def _traffic(
-    ring: Ring, whatsapp: StandIn, tokens: dict[str, str], servers: Servers
-) -> Sequence[Course]:
-    """Every session sends to a contact and hears from it, again and again; what its worker holds."""
-    memory = Course("memory of a worker, proportional")
-    descriptors, threads = Course("descriptors of a worker", ""), Course("threads of a worker", "")
-    contact = whatsapp.contact(BODY["to"])
-    callers = [send_through(ring, token) for token in tokens.values()]
-    ends = time.monotonic() + servers.traffic_seconds
-    while time.monotonic() < ends:
-        await run(callers, len(callers))
-        for number in tokens:
-            await contact.send_text(number, "hello")
-        workers = _workers(ring)
-        memory.values.append(await _worker_megabytes(ring))
-        descriptors.values.append(sum(w.num_fds() for w in workers) / len(workers))
-        threads.values.append(sum(w.num_threads() for w in workers) / len(workers))
-    return memory, descriptors, threads
-
-
-STARTED = """
-SELECT count(DISTINCT session_id) FILTER (WHERE type = 'session.connecting') AS taken,
-       count(DISTINCT session_id) FILTER (WHERE type = 'session.connected') AS working,
-       extract(epoch FROM max(occurred_at) FILTER (WHERE type = 'session.connected')
-                        - min(occurred_at) FILTER (WHERE type = 'session.connecting')) AS seconds
-FROM events WHERE position > $1
-"""
-DEVICE_CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'wa_devices'"
+    before, began = used(), time.monotonic()
+    await asyncio.sleep(IDLE_SECONDS)
+    return (used() - before) / (time.monotonic() - began)
