@@ -1,17 +1,21 @@
 """Debian packages: installed as root, otherwise unpacked into a cache folder."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _NO_SERVICES = "#!/bin/sh\nexit 101\n"
 _DPKG_STATUS = Path("/var/lib/dpkg/status")
 _LISTS = Path("/var/lib/apt/lists")
+
+Found = TypeVar("Found")
 
 
 class PackageUnavailable(RuntimeError):
@@ -24,6 +28,30 @@ def has_apt() -> bool:
 
 def is_root() -> bool:
     return os.geteuid() == 0
+
+
+def cache(name: str) -> Path:
+    """The folder of this user's into which that program is unpacked."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
+    return Path(home) / "whatsapp-gateway" / name
+
+
+def find_or_fetch(
+    find: Callable[[], Found | None], fetch: Callable[[], None], folder: Path
+) -> Found | None:
+    """What `find` finds, after a `fetch` into the folder if it finds nothing.
+
+    Safe for several processes at once: one fetches, the others wait. None: not found even then.
+    """
+    if (found := find()) is not None:
+        return found
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (found := find()) is None:
+            fetch()
+            found = find()
+    return found
 
 
 def install(*packages: str) -> None:

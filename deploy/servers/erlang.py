@@ -1,6 +1,5 @@
 """Finds RabbitMQ and Erlang on this machine, or installs them."""
 
-import fcntl
 import os
 import re
 import shutil
@@ -61,26 +60,18 @@ def find_or_install() -> Installation:
 
     Safe for several processes at once: one fetches, the others wait.
     """
-    if (found := find()) is not None:
-        return found
-    if not debian.has_apt():
+    if find() is None and not debian.has_apt():
         raise BrokerUnavailable(
             "There is no RabbitMQ here: install it (for example `brew install rabbitmq`), start a "
             "container engine, or name your own broker in AMQP_URL."
         )
-    cache = _cache()
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with cache.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (found := find()) is None:
-            _fetch(cache)
-            found = find()
+    found = debian.find_or_fetch(find, _fetch, _cache())
     if found is None:
         raise BrokerUnavailable("RabbitMQ was installed, but its scripts are not where expected.")
     return found
 
 
-def _fetch(cache: Path) -> None:
+def _fetch() -> None:
     name = os.environ.get("RABBITMQ_SUITE")
     print(
         f"Getting RabbitMQ from Debian's packages{f' of {name}' if name else ''} (once) …",
@@ -92,8 +83,8 @@ def _fetch(cache: Path) -> None:
         elif debian.is_root():
             debian.install("rabbitmq-server")
         else:
-            debian.unpack("rabbitmq-server", cache)
-            _correct_root(cache)
+            debian.unpack("rabbitmq-server", _cache())
+            _correct_root(_cache())
     except debian.PackageUnavailable as error:
         raise BrokerUnavailable(
             f"RabbitMQ could not be had from Debian's packages ({error}). Install rabbitmq-server "
@@ -102,12 +93,11 @@ def _fetch(cache: Path) -> None:
 
 
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
-    return Path(home) / "whatsapp-gateway" / "rabbitmq"
+    return debian.cache("rabbitmq")
 
 
 def _cache_of(name: str) -> Path:
-    return _cache().with_name(f"rabbitmq-{name}")
+    return debian.cache(f"rabbitmq-{name}")
 
 
 def _debian(root: Path) -> Installation | None:

@@ -5,7 +5,6 @@ the engine's driver works through it with `binary_parameters=yes`, and only so.
 """
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
@@ -148,28 +147,24 @@ def _libraries_of(program: Path) -> dict[str, str]:
 
 def find_or_install() -> Path:
     """Find or install PgBouncer; safe for several processes at once. Raises PoolUnavailable."""
-    if (found := find()) is not None:
-        return found
-    if not debian.has_apt():
+    if find() is None and not debian.has_apt():
         raise PoolUnavailable("There is no PgBouncer here: install it (`brew install pgbouncer`).")
-    cache = _cache()
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with cache.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            if find() is None and debian.is_root():
-                debian.install(_PACKAGE)
-            elif find() is None:
-                debian.unpack(_PACKAGE, cache)
-        except debian.PackageUnavailable as error:
-            raise PoolUnavailable(
-                f"PgBouncer could not be had from Debian's packages ({error}): install it yourself."
-            ) from error
-    if (found := find()) is None:
+    if (found := debian.find_or_fetch(find, _fetch, _cache())) is None:
         raise PoolUnavailable("PgBouncer was installed, but is not where it was expected.")
     return found
 
 
+def _fetch() -> None:
+    try:
+        if debian.is_root():
+            debian.install(_PACKAGE)
+        else:
+            debian.unpack(_PACKAGE, _cache())
+    except debian.PackageUnavailable as error:
+        raise PoolUnavailable(
+            f"PgBouncer could not be had from Debian's packages ({error}): install it yourself."
+        ) from error
+
+
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~").expanduser() / ".cache")
-    return Path(home) / "whatsapp-gateway" / "pgbouncer"
+    return debian.cache(_PACKAGE)
