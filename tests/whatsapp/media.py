@@ -22,6 +22,7 @@ _KEY_LABELS = {
     "audio": b"WhatsApp Audio Keys",
     "document": b"WhatsApp Document Keys",
     "sticker": b"WhatsApp Image Keys",
+    "history": b"WhatsApp History Keys",
 }
 
 

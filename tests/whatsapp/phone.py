@@ -1,10 +1,12 @@
 """The phone of an account that the product uses: links companions, and fails them on request."""
 
+import zlib
+
 from tests.whatsapp.accounts import Companion
 from tests.whatsapp.contact import Contact
 from tests.whatsapp.nodes import Jid
 from tests.whatsapp.outbox import Draft
-from tests.whatsapp.protobufs import Message
+from tests.whatsapp.protobufs import HistorySync, Message
 from tests.whatsapp.reception import DEVICE_REMOVED, REPLACED
 from tests.whatsapp.refusals import LoginRefusal
 
@@ -75,6 +77,23 @@ class Phone(Contact):
         copy.deviceSentMessage.destinationJID = str(recipient.lid_jid)
         copy.deviceSentMessage.message.CopyFrom(message)
         draft = Draft(copy.SerializeToString(), own_copy_for=recipient)
+        await self._account.outbox.send(self._account, draft)
+        return draft.id
+
+    async def send_history(self, history: HistorySync) -> str:
+        """Hand a piece of its history to its companions, as a phone does after linking."""
+        packed = zlib.compress(history.SerializeToString(), level=1)
+        media = self._network.media.put("history", packed)
+        message = Message()
+        message.protocolMessage.type = message.protocolMessage.HISTORY_SYNC_NOTIFICATION
+        notification = message.protocolMessage.historySyncNotification
+        notification.syncType = history.syncType
+        notification.directPath = media.direct_path
+        notification.mediaKey = media.media_key
+        notification.fileSHA256 = media.sha256
+        notification.fileEncSHA256 = media.encrypted_sha256
+        notification.fileLength = media.length
+        draft = Draft(message.SerializeToString())
         await self._account.outbox.send(self._account, draft)
         return draft.id
 

@@ -31,11 +31,12 @@ def _import_without_engine(*names: str) -> list[Any]:
         root.setLevel(level)
 
 
-_adv, _cert, _e2e, _wa6 = _import_without_engine(
+_adv, _cert, _e2e, _wa6, _history = _import_without_engine(
     "waAdv.WAAdv_pb2",
     "waCert.WACert_pb2",
     "waE2E.WAWebProtobufsE2E_pb2",
     "waWa6.WAWebProtobufsWa6_pb2",
+    "waHistorySync.WAWebProtobufsHistorySync_pb2",
 )
 
 ADVDeviceIdentity: Any = _adv.ADVDeviceIdentity
@@ -44,5 +45,6 @@ ADVSignedDeviceIdentityHMAC: Any = _adv.ADVSignedDeviceIdentityHMAC
 CertChain: Any = _cert.CertChain
 AppVersion: Any = _wa6.ClientPayload.UserAgent.AppVersion
 ClientPayload: Any = _wa6.ClientPayload
+HistorySync: Any = _history.HistorySync
 HandshakeMessage: Any = _wa6.HandshakeMessage
 Message: Any = _e2e.Message

@@ -1,20 +1,19 @@
 """The engines' device store: shared by all sessions, behind a pool, upgraded by one process."""
 
 import asyncio
-import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from deploy.servers.pgbouncer import EmbeddedPgBouncer
 from tests.deadlines import eventually
 from tests.infrastructure import NewDatabase
+from tests.integration.host.running_engines import FIRST_NUMBER, Host, stand_in_for_engines
 from tests.whatsapp import StandIn
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
@@ -22,77 +21,23 @@ from wa_session_host.domain.observations import (
     EngineCrashed,
     LinkedDevice,
     LinkRemoved,
-    LoggedIn,
-    MessageSeen,
-    QRShown,
-    Seen,
 )
-from wa_session_host.engine.port import Engine, OutgoingMessage
-from wa_session_host.engine.process.device_store import DeviceStore
-from wa_session_host.engine.process.worker_engines import WorkerEngines
+from wa_session_host.engine.port import OutgoingMessage
+from wa_session_host.engine.process.device_store import CONNECTIONS_PER_ENGINE, DeviceStore
 
-FIRST_NUMBER = 919_700_000_000
 SESSIONS = 5
-
-
-@dataclass
-class Running:
-    """An engine and what it reported."""
-
-    engine: Engine
-    seen: list[Seen] = field(default_factory=list)
-
-    async def logged_in(self) -> None:
-        await eventually(lambda: any(isinstance(one, LoggedIn) for one in self.seen), what="login")
-
-    async def received(self) -> None:
-        await eventually(
-            lambda: any(isinstance(one, MessageSeen) for one in self.seen), what="a message"
-        )
-
-    @property
-    def link(self) -> LinkedDevice:
-        [link] = [one for one in self.seen if isinstance(one, LinkedDevice)]
-        return link
 
 
 @pytest.fixture
 async def whatsapp() -> AsyncIterator[StandIn]:
-    async with StandIn.start() as server:
-        before = dict(os.environ)
-        os.environ.update(server.engine_environment())
+    async with stand_in_for_engines() as server:
         yield server
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @pytest.fixture
 async def store(new_database: NewDatabase) -> str:
     """An empty store's URL, as the engine's driver wants it."""
     return (await new_database()).devices
-
-
-class Host:
-    """Engines on a store, and what they are asked to do."""
-
-    def __init__(self, store: str, whatsapp: StandIn, stack: AsyncExitStack) -> None:
-        self.engines = WorkerEngines(store, starts_per_second=50)
-        self._whatsapp = whatsapp
-        self._stack = stack
-
-    async def start(self, number: int, link: LinkedDevice | None = None) -> Running:
-        self.engines.extend(time.monotonic() + 3600)
-        running = Running(await self.engines.start(SessionId(UUID(int=number)), link))
-
-        async def observe() -> None:
-            async for one in running.engine.observations():
-                running.seen.append(one)
-                if isinstance(one, QRShown):
-                    await self._whatsapp.phone(str(FIRST_NUMBER + number)).scan(one.qr)
-
-        observing = asyncio.create_task(observe())
-        self._stack.callback(observing.cancel)
-        return running
 
 
 async def test_sessions_link_restart_send_and_receive_through_a_pool(
@@ -133,25 +78,6 @@ async def test_two_hosts_create_an_empty_store_once(whatsapp: StandIn, store: st
         await asyncio.gather(*(one.engine.stop() for one in begun))
 
 
-@pytest.mark.parametrize("merges", [False, True])
-async def test_workers_memory_is_offered_for_merging_only_if_asked(
-    tmp_path: Path, merges: bool
-) -> None:
-    engines = WorkerEngines(f"sqlite://{tmp_path}", starts_per_second=50, merges_memory=merges)
-    try:
-        engines.extend(time.monotonic() + 60)
-        engine = await engines.start(SessionId(UUID(int=1)), None)
-        state = Path(f"/proc/{engine.pid}/ksm_stat")
-        if not state.exists():
-            pytest.skip("This kernel does not tell whether a process's memory may be merged.")
-        maps = Path(f"/proc/{engine.pid}/maps")
-        await eventually(lambda: "neonize-" in maps.read_text(), what="the library is loaded")
-        assert ("ksm_merge_any: yes" in state.read_text()) is merges
-        await engine.stop()
-    finally:
-        await engines.close()
-
-
 async def test_a_device_that_the_store_lost_is_a_removed_link(
     whatsapp: StandIn, store: str
 ) -> None:
@@ -163,6 +89,31 @@ async def test_a_device_that_the_store_lost_is_a_removed_link(
         running = await host.start(0, link)
         await eventually(lambda: LinkRemoved() in running.seen, what="the link is removed")
         await running.engine.stop()
+
+
+async def test_sessions_that_need_more_connections_than_there_are_are_told(store: str) -> None:
+    connection = await asyncpg.connect(store.partition("?")[0])
+    try:
+        available = int(await connection.fetchval("SHOW max_connections"))
+        await connection.execute("CREATE TABLE whatsmeow_device (jid text)")
+        insert = "INSERT INTO whatsmeow_device SELECT generate_series(1, $1::int)::text"
+        await connection.execute(insert, available // CONNECTIONS_PER_ENGINE)
+        assert await _warned(store) == []
+        await connection.execute(insert, 1)
+        assert await _warned(store) == ["device_store_connections_short"]
+        assert await _warned(f"{store}&binary_parameters=yes") == [], (
+            "a pool shares its connections"
+        )
+    finally:
+        await connection.close()
+
+
+async def _warned(url: str) -> list[str]:
+    store = DeviceStore(url)
+    with capture_logs() as logs:
+        await store.warn_of_connections()
+    await store.close()
+    return [str(line["event"]) for line in logs]
 
 
 async def test_a_store_that_does_not_answer_is_no_removed_link() -> None:

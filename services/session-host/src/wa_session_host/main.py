@@ -22,6 +22,7 @@ from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
 from wa_runtime.retries import until_available
 from wa_runtime.traces import configure_traces
 from wa_session_host.domain.pacing import PaceRule
+from wa_session_host.engine.neonize.worker_memory import WorkerMemory
 from wa_session_host.engine.port import Engines
 from wa_session_host.engine.process.client_versions import ClientVersions
 from wa_session_host.engine.process.worker_engines import WorkerEngines
@@ -209,7 +210,7 @@ def _engines(settings: Settings) -> WorkerEngines | SimulatedEngines:
     return WorkerEngines(
         settings.device_store_url.get_secret_value(),
         starts_per_second=settings.session_starts_per_second,
-        merges_memory=settings.worker_memory_merging,
+        memory=WorkerMemory(settings.worker_memory_limit, settings.worker_memory_merging),
     )
 
 

@@ -47,8 +47,10 @@ class Settings(BaseSettings):
     login_seconds: float = Field(default=30, gt=0)
     """A login that takes longer is tried anew."""
     session_starts_per_second: float = Field(default=20, gt=0)
-    worker_memory_merging: bool = False
     """Upper limit of engine starts per second, for a host that takes over many sessions."""
+    worker_memory_limit_bytes: int | None = Field(default=None, ge=256 * 1024 * 1024)
+    """Private memory of one session's engine; None: see `worker_memory_limit`."""
+    worker_memory_merging: bool = False
     whatsapp_client_version: str = Field(default="", pattern=r"^(|auto|2\.3000\.1[0-9]{9})$")
     """Empty: the engine's own. `2.3000.N`: that one. `auto`: what WhatsApp serves to browsers."""
     whatsapp_web_url: str = "https://web.whatsapp.com"
@@ -66,7 +68,9 @@ class Settings(BaseSettings):
     simulated_receipts: bool = True
 
     @field_validator(
-        "pace_per_minute", "pace_per_day", "media_store_url", "media_ca_file", mode="before"
+        *("pace_per_minute", "pace_per_day", "media_store_url", "media_ca_file"),
+        "worker_memory_limit_bytes",
+        mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
@@ -83,6 +87,11 @@ class Settings(BaseSettings):
     def upload_store(self) -> str:
         """Place of uploads."""
         return self.media_store_url or (self.data_dir.absolute() / "uploads").as_uri()
+
+    @property
+    def worker_memory_limit(self) -> int:
+        """Bytes. An idle engine counts 195 MiB, and holds a file that it sends three times."""
+        return self.worker_memory_limit_bytes or 256 * 1024 * 1024 + 4 * self.media_max_bytes
 
     @property
     def media_folder(self) -> Path:

@@ -8,7 +8,6 @@ SPHINX=1 in its environment keeps neonize from loading the library.
 """
 
 import array
-import ctypes
 import gc
 import importlib
 import os
@@ -20,14 +19,11 @@ from collections.abc import Callable
 
 from wa_session_host.engine.content_type import bring_libmagic
 from wa_session_host.engine.neonize import client_version
+from wa_session_host.engine.neonize.worker_memory import WorkerMemory
 
 WORKER, DECODER, UPGRADE = b"w", b"d", b"u"
 ORDER, STARTED = struct.Struct("=cQ"), struct.Struct("=i")
 """An order is a kind and a number. The answer repeats the order and appends a pid."""
-MERGE = "merge"
-"""Last argument: let the kernel merge equal pages of the workers."""
-
-_PR_SET_MEMORY_MERGE = 67
 
 
 def preload(library: str) -> None:
@@ -61,8 +57,11 @@ def _end_threads() -> None:
     log._thread.join()  # noqa: SLF001
 
 
-def serve(control: socket.socket, *, merges: bool = False) -> None:
-    """Fork a process for every received descriptor, until the end of the stream."""
+def serve(control: socket.socket, memory: WorkerMemory) -> None:
+    """Fork a process for every received descriptor, until the end of the stream.
+
+    `memory` is for workers; a decoder has limits of its own.
+    """
     signal.signal(
         signal.SIGCHLD, signal.SIG_IGN
     )  # the kernel reaps the children, and their children
@@ -78,17 +77,11 @@ def serve(control: socket.socket, *, merges: bool = False) -> None:
             pid = os.fork()
             if pid == 0:
                 control.close()
-                if merges and message[:1] == WORKER:
-                    _merge_memory()
+                if message[:1] == WORKER:
+                    memory.apply()
                 _become(message[:1], descriptor)
             os.close(descriptor)
             control.sendall(message + STARTED.pack(pid))
-
-
-def _merge_memory() -> None:
-    """Offer this process's pages to KSM. A kernel without it changes nothing."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_MEMORY_MERGE, 1, 0, 0, 0)
 
 
 def _become(kind: bytes, descriptor: int) -> None:
@@ -110,4 +103,4 @@ def _become(kind: bytes, descriptor: int) -> None:
 
 if __name__ == "__main__":
     preload(sys.argv[2])
-    serve(socket.socket(fileno=int(sys.argv[1])), merges=MERGE in sys.argv[3:])
+    serve(socket.socket(fileno=int(sys.argv[1])), WorkerMemory.from_arguments(sys.argv[3:]))

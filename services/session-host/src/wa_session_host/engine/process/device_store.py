@@ -20,6 +20,11 @@ _HAS_DEVICE = "SELECT EXISTS (SELECT FROM whatsmeow_device WHERE jid = $1)"
 _HAS_TABLE_FILE = "SELECT 1 FROM sqlite_master WHERE name = 'whatsmeow_device'"
 _HAS_DEVICE_FILE = "SELECT 1 FROM whatsmeow_device WHERE jid = ?"
 _UPGRADE_LOCK = "SELECT pg_advisory_xact_lock(hashtext('engine device store'))"
+_CONNECTIONS = """
+SELECT count(*) AS devices, current_setting('max_connections')::int AS available
+FROM whatsmeow_device
+"""
+CONNECTIONS_PER_ENGINE = 2
 _TIMEOUT_SECONDS = 10
 _UPGRADE_SECONDS = 300
 _ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
@@ -74,6 +79,31 @@ class DeviceStore:
                     await run(self._url)
         except _ERRORS as error:
             log.warning("device_store_not_upgraded", reason=type(error).__name__)
+
+    async def warn_of_connections(self) -> None:
+        """Log a warning if the stored devices need more connections than the server has.
+
+        Each engine keeps some for as long as it runs. A URL with `binary_parameters=yes` is a pool's:
+        there they are few, whatever the number of sessions.
+        """
+        if self._folder is not None or "binary_parameters=yes" in self._url:
+            return
+        try:
+            pool = await self._connected()
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                row = await pool.fetchrow(_CONNECTIONS)
+        except _ERRORS as error:
+            log.warning("device_store_unavailable", reason=type(error).__name__)
+            return
+        needed = row["devices"] * CONNECTIONS_PER_ENGINE if row else 0
+        if row and needed > row["available"]:
+            log.warning(
+                "device_store_connections_short",
+                devices=row["devices"],
+                needed=needed,
+                available=row["available"],
+                remedy="Put a PgBouncer before DEVICE_STORE_URL: docs/operations.md",
+            )
 
     async def close(self) -> None:
         if self._pool is not None:

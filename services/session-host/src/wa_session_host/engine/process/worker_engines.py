@@ -16,12 +16,12 @@ from wa_session_host.domain.observations import ClientVersion, LinkedDevice
 from wa_session_host.engine.neonize.client_version import engine_version, shipped_library
 from wa_session_host.engine.neonize.forkserver import (
     DECODER,
-    MERGE,
     ORDER,
     STARTED,
     UPGRADE,
     WORKER,
 )
+from wa_session_host.engine.neonize.worker_memory import WorkerMemory
 from wa_session_host.engine.port import NO_OPTIONS, EngineOptions
 from wa_session_host.engine.process.device_store import DeviceStore
 from wa_session_host.engine.process.worker_engine import WorkerEngine
@@ -77,13 +77,14 @@ class WorkerEngines:
     """Starts workers by a fork server and extends their deadlines."""
 
     def __init__(
-        self, device_store: str, *, starts_per_second: float, merges_memory: bool = False
+        self,
+        device_store: str,
+        *,
+        starts_per_second: float,
+        memory: WorkerMemory = WorkerMemory(),  # noqa: B008 - frozen
     ) -> None:
-        """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session).
-
-        `merges_memory` offers the workers' memory to the kernel's same-page merging (Linux).
-        """
-        self._merges_memory = merges_memory
+        """`device_store` is a Postgres URL, or `sqlite://` and a folder (one file per session)."""
+        self._memory = memory
         self._store = DeviceStore(device_store)
         self._fork_rate = ForkRate(starts_per_second)
         self._control: socket.socket | None = None
@@ -117,6 +118,7 @@ class WorkerEngines:
             if self._server is None:
                 await self._start_server()
         await self._store.upgrade(self._open_store)
+        await self._store.warn_of_connections()
 
     async def start(
         self,
@@ -213,7 +215,7 @@ class WorkerEngines:
             "wa_session_host.engine.neonize.forkserver",
             str(theirs.fileno()),
             str(self._library.absolute()),
-            *((MERGE,) if self._merges_memory else ()),
+            *self._memory.arguments(),
             pass_fds=[theirs.fileno()],
             env=worker_environment(os.environ),
         )
