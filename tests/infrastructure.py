@@ -27,9 +27,20 @@ OwnPostgres = Callable[[], Awaitable[PostgresServer]]
 OwnRabbitMQ = Callable[[], Awaitable[RabbitMQServer]]
 
 
+MEMORY = Path("/dev/shm")
+ROOM_IN_MEMORY = 8 * 1024**3
+"""Bytes that several brokers use at most; with less room their files are on the disk."""
+
+
+def _in_memory() -> Path | None:
+    """Where a server's writes wait for no disk; it survives a kill of the server all the same."""
+    is_large = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM_IN_MEMORY
+    return MEMORY if is_large else None
+
+
 @contextlib.contextmanager
 def _directory(name: str) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix=f"wa-test-{name}-"))
+    path = Path(tempfile.mkdtemp(prefix=f"wa-test-{name}-", dir=_in_memory()))
     try:
         yield path
     finally:

@@ -60,7 +60,7 @@ async def test_the_phone_scans_the_picture_and_the_dialog_closes_by_itself(
     await test.get_by_label("To").fill(FRIEND)
     await test.get_by_label("Message").fill("Grüße 👋")
     await test.get_by_role("button", name="Send", exact=True).click()
-    received = await friend.receive(timeout=15)
+    received = await friend.receive()
     assert received.text == "Grüße 👋"
     await expect(test.get_by_role("status").first).to_contain_text(received.id)
     await test.get_by_role("button", name="Close").first.click()

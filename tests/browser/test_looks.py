@@ -32,8 +32,8 @@ async def ring(new_ring: NewRing) -> Ring:
     await ring.end("host-0")
     await ring.add_host({"SIMULATED_LINKS_AFTER": "3600", "SIMULATED_QR_SECONDS": "120"})
     waiting = await ring.create_session("Front office")
-    await ring.wait_for_status(waiting["sessionId"], "scan_qr", timeout=30)
-    await ring.wait_for_status(sessions["Sales"]["sessionId"], "working", timeout=30)
+    await ring.wait_for_status(waiting["sessionId"], "scan_qr")
+    await ring.wait_for_status(sessions["Sales"]["sessionId"], "working")
     return ring
 
 

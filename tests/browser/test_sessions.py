@@ -309,7 +309,7 @@ async def test_the_overview_names_the_hosts_with_their_sessions(
     await expect(health).to_contain_text(re.compile(r"1 host, \d+ sessions"))
     other = await ring.add_host({"SIMULATED_LINKS_AFTER": "0.1"})
     hosts = operator.page.get_by_role("list", name="Hosts").get_by_role("listitem")
-    await expect(hosts).to_have_count(2, timeout=20_000)
+    await expect(hosts).to_have_count(2)
     total = await operator.page.locator(".stat strong").first.inner_text()
 
     async def all_are_owned() -> bool:

@@ -51,7 +51,7 @@ async def test_codes_are_renewed_and_after_the_last_a_new_one_is_one_click(
         return len(seen) == 2
 
     await eventually(both, what="a second code in place of the first")
-    await expect(operator.dialog).to_contain_text("The QR code expired", timeout=15_000)
+    await expect(operator.dialog).to_contain_text("The QR code expired")
     await operator.dialog.get_by_role("button", name="Get a new code").click()
     await expect(picture).to_be_visible()
     code = await eventually(shown, what="the new code")
@@ -67,7 +67,7 @@ async def test_the_page_recovers_by_itself_after_the_api_restarted(
     await ring.end("api-0")
     await expect(operator.page.locator("#connection")).to_contain_text("is lost")
     await ring.restart("api-0")
-    await expect(operator.page.locator("#connection")).to_be_hidden(timeout=10_000)
+    await expect(operator.page.locator("#connection")).to_be_hidden()
     await ring.create_session("after the restart")
     await expect(operator.row("after the restart")).to_be_visible()
 
@@ -92,7 +92,7 @@ async def test_the_only_host_killed_the_page_stops_saying_working_within_the_lea
         await expect(own).to_have_text("Working")
         await ring.kill_host()
         await operator.shows("alive", "Disconnected")
-        await expect(own).to_have_text("Disconnected", timeout=2_000)
+        await expect(own).to_have_text("Disconnected")
         await operator.status_of("alive").hover()
         tip = operator.row("alive").get_by_role("tooltip")
         await expect(tip).to_contain_text("no sign of life")

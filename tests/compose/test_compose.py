@@ -33,7 +33,7 @@ async def test_the_sessions_of_a_killed_host_work_on_the_other(ring: ComposeRing
     cluster.sessions = [await ring.create_session() for _ in range(SESSIONS)]
     ids = {session["sessionId"] for session in cluster.sessions}
     for id_ in ids:
-        await ring.wait_for_status(id_, "working", timeout=30)
+        await ring.wait_for_status(id_, "working")
     before = {id_: (await ring.session(id_))["connectedAt"] for id_ in ids}
     async with consuming(ring.broker) as consumer:
         async with cluster.sending(ids) as answers:

@@ -70,7 +70,7 @@ class Field:
         for _ in range(number):
             self.sessions.append(await self.ring.create_session("struck"))
         for session in self.sessions:
-            await self.ring.wait_for_status(session["sessionId"], "working", timeout=30)
+            await self.ring.wait_for_status(session["sessionId"], "working")
 
     async def sessions_of(self, process: str) -> frozenset[str]:
         """The sessions that a host owns now."""

@@ -23,7 +23,7 @@ MESSAGE = str(uuid.UUID(int=2))
 PLAN = Plan(messages=1200, sessions=12, at_once=12, pause=2.0, seed=7, kinds=4)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 async def test_nothing_is_lost_and_nothing_sent_twice_while_strikes_fall(tmp_path: Path) -> None:
     findings = await soak(PLAN, tmp_path)
     assert findings.problems() == [], findings.table()

@@ -20,7 +20,7 @@ async def link(ring: Ring, phone: Phone, name: str = "test") -> dict[str, Any]:
         return True
 
     await eventually(scanned, what="a QR code to scan")
-    await ring.wait_for_status(session["sessionId"], "working", timeout=20)
+    await ring.wait_for_status(session["sessionId"], "working")
     return session
 
 

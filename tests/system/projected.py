@@ -94,7 +94,7 @@ class ProjectedRing:
     async def all_work(self) -> None:
         """Wait until every session works."""
         for session in self.sessions:
-            await self.ring.wait_for_status(session["sessionId"], "working", timeout=30)
+            await self.ring.wait_for_status(session["sessionId"], "working")
 
     async def rebuild(self) -> None:
         """Run one to its end."""

@@ -22,6 +22,8 @@ RINGS: pytest.StashKey[list["Ring"]] = pytest.StashKey()
 
 Environment = Mapping[str, str]
 _NOTHING: Environment = {}
+END_SECONDS = 100.0
+"""A session-host may finish sends in flight for 80 s."""
 
 
 class Ring:
@@ -167,7 +169,7 @@ class Ring:
         child.signal(signal.SIGKILL)
         await child.wait()
 
-    async def end(self, name: str, within: float = PATIENCE_SECONDS) -> bool:
+    async def end(self, name: str, within: float = END_SECONDS) -> bool:
         """SIGTERM to one of `processes`; False if it had to be killed."""
         return await self.processes[name].stop(within)
 
@@ -221,7 +223,7 @@ class Ring:
     async def create_session(self, name: str | None = None) -> dict[str, Any]:
         """Create a session over REST: the answer's body, with `sessionId` and `token`."""
         answer = await self.admin.post("/api/sessions", json={} if name is None else {"name": name})
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code in {201, 202}, answer.text  # 202: a host is slow to take it up
         return _body(answer)
 
     async def session(self, session_id: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class LinkedRing:
 
     async def received(self, number: int) -> Sequence[ReceivedMessage]:
         """The next messages that arrived."""
-        return [await self.contact.receive(timeout=20) for _ in range(number)]
+        return [await self.contact.receive() for _ in range(number)]
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ class LinkedRing:
         """Restart, stop or log out."""
         session_id = session["sessionId"]
         await self.ring.admin.post(f"/api/sessions/{session_id}/{what}")
-        await self.ring.wait_for_status(session_id, status, timeout=20)
+        await self.ring.wait_for_status(session_id, status)
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +175,12 @@ async def test_the_life_of_sessions_on_the_real_engine(linked_ring: LinkedRing) 
     phone, session = await linked_ring.linked()
     phone.refuse_login(402, code=101, expire=2)
     await phone.drop()
-    await linked_ring.ring.wait_for_status(session["sessionId"], "restricted", timeout=20)
+    await linked_ring.ring.wait_for_status(session["sessionId"], "restricted")
     phone.refuse_login(405)
-    await linked_ring.ring.wait_for_status(session["sessionId"], "disconnected", timeout=20)
+    await linked_ring.ring.wait_for_status(session["sessionId"], "disconnected")
     linked_ring.whatsapp.refusals.linking = refusals.LOCKED
     refused = await linked_ring.ring.create_session("refused")
-    await linked_ring.ring.wait_for_status(refused["sessionId"], "failed", timeout=20)
+    await linked_ring.ring.wait_for_status(refused["sessionId"], "failed")
     linked_ring.whatsapp.refusals.linking = None
     phone.refuse_login(406)
     await linked_ring.ask(session, "restart", "banned")

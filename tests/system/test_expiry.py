@@ -127,7 +127,7 @@ async def test_a_message_of_a_session_that_is_logged_in_nowhere_expires(new_ring
             session = await link(ring, phone)
             phone.refuse_login(402, code=101, expire=600)
             await phone.drop()
-            await ring.wait_for_status(session["sessionId"], "restricted", timeout=20)
+            await ring.wait_for_status(session["sessionId"], "restricted")
             waiting_ring = WaitingRing(ring, session, consumer)
             await waiting_ring.assert_expired(await waiting_ring.queue(1))
             assert whatsapp.contact(TO).inbox == []

@@ -216,7 +216,7 @@ async def test_after_a_fail_over_the_new_owner_brings_it(linked_ring: LinkedRing
     assert await eventually(brought, what="the new owner brings it") == data
     await linked_ring.ring.restart(owner)
     await fair_shares(linked_ring.ring, 2)
-    await linked_ring.ring.wait_for_status(linked_ring.id, "working", timeout=20)
+    await linked_ring.ring.wait_for_status(linked_ring.id, "working")
 
 
 async def test_a_session_that_does_not_work_brings_nothing(linked_ring: LinkedRing) -> None:
@@ -226,7 +226,7 @@ async def test_a_session_that_does_not_work_brings_nothing(linked_ring: LinkedRi
     answer = await linked_ring.media(message_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "session_stopped")
     await linked_ring.ring.admin.post(f"/api/sessions/{linked_ring.id}/restart")
-    await linked_ring.ring.wait_for_status(linked_ring.id, "working", timeout=20)
+    await linked_ring.ring.wait_for_status(linked_ring.id, "working")
     assert (await linked_ring.media(message_id)).content == b"later"
 
 

@@ -258,7 +258,7 @@ async def test_the_database_is_away_at_the_start_and_later(
     await server.stop()
     await says(ring, "host-0", "lease_expired")
     await server.start()
-    await ring.wait_for_status(session["sessionId"], "working", timeout=15)
+    await ring.wait_for_status(session["sessionId"], "working")
     answer = await ring.send(session["token"], to=TO, type="text", message="after the outage")
     assert answer.status_code == 200, answer.text
     assert ring.processes["host-0"].alive

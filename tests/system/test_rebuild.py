@@ -73,7 +73,7 @@ async def projected_ring(
     async with consuming(ring.broker) as consumer:
         sessions = [await ring.create_session(f"session {n}") for n in range(SESSIONS)]
         for session in sessions:
-            await ring.wait_for_status(session["sessionId"], "working", timeout=30)
+            await ring.wait_for_status(session["sessionId"], "working")
         projected_ring = ProjectedRing(ring, sessions, consumer, armed)
         await projected_ring.send_many(range(60))
         yield projected_ring

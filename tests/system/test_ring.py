@@ -29,7 +29,7 @@ async def test_killed_processes_come_back_as_they_were(ring: Ring) -> None:
         await ring.kill(name)
         assert not ring.processes[name].alive
         await ring.restart(name)
-    await ring.wait_for_status(session["sessionId"], "working", timeout=30)
+    await ring.wait_for_status(session["sessionId"], "working")
 
 
 async def test_two_sends_in_a_row_without_an_ack_start_another_connection(ring: Ring) -> None:

@@ -57,7 +57,7 @@ class Linked:
         """Wait for a status, with this reason if one is given."""
 
         async def shown() -> dict[str, Any]:
-            session = await self.linked_ring.ring.wait_for_status(self.id, status, timeout=20)
+            session = await self.linked_ring.ring.wait_for_status(self.id, status)
             assert reason in {None, session["statusReason"]}
             return session
 
@@ -81,7 +81,7 @@ class Linked:
 
     async def arrives(self, message_id: str, text: str) -> None:
         """Wait until a queued text was sent, once."""
-        await self.linked_ring.ring.wait_for_message(message_id, ("sent", "delivered"), timeout=30)
+        await self.linked_ring.ring.wait_for_message(message_id, ("sent", "delivered"))
         await self.is_out(text)
         assert [one.text for one in self.linked_ring.contact.inbox].count(text) == 1
 
@@ -113,7 +113,7 @@ async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
 
 async def test_scan_qr_refuses(linked_ring: LinkedRing) -> None:
     session = await linked_ring.ring.create_session()
-    await linked_ring.ring.wait_for_status(session["sessionId"], "scan_qr", timeout=20)
+    await linked_ring.ring.wait_for_status(session["sessionId"], "scan_qr")
     linked = Linked(linked_ring, linked_ring.whatsapp.phone(str(next(_numbers))), session)
     await linked.refuses("session_scan_qr")
     await linked.ask("stop")
@@ -298,9 +298,9 @@ async def test_a_connection_that_is_up_but_silent_and_a_process_that_is_frozen_a
     muted.phone.mute()
     pid = worker_of(linked_ring.ring, frozen.id)
     os.kill(pid, signal.SIGSTOP)
-    lost = await linked_ring.ring.wait_for_status(frozen.id, "disconnected", timeout=20)
+    lost = await linked_ring.ring.wait_for_status(frozen.id, "disconnected")
     assert lost["statusReason"] == "engine_silent"
-    lost = await linked_ring.ring.wait_for_status(muted.id, "disconnected", timeout=50)
+    lost = await linked_ring.ring.wait_for_status(muted.id, "disconnected")
     assert lost["statusReason"] == "keepalive_timeout"
     muted.phone.unmute()
     for linked in (frozen, muted):

@@ -57,8 +57,8 @@ class Run:
         await eventually(told, what="the supervisor is ready")
         self.family()
 
-    async def ended(self, within: float) -> int:
-        await eventually(lambda: self.process.poll() is not None, within=within, what="it ended")
+    async def ended(self) -> int:
+        await eventually(lambda: self.process.poll() is not None, what="it ended")
         return self.process.returncode
 
     def survivors(self) -> list[psutil.Process]:
@@ -105,7 +105,7 @@ async def test_ctrl_c_ends_everything_stubborn_children_included(
     for name in ("session-host", "api"):
         assert f"log {tmp_path}/data/logs/{name}.log" in run.output
     run.process.send_signal(signal.SIGINT)
-    assert await run.ended(within=30) == 0
+    assert await run.ended() == 0
     assert run.survivors() == []
     assert "session-host did not end in time and was killed." in run.output
     order = [run.output.index(f"Stopping {name}") for name in ("api", "session-host", "RabbitMQ")]
@@ -132,7 +132,7 @@ async def test_everything_killed_then_run_again(tmp_path: Path, runs: list[Run])
     assert stack_file.read_text() == urls
     assert (tmp_path / "data" / "keys.env").read_text() == keys
     again.process.send_signal(signal.SIGTERM)
-    assert await again.ended(within=30) == 0
+    assert await again.ended() == 0
     assert again.survivors() == []
 
 
@@ -155,7 +155,7 @@ async def test_a_child_that_dies_is_started_again_and_said_so(
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(f"http://127.0.0.1:{run.port}/")).status_code == 200
     run.process.send_signal(signal.SIGINT)
-    assert await run.ended(within=30) == 0
+    assert await run.ended() == 0
     assert run.survivors() == []
 
 
@@ -166,7 +166,7 @@ async def test_a_busy_port_is_one_clear_sentence(tmp_path: Path, runs: list[Run]
         port = taken.getsockname()[1]
         run = Run(tmp_path / "data", tmp_path / "out", PORT=str(port))
         runs.append(run)
-        assert await run.ended(within=20) == 1
+        assert await run.ended() == 1
     assert f"Port {port} is in use by another program" in run.output
     assert "Traceback" not in run.output
 
@@ -179,6 +179,6 @@ async def test_a_data_directory_in_use_is_one_clear_sentence(
     await first.ready()
     second = Run(tmp_path / "data", tmp_path / "out2")
     runs.append(second)
-    assert await second.ended(within=20) == 1
+    assert await second.ended() == 1
     assert f"is in use by another run (process {first.process.pid})" in second.output
     assert "Traceback" not in second.output
