@@ -171,6 +171,10 @@ async def use(run: Run) -> None:
     renewed = await run.manage("POST", f"/api/webhooks/{endpoint.json()['id']}/secret", shows=True)
     run.secrets["a webhook secret before its rotation"] = endpoint.json()["secret"]
     run.secrets["a webhook secret"] = renewed.json()["secret"]
+    made = await run.manage(
+        "POST", "/api/keys", json={"name": NAME, "scopes": ["messages:send"]}, shows=True
+    )
+    run.secrets["an API key"] = made.json()["key"]
     failing = await run.manage(
         "POST", "/api/webhooks", json={"url": run.receiver.url("/failing")}, shows=True
     )
@@ -179,9 +183,18 @@ async def use(run: Run) -> None:
     for to in (TO, "15550000000", "15550000001", "15550000002", "15550000005"):
         body = {"to": to, "type": "text", "message": "hello", "reference": "r"}
         await run.ask("POST", "/api/messages/send", token, json=body)
+    named = {"to": TO, "type": "text", "message": "hello", "sessionId": session_id}
+    sent = await run.ask("POST", "/api/messages/send", run.secrets["an API key"], json=named)
+    assert sent.status_code == 200
     for path in ("/api/session", "/api/messages", "/readyz", "/openapi.json", "/", "/docs"):
         await run.ask("GET", path, token)
-    for path in ("/api/sessions", "/api/messages", "/api/webhooks", "/api/dead-letters"):
+    for path in (
+        "/api/sessions",
+        "/api/messages",
+        "/api/webhooks",
+        "/api/dead-letters",
+        "/api/keys",
+    ):
         await run.manage("GET", path)
     signed_in = await run.ask("POST", "/login", None, data={"key": ring.admin_key})
     cookie = signed_in.headers["set-cookie"].partition("=")[2].partition(";")[0]
@@ -204,7 +217,12 @@ async def misuse(run: Run) -> None:
     for wrong in (None, token[:-1], run.secrets["a token before its rotation"], ring.admin_key):
         answer = await run.ask("POST", "/api/messages/send", wrong, json=body)
         assert answer.status_code == 401
-    for secret in (token, ring.admin_key, run.secrets["a webhook secret"]):
+    for secret in (
+        token,
+        ring.admin_key,
+        run.secrets["a webhook secret"],
+        run.secrets["an API key"],
+    ):
         for path in (f"/api/sessions/{secret}", f"/api/messages/{secret}", f"/{secret}"):
             await run.manage("GET", path)
         await run.ask("GET", "/api/messages", None, params={"token": secret})
@@ -311,7 +329,7 @@ def read_files(run: Run, postgres: PostgresServer, rabbitmq: RabbitMQServer) -> 
 
 
 def test_no_secret_is_anywhere(run: Run) -> None:
-    assert len(run.secrets) == 13
+    assert len(run.secrets) == 14
     assert all(len(secret) > 20 for secret in run.secrets.values())
     found = {name: run.written.places_of(secret) for name, secret in run.secrets.items()}
     assert {name: places for name, places in found.items() if places} == {}

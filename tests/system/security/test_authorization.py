@@ -20,12 +20,16 @@ from tests.deadlines import eventually
 from tests.system.conftest import NewRing
 from tests.system.ring import Ring
 from wa_api.access.rate_limit import RateLimit
+from wa_api.access.scopes import Scope
 from wa_api.http.parts import Parts
 from wa_api.serving.app import build_app
 from wa_api.serving.metrics import ApiMetrics
 
-CALLERS = ("nobody", "wrong", "other", "own", "admin", "cookie", "csrf")
-STRANGERS = ("nobody", "wrong", "other")
+CALLERS = ("nobody", "wrong", "other", "own", "admin", "cookie", "csrf", "limited")
+STRANGERS = ("nobody", "wrong", "other", "limited")
+KEYS = (*(str(scope) for scope in Scope), "tokens:read+sessions:write")
+"""API keys by their scopes."""
+KEY = {"name": "made", "scopes": ["sessions:read"]}
 CODES = {"401": "unauthorized", "403": "csrf_failed"}
 NOT_ROUTES = {"GET /metrics"}
 TO = "919876543210"
@@ -43,6 +47,21 @@ class Row:
     method: str
     address: str
     cells: dict[str, str]
+    scopes: str
+
+    def wanted(self, caller: str) -> str:
+        """The cell of a caller, or of an API key whose scopes are the caller's name."""
+        if caller in self.cells:
+            return self.cells[caller]
+        if self.scopes == "any":
+            return self.cells["nobody"]
+        if self.scopes in {"-", "token"}:
+            return "403:forbidden" if self.scopes == "-" else "401"
+        needed, _, special = self.scopes.partition("=")
+        enough = [set(one.split("+")) for one in needed.split(",")]
+        if not any(one <= set(caller.split("+")) for one in enough):
+            return "403:insufficient_scope"
+        return special or self.cells["admin"]
 
     @property
     def route(self) -> str:
@@ -55,8 +74,8 @@ def rows() -> Iterator[Row]:
     """The table."""
     for line in (Path(__file__).parent / "authorization.txt").read_text().splitlines():
         if line and not line.startswith("#"):
-            method, address, *cells = line.split()
-            yield Row(method, address, dict(zip(CALLERS, cells, strict=True)))
+            method, address, *cells, scopes = line.split()
+            yield Row(method, address, dict(zip(CALLERS, cells, strict=True)), scopes)
 
 
 ROWS = tuple(rows())
@@ -90,10 +109,10 @@ class GuardedRing:
 
     async def ask(self, row: Row, caller: str) -> tuple[int, str, str]:
         """Status, code if it is an error, and what the answer says."""
-        url = await self.url(row, may=row.cells[caller].startswith("2"))
+        url = await self.url(row, may=row.wanted(caller).startswith("2"))
         client = self.callers[caller]
         client.cookies.clear()
-        body = self.bodies.get(row.route)
+        body = self.bodies.get(f"{row.method} {row.address}", self.bodies.get(row.route))
         headers = {"Prefer": "respond-async", "Last-Event-ID": "0", "Accept": "application/json"}
         request = client.build_request(row.method, url, json=body, headers=headers)
         answer = await client.send(request, stream=True)
@@ -149,6 +168,10 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         made = await ring.client(own["token"]).post("/api/media", content=b"a file")
         return str(made.json()["mediaId"])
 
+    async def key() -> str:
+        made = await ring.admin.post("/api/keys", json=KEY)
+        return str(made.json()["id"])
+
     standing, uploaded = await webhook(), await upload()
     tried = (await ring.admin.post(f"/api/webhooks/{standing}/test")).json()
     subjects = {
@@ -160,6 +183,7 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         "queued": await queued(),
         "webhook": standing,
         "fresh_webhook": standing,
+        "fresh_key": str(uuid4()),
         "delivery": tried["id"],
         "upload": uploaded,
         "fresh_upload": uploaded,
@@ -178,6 +202,10 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
     }
     callers = {name: ring.client(token) for name, token in tokens.items()}
     callers |= await browsers(ring)
+    every = [str(scope) for scope in Scope]
+    callers["limited"] = ring.client(await new_key(ring, every, [other["sessionId"]]))
+    for scopes in KEYS:
+        callers[scopes] = ring.client(await new_key(ring, scopes.split("+")))
     yield GuardedRing(
         ring,
         callers,
@@ -187,10 +215,18 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
             "fresh_session": new_session,
             "fresh_webhook": webhook,
             "fresh_upload": upload,
+            "fresh_key": key,
         },
         own_ids=(own["sessionId"], own["token"], sent["id"], sent["messageId"], failed),
         bodies={
             "POST /api/messages/send": TEXT,
+            "POST /api/messages/send?body=sessionId": {**TEXT, "sessionId": own["sessionId"]},
+            "POST /api/keys": KEY,
+            "POST /api/keys?body=own": {
+                "name": "one more",
+                "scopes": ["keys:write"],
+                "sessionIds": [other["sessionId"]],
+            },
             "PATCH /api/sessions/{session_id}": {"metadata": {"customer": "4711"}},
             "PATCH /api/messages/{key}": {"message": "Hello!"},
             "POST /api/chats/{to}/typing": {"state": "typing", "sessionId": own["sessionId"]},
@@ -204,6 +240,14 @@ async def guarded_ring(new_ring: NewRing) -> AsyncIterator[GuardedRing]:
         },
     )
     await ring.stop()
+
+
+async def new_key(ring: Ring, scopes: list[str], sessions: list[str] | None = None) -> str:
+    """An API key."""
+    body = {"name": "+".join(scopes)[:100], "scopes": scopes, "sessionIds": sessions}
+    made = await ring.admin.post("/api/keys", json=body)
+    assert made.status_code == 201, made.text
+    return str(made.json()["key"])
 
 
 async def browsers(ring: Ring) -> dict[str, httpx.AsyncClient]:
@@ -222,9 +266,10 @@ async def browsers(ring: Ring) -> dict[str, httpx.AsyncClient]:
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.method} {row.address}" for row in ROWS])
 async def test_each_caller_gets_what_the_table_says(guarded_ring: GuardedRing, row: Row) -> None:
-    answers = await asyncio.gather(*(guarded_ring.ask(row, caller) for caller in CALLERS))
-    for caller, (status, code, text) in zip(CALLERS, answers, strict=True):
-        wanted, _, wanted_code = row.cells[caller].partition(":")
+    callers = (*CALLERS, *KEYS)
+    answers = await asyncio.gather(*(guarded_ring.ask(row, caller) for caller in callers))
+    for caller, (status, code, text) in zip(callers, answers, strict=True):
+        wanted, _, wanted_code = row.wanted(caller).partition(":")
         wanted_code = wanted_code or CODES.get(wanted, code)
         assert (str(status), code) == (wanted, wanted_code), (caller, text[:300])
         if caller in STRANGERS:

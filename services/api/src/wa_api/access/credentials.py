@@ -4,11 +4,14 @@ import hashlib
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
+import asyncpg
 from pydantic import SecretStr
 
 from wa_api.access.secret_box import SecretBox
 from wa_api.access.shared_lookups import SharedLookups
+from wa_api.database.notifications import notify_access_changed
 from wa_api.database.pool import Connection, Database
 from wa_contracts.ids import SessionId
 
@@ -53,10 +56,11 @@ class Credentials:
             DatabaseUnavailable: The old token remains valid.
         """
         token = _new_token()
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             found = await connection.fetchval(
                 _ROTATE, session_id, _hash(token), self._secrets.seal(session_id, token)
             )
+            await notify_access_changed(connection)
         return SecretStr(token) if found else None
 
     async def show(self, session_id: SessionId) -> SecretStr | None:
@@ -73,7 +77,19 @@ class Credentials:
 
     async def revoke(self, connection: Connection, session_id: SessionId) -> bool:
         """Revoke the token in the caller's transaction. False if there is no such session."""
-        return await connection.fetchval(_REVOKE, session_id) is not None
+        found = await connection.fetchval(_REVOKE, session_id) is not None
+        await notify_access_changed(connection)
+        return found
+
+    async def of_session(self, session_id: UUID) -> TokenHolder | None:
+        """What its token would name; None if there is no such session.
+
+        Raises:
+            DatabaseUnavailable: The session cannot be looked up.
+        """
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_OF_SESSION, session_id)
+        return None if row is None else _holder(row)
 
     async def holder(self, token: str) -> TokenHolder | None:
         """The session of a token; None if the token is unknown or revoked.
@@ -87,12 +103,11 @@ class Credentials:
 
     async def _look_up(self, token_hashes: Collection[bytes]) -> Mapping[bytes, TokenHolder]:
         rows = await self._look_ups.fetch(_HOLDERS, list(token_hashes))
-        return {
-            row["token_hash"]: TokenHolder(
-                SessionId(row["session_id"]), row["status"], row["queued"] or 0
-            )
-            for row in rows
-        }
+        return {row["token_hash"]: _holder(row) for row in rows}
+
+
+def _holder(row: asyncpg.Record) -> TokenHolder:
+    return TokenHolder(SessionId(row["session_id"]), row["status"], row["queued"] or 0)
 
 
 def _new_token() -> str:
@@ -113,8 +128,9 @@ _REVOKE = """
     UPDATE credentials SET revoked_at = coalesce(revoked_at, now())
     WHERE session_id = $1 RETURNING true
 """
-_HOLDERS = """
+_VALID = """
     SELECT c.token_hash, c.session_id, s.status, s.queued
-    FROM credentials c LEFT JOIN sessions s USING (session_id)
-    WHERE c.token_hash = ANY($1::bytea[]) AND c.revoked_at IS NULL
+    FROM credentials c LEFT JOIN sessions s USING (session_id) WHERE c.revoked_at IS NULL
 """
+_HOLDERS = f"{_VALID} AND c.token_hash = ANY($1::bytea[])"
+_OF_SESSION = f"{_VALID} AND c.session_id = $1"

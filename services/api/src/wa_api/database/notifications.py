@@ -8,13 +8,15 @@ from typing import Any, NoReturn, TypeVar
 import asyncpg
 import structlog
 
-from wa_api.database.pool import DatabaseUnavailable
+from wa_api.database.pool import Connection, DatabaseUnavailable
 from wa_runtime.postgres import DATABASE_ERRORS
 
 log = structlog.get_logger()
 
 CHANNEL = "wa_api_feed"
-"""Notified by the projector after each batch. Payload: the newest feed position."""
+"""Notified by the projector after each batch. Payload: the newest feed position, or ACCESS."""
+ACCESS = "access"
+"""A token or an API key was revoked or replaced."""
 
 RETRY_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.5
@@ -54,6 +56,8 @@ class Notifications:
         self._watches: set[Watch] = set()
         self.changes = 0
         """Number of changes and possible changes."""
+        self.access_changes = 0
+        """Number of revocations and possible revocations."""
         self._lost = asyncio.Event()
         self._lost.set()
         self._attempted = asyncio.Event()
@@ -127,6 +131,7 @@ class Notifications:
             await connection.add_listener(CHANNEL, self._on_notification)
             self._lost.clear()
             self._attempted.set()
+            self.access_changes += 1
             log.info("live_connected")
             self._notify_all()
             while await _answers(connection) and not lost.is_set():
@@ -136,13 +141,20 @@ class Notifications:
             self._lost.set()
             self._notify_all()
 
-    def _on_notification(self, *_: Any) -> None:
+    def _on_notification(self, *told: Any) -> None:
+        if told[-1] == ACCESS:
+            self.access_changes += 1
         self._notify_all()
 
     def _notify_all(self) -> None:
         self.changes += 1
         for watch in self._watches:
             watch.notify()
+
+
+async def notify_access_changed(connection: Connection) -> None:
+    """Have every api process check the credentials of its open streams, after the commit."""
+    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, ACCESS)
 
 
 def _retrieve_exception(task: asyncio.Task[Any]) -> None:

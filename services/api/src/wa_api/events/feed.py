@@ -32,11 +32,11 @@ class FeedEntry:
 class FeedFilter:
     """Events to follow. None matches any."""
 
-    session_id: UUID | None = None
+    sessions: frozenset[UUID] | None = None
     types: frozenset[str] | None = None
 
     def wants(self, entry: FeedEntry) -> bool:
-        return (self.session_id is None or entry.session_id == self.session_id) and (
+        return (self.sessions is None or entry.session_id in self.sessions) and (
             self.types is None or entry.type in self.types
         )
 
@@ -69,11 +69,10 @@ class Feed:
     async def after(self, position: int, wanted: FeedFilter) -> FeedPage:
         """The next page of matching events after a position."""
         self.reads += 1
-        given = (wanted.session_id, None if wanted.types is None else list(wanted.types))
-        values = [value for value in given if value is not None]
-        query = _after(of_session=given[0] is not None, of_types=given[1] is not None)
+        given = [list(one) for one in (wanted.sessions, wanted.types) if one is not None]
+        query = _after(of_sessions=wanted.sessions is not None, of_types=wanted.types is not None)
         async with self._database.connection() as connection:
-            rows = await connection.fetch(query, position, BATCH, BATCH_BYTES, *values)
+            rows = await connection.fetch(query, position, BATCH, BATCH_BYTES, *given)
         entries = [
             FeedEntry(row["position"], row["session_id"], row["type"], row["event"]) for row in rows
         ]
@@ -87,26 +86,30 @@ _END = "SELECT max(position) FROM feed"
 
 
 @cache
-def _after(*, of_session: bool, of_types: bool) -> str:
+def _after(*, of_sessions: bool, of_types: bool) -> str:
     """The next entries by the index of the filter: entries that do not match are never read.
 
-    The parameters are position, entries, bytes, then the session, then the types. Rows are
-    compared with types, not columns: only the index of these columns has that order, whatever the
+    The parameters are position, entries, bytes, then the sessions, then the types. Rows are
+    compared with both, not columns: only the index of these columns has that order, whatever the
     planner expects of a type.
     """
     entries = "SELECT position, session_id, type, event FROM feed WHERE"
-    if of_types:
-        columns, begin = "type, position", "types.one"
-        if of_session:
-            columns, begin = f"session_id, {columns}", f"$4, {begin}"
+    wanted = [("session_id", "uuid")] * of_sessions + [("type", "text")] * of_types
+    if wanted:
+        columns = ", ".join([*(name for name, _ in wanted), "position"])
+        begin = ", ".join(f"one_{name}" for name, _ in wanted)
+        given = " CROSS JOIN ".join(
+            f"unnest(${number}::{kind}[]) AS given_{name} (one_{name})"
+            for number, (name, kind) in enumerate(wanted, start=4)
+        )
         entries = f"""
-            SELECT found.* FROM unnest(${5 if of_session else 4}::text[]) AS types (one)
+            SELECT found.* FROM {given}
             CROSS JOIN LATERAL (
                 {entries} ({columns}) > ({begin}, $1) AND ({columns}) <= ({begin}, {_HIGHEST})
                 ORDER BY {columns} LIMIT $2) AS found
         """
     else:
-        entries += f" position > $1{' AND session_id = $4' if of_session else ''}"
+        entries += " position > $1"
     return f"""
         WITH next AS ({entries} ORDER BY position LIMIT $2),
         texts AS (SELECT position, session_id, type, event::text AS event FROM next),

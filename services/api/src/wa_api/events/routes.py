@@ -1,7 +1,7 @@
 """`GET /api/events`: events as Server-Sent Events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +11,9 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
-from wa_api.access.callers import Reader, ReaderOf, bearer
+from wa_api.access import scopes
+from wa_api.access.api_keys import ApiKeys
+from wa_api.access.callers import Caller, CallerKind, bearer, caller_with
 from wa_api.access.concurrency import TooMany
 from wa_api.access.credentials import Credentials
 from wa_api.database.notifications import Notifications
@@ -21,7 +23,7 @@ from wa_api.events.patterns import CHOICES, UnknownEvent, events_meant
 from wa_api.events.streams import EventStreams
 from wa_api.events.tail import FeedTail
 from wa_api.http.documented import errors
-from wa_api.http.parts import Part
+from wa_api.http.parts import Part, Parts, parts_of
 from wa_api.http.problems import Problem, invalid_field
 
 log = structlog.get_logger()
@@ -29,7 +31,8 @@ router = APIRouter(tags=["events"])
 
 HEARTBEAT_SECONDS = 15.0
 RECHECK_SECONDS = 5.0
-"""A rotated or revoked token's streams end within this time."""
+"""A stream of an expired key ends within this time; that of a revoked key or token at once, or
+within this time if the database did not tell."""
 RETRY_MILLISECONDS = 2000
 _TYPES = "Names such as `message.sent`, or `message.*`; may be given more than once."
 
@@ -43,7 +46,7 @@ _TYPES = "Names such as `message.sent`, or `message.*`; may be given more than o
             "description": "Each event's id is its position; its data is the envelope.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
-        **errors(400, 401, 429, 503),
+        **errors(400, 401, 403, 429, 503),
     },
 )
 async def follow_events(
@@ -51,9 +54,8 @@ async def follow_events(
     tail: Part[FeedTail],
     streams: Part[EventStreams],
     notifications: Part[Notifications],
-    reader: ReaderOf,
+    caller: Annotated[Caller, caller_with(scopes.Scope.EVENTS_READ)],
     *,
-    credentials: Part[Credentials],
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
     type_: Annotated[
         Sequence[Annotated[str, Field(json_schema_extra={"enum": list(CHOICES)})]],
@@ -66,46 +68,66 @@ async def follow_events(
         ),
     ] = None,
 ) -> StreamingResponse:
-    """Starts now, or after `Last-Event-ID`. A session's token sees that session's events only."""
-    wanted = FeedFilter(reader.session_id or session_id, _types(type_))
-    if reader.session_id is not None and session_id not in {None, reader.session_id}:
-        raise invalid_field("sessionId", "'sessionId' is not the session of this token.")
+    """Starts now, or after `Last-Event-ID`. A session's token sees that session's events only,
+    an API key those of its sessions.
+    """
+    sessions = caller.among(session_id)
+    if session_id is not None and not sessions:
+        raise invalid_field("sessionId", "'sessionId' is not a session of this token or key.")
+    wanted = FeedFilter(sessions, _types(type_))
     position = await tail.start(last_seen(last_event_id))
-    valid = _ValidToken(credentials, bearer(request) if reader.session_id else None)
-    return _EventStream(streams, reader, _stream(tail, notifications, wanted, position, valid))
+    valid = _ValidCredential(notifications, _look_up(caller, bearer(request), parts_of(request)))
+    return _EventStream(streams, caller, _stream(tail, notifications, wanted, position, valid))
 
 
-class _ValidToken:
-    """Looks the token of an open stream up again: rotating or revoking it ends the stream."""
+_LookUp = Callable[[], Awaitable[object]]
 
-    def __init__(self, credentials: Credentials, token: str | None) -> None:
-        """No token: the operator's stream, which always continues."""
-        self._credentials = credentials
-        self._token = token
+
+def _look_up(caller: Caller, given: str | None, parts: Parts) -> _LookUp | None:
+    """The look-up of the caller's token or key; None for the operator."""
+    match caller.kind:
+        case CallerKind.SESSION_TOKEN:
+            return lambda: parts[Credentials].holder(given or "")
+        case CallerKind.API_KEY:
+            return lambda: parts[ApiKeys].holder(given or "")
+        case _:
+            return None
+
+
+class _ValidCredential:
+    """Looks the token or key of an open stream up again: revoking it ends the stream."""
+
+    def __init__(self, notifications: Notifications, look_up: _LookUp | None) -> None:
+        """No look-up: the operator's stream, which always continues."""
+        self._notifications = notifications
+        self._look_up = look_up
         self._checked_at = asyncio.get_running_loop().time()
+        self._changes_seen = notifications.access_changes
 
     async def check(self) -> bool:
-        """Whether the stream may continue. Looks up at most every RECHECK_SECONDS.
+        """Whether the stream may continue. Looks up after a revocation, and every few seconds.
 
         Raises:
-            DatabaseUnavailable: The token cannot be checked.
+            DatabaseUnavailable: The token or key cannot be checked.
         """
-        now = asyncio.get_running_loop().time()
-        if self._token is None or now - self._checked_at < RECHECK_SECONDS:
+        if self._look_up is None:
             return True
-        self._checked_at = now
-        return await self._credentials.holder(self._token) is not None
+        now, changes = asyncio.get_running_loop().time(), self._notifications.access_changes
+        if changes == self._changes_seen and now - self._checked_at < RECHECK_SECONDS:
+            return True
+        self._checked_at, self._changes_seen = now, changes
+        return await self._look_up() is not None
 
 
 class _EventStream(StreamingResponse):
-    """A stream counted against its token's limit until it ends."""
+    """A stream counted against the limit of its token or key until it ends."""
 
     def __init__(
-        self, streams: EventStreams, reader: Reader, content: AsyncIterator[bytes]
+        self, streams: EventStreams, caller: Caller, content: AsyncIterator[bytes]
     ) -> None:
         self._streams = streams
-        self._session_id = reader.session_id
-        if self._session_id is not None:
+        self._owner = caller.stream_owner
+        if self._owner is not None:
             self._acquire()
         super().__init__(
             content,
@@ -115,18 +137,18 @@ class _EventStream(StreamingResponse):
 
     def _acquire(self) -> None:
         try:
-            self._streams.acquire(self._session_id)
+            self._streams.acquire(self._owner)
         except TooMany as error:
             raise Problem(
-                "too_many_streams", "This token has too many event streams open: close some."
+                "too_many_streams", "This token or key has too many event streams open: close some."
             ) from error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            if self._session_id is not None:
-                self._streams.release(self._session_id)
+            if self._owner is not None:
+                self._streams.release(self._owner)
 
 
 def _types(given: Sequence[str]) -> frozenset[str] | None:
@@ -150,7 +172,7 @@ async def _stream(
     notifications: Notifications,
     wanted: FeedFilter,
     position: int,
-    valid: _ValidToken,
+    valid: _ValidCredential,
 ) -> AsyncIterator[bytes]:
     """Stream events until the process ends, the token is revoked or the database is away.
 
@@ -164,7 +186,7 @@ async def _stream(
         while not watch.ended:
             try:
                 if not await valid.check():
-                    log.info("event_stream_ended", reason="token_revoked")
+                    log.info("event_stream_ended", reason="revoked")
                     return
                 page = await tail.after(position, wanted)
             except DatabaseUnavailable:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import Field
 
-from wa_api.access.callers import Reader, ReaderOf, bearer
+from wa_api.access.callers import Caller, MaySend
 from wa_api.access.flood_gate import over_the_rate
 from wa_api.access.rate_limit import RateLimit
 from wa_api.http.documented import errors, json_body
@@ -58,13 +58,13 @@ async def edit_message(
     *,
     request: Request,
     changes: Part[MessageChanges],
-    reader: ReaderOf,
+    caller: MaySend,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Response:
     """Within about 15 minutes of the send. The edit is a message of its own: `id` names it."""
     wanted = await read_json(request, Edit)
-    message = await _message(request, key, reader)
+    message = await _message(request, key, caller)
     options = _options(idempotency_key, prefer)
     with held_wait(parts_of(request), message.session_id):
         return answer(await changes.edit(message, wanted.message, options))
@@ -81,24 +81,23 @@ async def revoke_message(
     *,
     request: Request,
     changes: Part[MessageChanges],
-    reader: ReaderOf,
+    caller: MaySend,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Response:
     """A sent message; in a group where the number is an admin, anybody's. `id` names the deletion."""
-    message = await _message(request, key, reader)
+    message = await _message(request, key, caller)
     with held_wait(parts_of(request), message.session_id):
         return answer(await changes.revoke(message, _options(idempotency_key, prefer)))
 
 
-async def _message(request: Request, key: str, reader: Reader) -> Message:
+async def _message(request: Request, key: str, caller: Caller) -> Message:
     """The message, if its session takes messages and the caller is within the limit of sends."""
     parts: Parts = parts_of(request)
-    message = await parts[MessageRequests].look_up_sent(key, reader.session_id)
+    message = await parts[MessageRequests].look_up_sent(key, caller.sessions)
     if message is None:
         raise not_found("message")
-    caller = bearer(request) if reader.session_id else message.session_id
-    if seconds := parts[RateLimit].acquire(caller):
+    if seconds := parts[RateLimit].acquire(caller.sends_of(message.session_id)):
         raise over_the_rate(seconds)
     session = await parts[SessionViews].session(message.session_id)
     refusal = session_refuses(session.status if session else "")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
 
-from wa_api.access.callers import ReaderOf, bearer
+from wa_api.access.callers import MaySend
 from wa_api.access.flood_gate import over_the_rate
 from wa_api.access.rate_limit import RateLimit
 from wa_api.http.documented import errors, json_body
@@ -15,7 +15,7 @@ from wa_api.http.problems import Problem, invalid_field, not_found
 from wa_api.http.request_body import read_json
 from wa_api.messages.parts import reference_to
 from wa_api.messages.requests import MessageRequests
-from wa_api.sessions.questions import SessionQuestions, session_asked
+from wa_api.sessions.questions import SessionQuestions
 from wa_contracts.internal.questions import MarkRead, ShowTyping
 from wa_contracts.recipient import RECIPIENT_PATTERN, parse_recipient
 
@@ -32,7 +32,7 @@ class Marked(View):
 
 
 class Typing(Body):
-    """What the chat shows. `sessionId` is required with the admin key."""
+    """What the chat shows. `sessionId` is required, except with a session's token."""
 
     state: Literal["typing", "recording", "paused"]
     session_id: UUID | None = None
@@ -54,17 +54,16 @@ class Shown(View):
 async def mark_read(
     key: Text,
     *,
-    request: Request,
     requests: Part[MessageRequests],
     asking: Part[SessionQuestions],
     rate: Part[RateLimit],
-    reader: ReaderOf,
+    caller: MaySend,
 ) -> Marked:
     """Its sender sees the blue ticks. Nothing is stored: a session that does not work gets 409."""
-    message = await requests.look_up(key, reader.session_id)
+    message = await requests.look_up(key, caller.sessions)
     if message is None:
         raise not_found("message")
-    if seconds := rate.acquire(bearer(request) if reader.session_id else message.session_id):
+    if seconds := rate.acquire(caller.sends_of(message.session_id)):
         raise over_the_rate(seconds)
     if message.direction != "incoming" or message.message_id is None:
         raise Problem("not_readable", "Only an incoming message can be marked as read.")
@@ -85,7 +84,7 @@ async def show_typing(
     request: Request,
     asking: Part[SessionQuestions],
     rate: Part[RateLimit],
-    reader: ReaderOf,
+    caller: MaySend,
 ) -> Shown:
     """Phones show it for some seconds, or until a message comes. Nothing is stored."""
     try:
@@ -93,8 +92,8 @@ async def show_typing(
     except ValueError as error:
         raise invalid_field("to", str(error)) from error
     wanted = await read_json(request, Typing)
-    session_id = session_asked(reader, wanted.session_id)
-    if seconds := rate.acquire(bearer(request) if reader.session_id else session_id):
+    session_id = caller.one_session(wanted.session_id)
+    if seconds := rate.acquire(caller.sends_of(session_id)):
         raise over_the_rate(seconds)
     await asking.ask(session_id, ShowTyping(to=to, state=wanted.state))
     return Shown(to=to, state=wanted.state)

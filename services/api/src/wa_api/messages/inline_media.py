@@ -50,7 +50,7 @@ async def stored_media(
         return None
     try:
         media_id = UUID(request.media_id)
-        _, stored = await uploads.found(session_id, media_id)
+        _, stored = await uploads.found({session_id}, media_id)
     except ValueError as error:
         raise Problem("media_not_found", "'mediaId' names no upload.") from error
     except Problem:

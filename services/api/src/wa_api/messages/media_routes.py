@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from wa_api.access.callers import ReaderOf
+from wa_api.access.callers import MayRead
 from wa_api.http.documented import errors
 from wa_api.http.models import Text
 from wa_api.http.parts import Part
@@ -58,7 +58,7 @@ class MediaResponse(StreamingResponse):
             "description": "The file, decrypted, with its sender's MIME type and file name.",
             "content": {_UNKNOWN_TYPE: {"schema": {"type": "string", "format": "binary"}}},
         },
-        **errors(400, 401, 404, 409, 410, 413, 500, 503),
+        **errors(400, 401, 403, 404, 409, 410, 413, 500, 503),
     },
 )
 async def get_media(
@@ -66,10 +66,10 @@ async def get_media(
     requests: Part[MessageRequests],
     downloads: Part[MediaDownloads],
     sessions: Part[SessionViews],
-    reader: ReaderOf,
+    caller: MayRead,
 ) -> MediaResponse:
     """Downloads the media from WhatsApp through the message's session, which must be working."""
-    message = await requests.look_up(key, reader.session_id)
+    message = await requests.look_up(key, caller.sessions)
     if message is None:
         raise not_found("message")
     if message.direction != "incoming" or message.type in _WITHOUT_MEDIA:

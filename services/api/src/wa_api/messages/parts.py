@@ -7,12 +7,12 @@ from uuid import UUID
 from wa_api.http import problems
 from wa_api.messages.content import ALL
 from wa_api.messages.send_request import SendRequest
-from wa_api.messages.views import Message
+from wa_api.messages.views import Message, Sessions
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.content import MessageReference, Parts, Quote, Reaction
 
-LookUp: TypeAlias = Callable[[str, UUID | None], Awaitable[Message | None]]
+LookUp: TypeAlias = Callable[[str, Sessions], Awaitable[Message | None]]
 """Finds a message by either id. Waits a moment for one that was just sent or arrived."""
 
 
@@ -57,7 +57,7 @@ async def _quote(request: SendRequest, look_up: LookUp, session_id: SessionId) -
 
 async def _known(key: str, look_up: LookUp, session_id: UUID) -> MessageReference:
     """A message of the session that WhatsApp knows."""
-    message = await look_up(key, session_id)
+    message = await look_up(key, {session_id})
     if message is None:
         raise problems.not_found("message")
     if message.message_id is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from wa_api.database.notifications import Notifications
-from wa_api.messages.views import Message, MessageViews
+from wa_api.messages.views import Message, MessageViews, Sessions
 from wa_api.owners.requests import OwnerRequests, OwnerSilent
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import MessageId, SessionId
@@ -33,22 +33,22 @@ class MessageRequests:
         self._views = views
         self._notifications = notifications
 
-    async def look_up(self, key: str, session_id: UUID | None) -> Message | None:
+    async def look_up(self, key: str, sessions: Sessions) -> Message | None:
         """Find a message by either id. Waits up to 2 s for a message that was just accepted."""
-        return await self._wait_for(key, session_id, lambda _: True)
+        return await self._wait_for(key, sessions, lambda _: True)
 
-    async def look_up_sent(self, key: str, session_id: UUID | None) -> Message | None:
+    async def look_up_sent(self, key: str, sessions: Sessions) -> Message | None:
         """The same. Waits up to 2 s until the message has WhatsApp's id: it may be just sent."""
-        return await self._wait_for(key, session_id, lambda found: found.message_id is not None)
+        return await self._wait_for(key, sessions, lambda found: found.message_id is not None)
 
     async def _wait_for(
-        self, key: str, session_id: UUID | None, is_enough: Callable[[Message], bool]
+        self, key: str, sessions: Sessions, is_enough: Callable[[Message], bool]
     ) -> Message | None:
         clock = asyncio.get_running_loop().time
         deadline = clock() + (LOOK_UP_SECONDS if _may_be_new(key) else 0.0)
         with self._notifications.watch() as watch:
             while True:
-                message = await self._views.message(key, session_id)
+                message = await self._views.message(key, sessions)
                 if message is not None and is_enough(message):
                     return message
                 if clock() >= deadline or watch.ended:

@@ -3,9 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Response
 
-from wa_api.access.callers import Reader, ReaderOf, bearer
+from wa_api.access.callers import Caller, MayRead, MaySend
 from wa_api.access.flood_gate import over_the_rate
 from wa_api.access.rate_limit import RateLimit
 from wa_api.http.documented import Cursor, errors
@@ -25,10 +25,10 @@ router = APIRouter(prefix="/api/messages", tags=["messages"])
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@router.get("", summary="List messages, newest first", responses=errors(400, 401, 503))
+@router.get("", summary="List messages, newest first", responses=errors(400, 401, 403, 503))
 async def list_messages(
     messages: Part[MessageViews],
-    reader: ReaderOf,
+    caller: MayRead,
     *,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
     status: MessageStatus | None = None,
@@ -38,18 +38,19 @@ async def list_messages(
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Message]:
-    """All messages for the operator; a session's own messages for its token."""
+    """Messages of all sessions that the caller may see: a token's own, an API key's, or all."""
     after = place_of(cursor)
-    if reader.session_id is not None and session_id not in {None, reader.session_id}:
-        return Page(items=[])
-    wanted = MessageFilter(reader.session_id or session_id, status, to, reference, direction)
-    return await messages.messages(wanted, after, limit)
+    wanted = MessageFilter(None, status, to, reference, direction)
+    sessions = caller.among(session_id)
+    if sessions is None:
+        return await messages.messages(wanted, after, limit)
+    return await messages.messages_of(sessions, wanted, after, limit)
 
 
-@router.get("/{key}", summary="One message", responses=errors(400, 401, 404, 503))
-async def get_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
+@router.get("/{key}", summary="One message", responses=errors(400, 401, 403, 404, 503))
+async def get_message(key: Text, requests: Part[MessageRequests], caller: MayRead) -> Message:
     """By the gateway's id or WhatsApp's. Waits up to 2 s for an id that was just accepted."""
-    return await _message_or_not_found(key, requests, reader)
+    return await _message_or_not_found(key, requests, caller)
 
 
 @router.post(
@@ -57,9 +58,9 @@ async def get_message(key: Text, requests: Part[MessageRequests], reader: Reader
     summary="Cancel a queued message",
     responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
-async def cancel_message(key: Text, requests: Part[MessageRequests], reader: ReaderOf) -> Message:
+async def cancel_message(key: Text, requests: Part[MessageRequests], caller: MaySend) -> Message:
     """Returns the message after the cancellation."""
-    return await requests.cancel(await _message_or_not_found(key, requests, reader))
+    return await requests.cancel(await _message_or_not_found(key, requests, caller))
 
 
 @router.post(
@@ -72,16 +73,14 @@ async def cancel_message(key: Text, requests: Part[MessageRequests], reader: Rea
 async def resend_message(
     key: Text,
     *,
-    request: Request,
     requests: Part[MessageRequests],
     rate: Part[RateLimit],
-    reader: ReaderOf,
+    caller: MaySend,
     idempotency_key: Annotated[str | None, Header(pattern=KEY_PATTERN)] = None,
 ) -> Response:
     """Creates a new message whose `resendOf` is the old one, under the limits of a send."""
-    message = await _message_or_not_found(key, requests, reader)
-    caller = bearer(request) if reader.session_id else message.session_id
-    if seconds := rate.acquire(caller):
+    message = await _message_or_not_found(key, requests, caller)
+    if seconds := rate.acquire(caller.sends_of(message.session_id)):
         raise over_the_rate(seconds)
     new = (
         message_id_for_key(SessionId(message.session_id), f"resend\n{idempotency_key}")
@@ -96,9 +95,9 @@ async def resend_message(
 
 
 async def _message_or_not_found(
-    key: Text, requests: Part[MessageRequests], reader: Reader
+    key: Text, requests: Part[MessageRequests], caller: Caller
 ) -> Message:
-    message = await requests.look_up(key, reader.session_id)
+    message = await requests.look_up(key, caller.sessions)
     if message is None:
         raise not_found("message")
     return message

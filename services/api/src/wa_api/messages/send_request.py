@@ -4,6 +4,7 @@ import hashlib
 import re
 from datetime import UTC
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -112,6 +113,10 @@ class SendRequest(Body):
 
     model_config = ConfigDict(json_schema_extra=_by_type)
 
+    session_id: Annotated[
+        UUID | None,
+        Field(description="The session to send through. Required, except with its own token."),
+    ] = None
     to: Annotated[
         Recipient,
         Field(
@@ -181,7 +186,7 @@ class SendRequest(Body):
         Over versions, too: a field that is younger than FIRST_FIELDS counts only if it is given.
         """
         younger = set(type(self).model_fields) - FIRST_FIELDS
-        absent = {name for name in younger if getattr(self, name) is None}
+        absent = {name for name in younger if getattr(self, name) is None} | {"session_id"}
         return hashlib.sha256(
             b"send 1\n" + self.model_dump_json(exclude=absent).encode()
         ).hexdigest()

@@ -1,5 +1,6 @@
 """`POST /api/messages/send`, the most frequent call."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +12,20 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from wa_api.access.callers import bearer, holder_of_token, token_scheme
+from wa_api.access.callers import (
+    Caller,
+    any_caller,
+    bearer,
+    holder_of_token,
+    is_session_token,
+    security_of,
+)
 from wa_api.access.concurrency import Concurrency, TooMany
 from wa_api.access.credentials import Credentials, TokenHolder
 from wa_api.access.flood_gate import PATH, over_the_rate
 from wa_api.access.rate_limit import RateLimit
+from wa_api.access.scopes import Scope
+from wa_api.access.sign_in import COOKIE
 from wa_api.http import problems
 from wa_api.http.direct import DirectRoute
 from wa_api.http.documented import errors, header, json_body
@@ -85,18 +95,24 @@ class SendAnswer(BaseModel):
 
 
 async def send_message(request: Request) -> Response:
-    """Sends one message through the session of the token."""
-    parts = parts_of(request)
-    holder = await holder_of_token(parts[Credentials], bearer(request))
-    if seconds := parts[RateLimit].acquire(bearer(request)):
-        raise over_the_rate(seconds)
+    """Sends one message: with a session's token through that session, with an API key or the admin
+    key through the one that `sessionId` names.
+    """
+    parts, given = parts_of(request), bearer(request)
+    sender: TokenHolder | Caller
+    if is_session_token(given) if given else COOKIE not in request.cookies:
+        sender = await holder_of_token(parts[Credentials], given)
+        if seconds := parts[RateLimit].acquire(given):
+            raise over_the_rate(seconds)
+    else:
+        sender = await any_caller(request, (Scope.MESSAGES_SEND,))
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > BODY_LIMIT:
-        return await _send_large(request, holder, parts)
-    return await _send(request, holder, await read_json(request, SendRequest))
+        return await _send_large(request, sender, parts)
+    return await _send(request, sender, await read_json(request, SendRequest))
 
 
-async def _send_large(request: Request, holder: TokenHolder, parts: Parts) -> Response:
+async def _send_large(request: Request, sender: TokenHolder | Caller, parts: Parts) -> Response:
     """A body with a `data:` URL, a few at a time: it is in memory whole."""
     limit = parts[Settings].media_inline_max_bytes * 4 // 3 + BODY_LIMIT
     try:
@@ -106,15 +122,18 @@ async def _send_large(request: Request, holder: TokenHolder, parts: Parts) -> Re
                 raise problems.Problem(
                     "body_too_large", f"The body is larger than {BODY_LIMIT // 1024} KiB."
                 )
-            return await _send(request, holder, body)
+            return await _send(request, sender, body)
     except TooMany as error:
         raise problems.Problem(
             "uploads_busy", "Many large requests are under way. Try again soon."
         ) from error
 
 
-async def _send(request: Request, holder: TokenHolder, body: SendRequest) -> Response:
+async def _send(request: Request, sender: TokenHolder | Caller, body: SendRequest) -> Response:
     parts = parts_of(request)
+    holder = await _session_of(sender, body, parts) if isinstance(sender, Caller) else sender
+    if body.session_id not in {None, holder.session_id}:
+        raise problems.not_found("session")
     options = SendOptions(
         idempotency_key=_idempotency_key(request.headers.get("idempotency-key")),
         respond_async=wants_async(request.headers.get("prefer")),
@@ -133,6 +152,19 @@ async def _send(request: Request, holder: TokenHolder, body: SendRequest) -> Res
             idempotency_key=options.idempotency_key,
         )
         return answer(await parts[Sending].send(holder.session_id, body, options, media))
+
+
+async def _session_of(caller: Caller, body: SendRequest, parts: Parts) -> TokenHolder:
+    """The session that the body names, within its rate."""
+    session_id = caller.session_to_send(body.session_id)
+    rate = parts[RateLimit]
+    if seconds := rate.acquire(session_id):
+        await asyncio.sleep(rate.refusal_delay(session_id))  # like the flood gate
+        raise over_the_rate(seconds)
+    holder = await parts[Credentials].of_session(session_id)
+    if holder is None:
+        raise problems.not_found("session")
+    return holder
 
 
 @contextmanager
@@ -167,10 +199,10 @@ route = DirectRoute(
             "description": "Durable; see Location for what becomes of it.",
             "links": _LINKS,
         },
-        **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 500, 503),
+        **errors(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 503),
     },
     openapi_extra={
-        "security": [{token_scheme.scheme_name: []}],
+        "security": security_of(Scope.MESSAGES_SEND),
         "parameters": [
             header("idempotency-key", "1 to 255 visible characters.", pattern=KEY_PATTERN),
             header("prefer", "`respond-async` for 202 at once."),

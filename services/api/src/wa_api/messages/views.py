@@ -1,7 +1,7 @@
 """Message look-ups from the projections, shared by the HTTP API and the dashboard."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import Field
 
-from wa_api.database.pool import Database
+from wa_api.database.pool import Connection, Database
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
 from wa_api.owners.liveness import HostLiveness
@@ -18,6 +18,8 @@ from wa_contracts.internal.replies import ErrorDetail, MessageSnapshot, MessageS
 from wa_contracts.wire import UtcDatetime
 
 Direction: TypeAlias = Literal["outgoing", "incoming"]
+Sessions: TypeAlias = Collection[UUID] | None
+"""The sessions to look through; None: all."""
 
 
 def _is_none(value: object) -> bool:
@@ -82,16 +84,38 @@ class MessageViews:
         self._database = database
         self._liveness = liveness
 
-    async def message(self, key: str, session_id: UUID | None) -> Message | None:
-        """One message by either id, optionally of one session only; None if there is none."""
+    async def message(self, key: str, sessions: Sessions) -> Message | None:
+        """One message by either id, of these sessions only; None if there is none."""
+        among = None if sessions is None else list(sessions)
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_MESSAGE, _uuid(key), key, session_id)
+            row = await connection.fetchrow(_MESSAGE, _uuid(key), key, among)
         return self._message(row) if row else None
 
     async def messages(
         self, wanted: MessageFilter, after: Place | None, limit: int
     ) -> Page[Message]:
         """Messages, newest first. A page costs the same however many messages are stored."""
+        async with self._database.connection() as connection:
+            rows = await self._rows(connection, wanted, after, limit)
+        return self._page(rows, limit)
+
+    async def messages_of(
+        self, sessions: Collection[UUID], wanted: MessageFilter, after: Place | None, limit: int
+    ) -> Page[Message]:
+        """The same, of some sessions: each is looked through, up to a page."""
+        rows: list[asyncpg.Record] = []
+        async with self._database.connection() as connection:
+            for one in sessions:
+                rows += await self._rows(connection, replace(wanted, session_id=one), after, limit)
+        rows.sort(key=lambda row: (row["created_at"], row["id"]), reverse=True)
+        return self._page(rows, limit)
+
+    def _page(self, rows: Sequence[asyncpg.Record], limit: int) -> Page[Message]:
+        return page_of(rows, limit, self._message, lambda one: Place(one.created_at, one.id))
+
+    async def _rows(
+        self, connection: Connection, wanted: MessageFilter, after: Place | None, limit: int
+    ) -> Sequence[asyncpg.Record]:
         values = {
             "session_id": wanted.session_id,
             "recipient": wanted.to,
@@ -102,9 +126,7 @@ class MessageViews:
             "id": after and after.id,
         }
         given = {column: value for column, value in values.items() if value is not None}
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(_messages(tuple(given)), *given.values(), limit + 1)
-        return page_of(rows, limit, self._message, lambda one: Place(one.created_at, one.id))
+        return await connection.fetch(_messages(tuple(given)), *given.values(), limit + 1)
 
     async def snapshot(
         self, message_id: MessageId, session_id: SessionId
@@ -164,7 +186,7 @@ _NOT_REMOVED = """
 """
 _MESSAGE = f"""
     SELECT {_MESSAGE_COLUMNS} FROM messages
-    WHERE (id = $1 OR message_id = $2) AND ($3::uuid IS NULL OR session_id = $3) AND {_NOT_REMOVED}
+    WHERE (id = $1 OR message_id = $2) AND ($3::uuid[] IS NULL OR session_id = ANY($3)) AND {_NOT_REMOVED}
     ORDER BY id = $1 DESC NULLS LAST LIMIT 1
 """
 

@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from wa_api.access.api_keys import ApiKeys
 from wa_api.access.credentials import Credentials
 from wa_api.access.keys import Keys
 from wa_api.access.rate_limit import RateLimit
@@ -137,6 +138,7 @@ def build_parts(
 def _add_access(parts: Parts, keys: Keys) -> None:
     settings = parts[Settings]
     parts.add(Credentials(parts[Database], secret_box(settings, keys.encryption, TOKENS)))
+    parts.add(ApiKeys(parts[Database]))
     parts.add(SignIn(keys, now=lambda: datetime.now(UTC), monotonic=time.monotonic))
     rate, burst = settings.session_rate_per_minute, settings.session_burst
     parts.add(RateLimit(rate, time.monotonic, burst=burst))

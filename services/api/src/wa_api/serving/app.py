@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wa_api.access import routes as sign_in
 from wa_api.access.flood_gate import FloodGate
 from wa_api.access.rate_limit import RateLimit
+from wa_api.admin import key_routes as keys
 from wa_api.dashboard import documentation
 from wa_api.dashboard import fragments as dashboard_fragments
 from wa_api.dashboard import home as dashboard
@@ -62,6 +63,7 @@ _ROUTERS = (
     events.router,
     dead_letters.router,
     webhooks.router,
+    keys.router,
     health.router,
     sign_in.router,
     dashboard.router,

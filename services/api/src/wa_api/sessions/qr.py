@@ -6,7 +6,8 @@ from uuid import UUID
 import segno
 from fastapi import APIRouter, Request, Response
 
-from wa_api.access.callers import Admin
+from wa_api.access.callers import operator_with
+from wa_api.access.scopes import Scope
 from wa_api.http.documented import errors
 from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, no_qr, not_found
@@ -14,7 +15,12 @@ from wa_api.sessions.views import QRCode, Session, SessionViews
 from wa_contracts.internal.refusals import REFUSALS
 from wa_contracts.session_events import SessionStatus
 
-router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=[Admin])
+router = APIRouter(
+    prefix="/api/sessions",
+    tags=["sessions"],
+    dependencies=[operator_with(Scope.SESSIONS_WRITE)],
+)
+"""Who has the code can link a phone: to see it is to change the session."""
 
 PNG, SVG, JSON = "image/png", "image/svg+xml", "application/json"
 _OFFERED = (PNG, SVG, JSON)
@@ -33,7 +39,7 @@ _OFFERED = (PNG, SVG, JSON)
                 JSON: {"schema": QRCode.model_json_schema(mode="serialization")},
             },
         },
-        **errors(400, 401, 404, 406, 503),
+        **errors(400, 401, 403, 404, 406, 503),
     },
 )
 async def get_qr(session_id: UUID, request: Request, sessions: Part[SessionViews]) -> Response:

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from wa_api.access.callers import ReaderOf
+from wa_api.access.callers import MaySend, MaySendOrRead
 from wa_api.http.documented import errors, json_body
 from wa_api.http.models import Body, Text, View
 from wa_api.http.paging import Page
@@ -15,7 +15,7 @@ from wa_api.http.parts import Part
 from wa_api.http.problems import Problem
 from wa_api.http.request_body import read_json
 from wa_api.owners.requests import OwnerRefused
-from wa_api.sessions.questions import SessionQuestions, session_asked
+from wa_api.sessions.questions import SessionQuestions
 from wa_contracts.internal import questions
 from wa_contracts.internal.questions import CheckNumbers, DescribeGroup, ListGroups
 
@@ -26,12 +26,12 @@ _GROUP = re.compile(r"[0-9]{5,20}(-[0-9]{5,20})?@g\.us")
 _ABSENT = frozenset({"group_not_found", "not_in_group"})
 
 SessionOf = Annotated[
-    UUID | None, Query(alias="sessionId", description="Required with the admin key.")
+    UUID | None, Query(alias="sessionId", description="Required, except with a session's token.")
 ]
 
 
 class NumbersToCheck(Body):
-    """Numbers in digits, with country code. `sessionId` is required with the admin key."""
+    """Numbers in digits, with country code. `sessionId` is required, except with a session's token."""
 
     numbers: Annotated[
         list[Annotated[Text, Field(max_length=64)]], Field(min_length=1, max_length=50)
@@ -81,7 +81,7 @@ class GroupWithParticipants(Group):
     openapi_extra=json_body(NumbersToCheck),
 )
 async def check_numbers(
-    request: Request, asking: Part[SessionQuestions], reader: ReaderOf
+    request: Request, asking: Part[SessionQuestions], caller: MaySend
 ) -> list[NumberCheck]:
     """At most 50 numbers, answered in their order. Malformed ones do not exist.
 
@@ -89,7 +89,7 @@ async def check_numbers(
     asks about 100 numbers at once and 60 a minute; over that the answer is 429.
     """
     wanted = await read_json(request, NumbersToCheck)
-    session_id = session_asked(reader, wanted.session_id)
+    session_id = caller.one_session(wanted.session_id)
     known = tuple(dict.fromkeys(one for one in wanted.numbers if _NUMBER.fullmatch(one)))
     answer = await asking.ask(session_id, CheckNumbers(numbers=known))
     found = {one.number: one for one in answer.numbers}
@@ -101,29 +101,29 @@ async def check_numbers(
 @router.get(
     "/groups",
     summary="The session's groups",
-    responses=errors(400, 401, 404, 409, 500, 503),
+    responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def list_groups(
-    asking: Part[SessionQuestions], reader: ReaderOf, session_id: SessionOf = None
+    asking: Part[SessionQuestions], caller: MaySendOrRead, session_id: SessionOf = None
 ) -> Page[Group]:
     """All groups that the session is in, on one page. The answer may be a minute old."""
-    answer = await asking.ask(session_asked(reader, session_id), ListGroups())
+    answer = await asking.ask(caller.one_session(session_id), ListGroups())
     return Page(items=[_group(one) for one in answer.groups])
 
 
 @router.get(
     "/groups/{jid}",
     summary="One group with its participants",
-    responses=errors(400, 401, 404, 409, 500, 503),
+    responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def get_group(
-    jid: Text, asking: Part[SessionQuestions], reader: ReaderOf, session_id: SessionOf = None
+    jid: Text, asking: Part[SessionQuestions], caller: MaySendOrRead, session_id: SessionOf = None
 ) -> GroupWithParticipants:
     """A group that the session is in. The answer may be a minute old."""
     if not _GROUP.fullmatch(jid):
         raise Problem("group_not_found", "A group's JID is digits and @g.us.", status=404)
     try:
-        answer = await asking.ask(session_asked(reader, session_id), DescribeGroup(jid=jid))
+        answer = await asking.ask(caller.one_session(session_id), DescribeGroup(jid=jid))
     except OwnerRefused as error:
         if error.error.code not in _ABSENT:
             raise

@@ -2,8 +2,7 @@
 
 from uuid import UUID
 
-from wa_api.access.callers import Reader
-from wa_api.http.problems import Problem, invalid_field, not_found
+from wa_api.http.problems import Problem, not_found
 from wa_api.owners.requests import OwnerRequests, OwnerSilent
 from wa_api.sessions.views import SessionViews
 from wa_contracts.ids import SessionId
@@ -46,18 +45,3 @@ class SessionQuestions:
         if not isinstance(reply, Reply) or reply.answer is None:
             raise OwnerSilent
         return reply.answer
-
-
-def session_asked(reader: Reader, given: UUID | None) -> UUID:
-    """The session of a token, or the one that the operator names.
-
-    Raises:
-        Problem: 400 if the operator names none; 404 for another session than the token's.
-    """
-    if reader.session_id is None:
-        if given is None:
-            raise invalid_field("sessionId", "'sessionId' is required with the admin key.")
-        return given
-    if given not in {None, reader.session_id}:
-        raise not_found("session")
-    return reader.session_id

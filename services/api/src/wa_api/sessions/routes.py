@@ -7,12 +7,13 @@ from cryptography.exceptions import InvalidTag
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from wa_api.access.callers import Admin, TokenOf
+from wa_api.access.callers import Caller, TokenOf, insufficient_scope, operator_with
+from wa_api.access.scopes import Scope
 from wa_api.http.documented import Cursor, errors, json_body
 from wa_api.http.models import Body, View
 from wa_api.http.paging import Page, place_of
 from wa_api.http.parts import Part
-from wa_api.http.problems import not_found, token_unreadable
+from wa_api.http.problems import Problem, not_found, token_unreadable
 from wa_api.http.request_body import read_json
 from wa_api.sessions.lifecycle import SessionLifecycle
 from wa_api.sessions.options import SessionOptions
@@ -28,7 +29,11 @@ from wa_contracts.internal.replies import PairingCode
 from wa_contracts.session_events import SessionStatus
 
 router = APIRouter(tags=["sessions"])
-admin = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=[Admin])
+admin = APIRouter(prefix="/api/sessions", tags=["sessions"])
+
+MayRead = Annotated[Caller, operator_with(Scope.SESSIONS_READ)]
+MayWrite = Annotated[Caller, operator_with(Scope.SESSIONS_WRITE)]
+MaySeeTokens = Annotated[Caller, operator_with(Scope.TOKENS_READ)]
 
 AnySession = TypeVar("AnySession", bound=Session)
 
@@ -66,9 +71,11 @@ class Deletion(View):
     openapi_extra=json_body(SessionOptions, required=False),
 )
 async def create_session(
-    request: Request, response: Response, lifecycle: Part[SessionLifecycle]
+    request: Request, response: Response, lifecycle: Part[SessionLifecycle], caller: MayWrite
 ) -> SessionWithToken:
     """Creates the session's id and token and starts its engine. Next, scan its QR code."""
+    if caller.sessions is not None:
+        raise Problem("forbidden", "This API key has its sessions: it cannot open others.")
     has_body = request.headers.get("content-length", "0") != "0" or (
         "transfer-encoding" in request.headers
     )
@@ -80,19 +87,21 @@ async def create_session(
     return created.session
 
 
-@admin.get("", summary="List sessions, newest first", responses=errors(400, 401, 503))
+@admin.get("", summary="List sessions, newest first", responses=errors(400, 401, 403, 503))
 async def list_sessions(
     sessions: Part[SessionViews],
+    caller: MayRead,
+    *,
     status: SessionStatus | None = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Session]:
-    """All sessions, or those with the given status."""
-    return await sessions.sessions(status, place_of(cursor), limit)
+    """The sessions that the caller may see, or those of them with the given status."""
+    return await sessions.sessions(status, place_of(cursor), limit, caller.sessions)
 
 
-@admin.get("/{session_id}", summary="One session", responses=errors(400, 401, 404, 503))
-async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session:
+@admin.get("/{session_id}", summary="One session", responses=errors(400, 401, 403, 404, 503))
+async def get_session(session_id: UUID, sessions: Part[SessionViews], _: MayRead) -> Session:
     """The current state of the session."""
     return _or_not_found(await sessions.session(session_id))
 
@@ -107,7 +116,11 @@ async def get_session(session_id: UUID, sessions: Part[SessionViews]) -> Session
     openapi_extra=json_body(SessionOptions),
 )
 async def change_session(
-    session_id: UUID, request: Request, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID,
+    request: Request,
+    response: Response,
+    lifecycle: Part[SessionLifecycle],
+    _: MayWrite,
 ) -> Session:
     """Changes the options that the body names. The command stays valid for a day."""
     wanted = await read_json(request, SessionOptions)
@@ -125,7 +138,7 @@ async def change_session(
     responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def restart_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
 ) -> Session:
     """Works in every state, also after a stop, an expired QR code or a logout."""
     return await _perform(RestartSession, session_id, response, lifecycle)
@@ -138,7 +151,7 @@ async def restart_session(
     responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def stop_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
 ) -> Session:
     """Messages stay queued until the session is restarted."""
     return await _perform(StopSession, session_id, response, lifecycle)
@@ -151,7 +164,7 @@ async def stop_session(
     responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def log_out_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
 ) -> Session:
     """Queued messages of the session fail."""
     return await _perform(LogOutSession, session_id, response, lifecycle)
@@ -164,7 +177,7 @@ async def log_out_session(
     responses=errors(400, 401, 403, 404, 500, 503),
 )
 async def delete_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
 ) -> Deletion:
     """The session's token is refused from now on."""
     if not await lifecycle.delete(SessionId(session_id)):
@@ -180,7 +193,11 @@ async def delete_session(
     openapi_extra=json_body(PairingRequest),
 )
 async def request_pairing_code(
-    session_id: UUID, request: Request, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID,
+    request: Request,
+    response: Response,
+    lifecycle: Part[SessionLifecycle],
+    _: MayWrite,
 ) -> PairingCode:
     """Returns a code to enter on the phone with the given number."""
     wanted = await read_json(request, PairingRequest)
@@ -192,10 +209,10 @@ async def request_pairing_code(
 
 
 @admin.get(
-    "/{session_id}/token", summary="Show the token", responses=errors(400, 401, 404, 409, 503)
+    "/{session_id}/token", summary="Show the token", responses=errors(400, 401, 403, 404, 409, 503)
 )
 async def show_token(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MaySeeTokens
 ) -> SessionWithToken:
     """The session with its current token."""
     response.headers.update(NO_STORE)
@@ -211,9 +228,13 @@ async def show_token(
     responses=errors(400, 401, 403, 404, 503),
 )
 async def rotate_token(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle]
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], caller: MaySeeTokens
 ) -> SessionWithToken:
-    """Creates a new token. The old one is refused from now on."""
+    """Creates a new token. The old one is refused from now on, its event streams end. An API key
+    needs `sessions:write` as well.
+    """
+    if caller.rights is not None and Scope.SESSIONS_WRITE not in caller.rights.scopes:
+        raise insufficient_scope(Scope.SESSIONS_WRITE)
     response.headers.update(NO_STORE)
     return _or_not_found(await lifecycle.rotate_token(SessionId(session_id)))
 

@@ -1,5 +1,6 @@
 """Session look-ups from the projections, shared by the HTTP API and the dashboard."""
 
+from collections.abc import Collection
 from typing import Annotated
 from uuid import UUID
 
@@ -87,9 +88,13 @@ class SessionViews:
         return self._session(row) if row else None
 
     async def sessions(
-        self, status: SessionStatus | None, after: Place | None, limit: int
+        self,
+        status: SessionStatus | None,
+        after: Place | None,
+        limit: int,
+        among: Collection[UUID] | None = None,
     ) -> Page[Session]:
-        """Sessions, newest first."""
+        """Sessions, newest first: all, or those of `among`."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 _SESSIONS,
@@ -98,6 +103,7 @@ class SessionViews:
                 after and after.created_at,
                 after and after.id,
                 limit + 1,
+                None if among is None else list(among),
             )
         return page_of(
             rows, limit, self._session, lambda one: Place(one.created_at, one.session_id)
@@ -130,6 +136,7 @@ _SESSIONS = f"""
     SELECT * FROM ({SHOWN_SESSIONS}) AS shown
     WHERE ($2::text IS NULL OR status = $2)
       AND ($3::timestamptz IS NULL OR (created_at, session_id) < ($3, $4::uuid))
+      AND ($6::uuid[] IS NULL OR session_id = ANY($6))
     ORDER BY created_at DESC, session_id DESC LIMIT $5
 """
 _QR = """

@@ -9,11 +9,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from wa_api.access.callers import ReaderOf, TokenOf
+from wa_api.access.callers import MaySend, MaySendOrRead
+from wa_api.access.credentials import Credentials
 from wa_api.http.documented import errors
 from wa_api.http.models import Text
 from wa_api.http.parts import Part
-from wa_api.http.problems import Problem
+from wa_api.http.problems import Problem, not_found
 from wa_api.uploads.upload_body import UNKNOWN_TYPE, incoming_file
 from wa_api.uploads.uploads import Upload, Uploads
 
@@ -27,7 +28,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
     "",
     status_code=201,
     summary="Upload a file",
-    responses=errors(400, 401, 408, 413, 429, 503),
+    responses=errors(400, 401, 403, 404, 408, 413, 429, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -47,15 +48,24 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 async def upload_media(
     request: Request,
     uploads: Part[Uploads],
-    holder: TokenOf,
+    credentials: Part[Credentials],
+    caller: MaySend,
+    *,
+    session_id: Annotated[
+        UUID | None,
+        Query(alias="sessionId", description="Required, except with a session's token."),
+    ] = None,
     file_name: Annotated[
         Text | None, Query(alias="fileName", max_length=255, description="Of a raw body.")
     ] = None,
 ) -> Upload:
-    """Stores the file for `MEDIA_DAYS`, under the session of the token. At most
+    """Stores the file for `MEDIA_DAYS`, under one session, which may send it. At most
     `MEDIA_MAX_BYTES`; the body is the file, or a form with one file.
     """
-    return await uploads.receive(holder.session_id, await incoming_file(request, file_name))
+    session = caller.session_to_send(session_id)
+    if await credentials.of_session(session) is None:
+        raise not_found("session")
+    return await uploads.receive(session, await incoming_file(request, file_name))
 
 
 @router.get(
@@ -67,14 +77,14 @@ async def upload_media(
             "description": "The file; with `Accept: application/json` what is known about it.",
             "content": {UNKNOWN_TYPE: _BINARY},
         },
-        **errors(401, 404, 503),
+        **errors(401, 403, 404, 503),
     },
 )
 async def get_media(
-    media_id: Text, request: Request, uploads: Part[Uploads], reader: ReaderOf
+    media_id: Text, request: Request, uploads: Part[Uploads], caller: MaySendOrRead
 ) -> Response:
     """Returns the file as it was uploaded."""
-    upload, stored = await uploads.found(reader.session_id, _id(media_id))
+    upload, stored = await uploads.found(caller.sessions, _id(media_id))
     if request.headers.get("accept", "").partition(";")[0].strip() == "application/json":
         return Response(upload.model_dump_json(), media_type="application/json")
     content = uploads.read(stored)
@@ -96,11 +106,11 @@ async def get_media(
 @router.delete(
     "/{media_id}", status_code=204, summary="Delete an upload", responses=errors(401, 403, 404, 503)
 )
-async def delete_media(media_id: Text, uploads: Part[Uploads], reader: ReaderOf) -> None:
+async def delete_media(media_id: Text, uploads: Part[Uploads], caller: MaySend) -> None:
     """Deletes the file at once. A message that is still to send it fails with
     `media_unavailable`.
     """
-    await uploads.delete(reader.session_id, _id(media_id))
+    await uploads.delete(caller.sessions, _id(media_id))
 
 
 def _id(given: str) -> UUID:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -164,15 +164,19 @@ class Uploads:
         except (StoreUnavailable, DatabaseUnavailable) as error:
             log.info("upload_not_taken_back", reason=type(error).__name__)
 
-    async def found(self, session_id: UUID | None, media_id: UUID) -> tuple[Upload, StoredMedia]:
-        """A complete upload of the session (of any for None), and its place.
+    async def found(
+        self, sessions: Collection[UUID] | None, media_id: UUID
+    ) -> tuple[Upload, StoredMedia]:
+        """A complete upload of these sessions (of any for None), and its place.
 
         Raises:
             Problem: 404.
             DatabaseUnavailable: it cannot be looked up.
         """
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_FOUND, media_id, session_id)
+            row = await connection.fetchrow(
+                _FOUND, media_id, None if sessions is None else list(sessions)
+            )
         if row is None:
             raise Problem("media_not_found", "There is no such upload, or it has expired.")
         key = key_of(row["session_id"], media_id)
@@ -184,14 +188,14 @@ class Uploads:
         """The file. Raises NotStored, StoreUnavailable."""
         return self._store.read(media.key)
 
-    async def delete(self, session_id: UUID | None, media_id: UUID) -> None:
+    async def delete(self, sessions: Collection[UUID] | None, media_id: UUID) -> None:
         """Delete an upload. Messages that are to send it and did not yet fail.
 
         Raises:
             Problem: 404.
             StoreUnavailable, DatabaseUnavailable: it is there still.
         """
-        _, stored = await self.found(session_id, media_id)
+        _, stored = await self.found(sessions, media_id)
         await self._store.delete(stored.key)
         async with self._database.connection() as connection:
             await connection.execute(_DELETED, media_id)
@@ -291,7 +295,7 @@ _PROLONGED = """
 """
 _FOUND = """
     SELECT * FROM media
-    WHERE id = $1 AND ($2::uuid IS NULL OR session_id = $2)
+    WHERE id = $1 AND ($2::uuid[] IS NULL OR session_id = ANY($2))
       AND sha256 IS NOT NULL AND expires_at > now()
 """
 _IS_UNFINISHED = "SELECT true FROM media WHERE id = $1 AND sha256 IS NULL"

@@ -1,6 +1,6 @@
 """Webhook endpoints as managed by the operator."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -88,12 +88,24 @@ class Endpoints:
         return EndpointWithSecret(**dict(_required(row)), secret=secret)
 
     async def page(
-        self, after: Place | None, limit: int, *, for_session: UUID | None = None
+        self,
+        after: Place | None,
+        limit: int,
+        *,
+        for_session: UUID | None = None,
+        among: Collection[UUID] | None = None,
     ) -> Page[Endpoint]:
-        """Endpoints, newest first: all, or those that receive a session's events."""
+        """Endpoints, newest first: all, or those that receive a session's events, or those of some
+        sessions.
+        """
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                _PAGE, after and after.created_at, after and after.id, limit + 1, for_session
+                _PAGE,
+                after and after.created_at,
+                after and after.id,
+                limit + 1,
+                for_session,
+                None if among is None else list(among),
             )
         return page_of(
             rows, limit, lambda row: Endpoint(**row), lambda one: Place(one.created_at, one.id)
@@ -180,6 +192,7 @@ _ONE = f"{_SHOWN} AND id = $1"
 _PAGE = f"""
     {_SHOWN} AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2::uuid))
         AND ($4::uuid IS NULL OR session_id IS NULL OR session_id = $4)
+        AND ($5::uuid[] IS NULL OR session_id = ANY($5))
     ORDER BY created_at DESC, id DESC LIMIT $3
 """
 _REDIRECT = "UPDATE webhook_endpoints SET url = $2 WHERE id = $1"

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Annotated, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from wa_api.access.callers import Admin
+from wa_api.access.callers import Caller, operator_with
+from wa_api.access.scopes import Scope
 from wa_api.events.patterns import CHOICES, UnknownEvent, events_meant
 from wa_api.http.documented import Cursor, errors, json_body
 from wa_api.http.models import Body, Text
@@ -20,7 +21,9 @@ from wa_api.webhooks.deliveries import Deliveries, DeliveryShown, DeliveryStatus
 from wa_api.webhooks.delivering.addresses import LENGTH_LIMIT, UrlRefused, check_url
 from wa_api.webhooks.endpoints import Endpoint, Endpoints, EndpointWithSecret, NoSuchSession
 
-router = APIRouter(prefix="/api/webhooks", tags=["webhooks"], dependencies=[Admin])
+router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
+
+MayManage = Annotated[Caller, operator_with(Scope.WEBHOOKS_WRITE)]
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -68,14 +71,19 @@ class WebhookChange(Body):
     openapi_extra=json_body(NewWebhook),
 )
 async def create_webhook(
-    request: Request, response: Response, settings: Part[Settings], endpoints: Part[Endpoints]
+    request: Request,
+    response: Response,
+    settings: Part[Settings],
+    endpoints: Part[Endpoints],
+    caller: MayManage,
 ) -> EndpointWithSecret:
     """The endpoint receives events from now on. Only this response contains the secret."""
     wanted = await read_json(request, NewWebhook)
     _check_events(wanted.events)
     await _check_url(settings, wanted.url)
+    session_id = None if caller.sessions is None else caller.one_session(wanted.session_id)
     try:
-        made = await endpoints.create(wanted.url, wanted.events, wanted.session_id)
+        made = await endpoints.create(wanted.url, wanted.events, session_id or wanted.session_id)
     except NoSuchSession as error:
         raise not_found("session") from error
     response.headers.update(NO_STORE)
@@ -83,9 +91,11 @@ async def create_webhook(
     return made
 
 
-@router.get("", summary="List endpoints, newest first", responses=errors(400, 401, 503))
+@router.get("", summary="List endpoints, newest first", responses=errors(400, 401, 403, 503))
 async def list_webhooks(
     endpoints: Part[Endpoints],
+    caller: MayManage,
+    *,
     session_id: Annotated[
         UUID | None,
         Query(alias="sessionId", description="Those that get this session's events."),
@@ -94,13 +104,31 @@ async def list_webhooks(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[Endpoint]:
     """Each with its backlog and the reason for a pause."""
-    return await endpoints.page(place_of(cursor), limit, for_session=session_id)
+    page = place_of(cursor)
+    return await endpoints.page(page, limit, for_session=session_id, among=caller.sessions)
 
 
-@router.get("/{webhook_id}", summary="One endpoint", responses=errors(400, 401, 404, 503))
-async def get_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Endpoint:
+async def require_endpoint(
+    webhook_id: UUID, endpoints: Part[Endpoints], caller: MayManage
+) -> Endpoint:
+    """The endpoint of the path. A key that has its sessions sees only their endpoints.
+
+    Raises:
+        Problem: 404.
+    """
+    endpoint = await endpoints.one(webhook_id)
+    if endpoint is None or not (caller.sessions is None or endpoint.session_id in caller.sessions):
+        raise not_found("webhook")
+    return endpoint
+
+
+Named = Annotated[Endpoint, Depends(require_endpoint)]
+
+
+@router.get("/{webhook_id}", summary="One endpoint", responses=errors(400, 401, 403, 404, 503))
+async def get_webhook(endpoint: Named) -> Endpoint:
     """The current state of the endpoint."""
-    return _or_not_found(await endpoints.one(webhook_id))
+    return endpoint
 
 
 @router.patch(
@@ -110,20 +138,19 @@ async def get_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Endpoint:
     openapi_extra=json_body(WebhookChange),
 )
 async def change_webhook(
-    webhook_id: UUID, request: Request, settings: Part[Settings], endpoints: Part[Endpoints]
+    endpoint: Named, request: Request, settings: Part[Settings], endpoints: Part[Endpoints]
 ) -> Endpoint:
     """Waiting deliveries use the new URL. Resuming sends them at once."""
     change = await read_json(request, WebhookChange)
-    _or_not_found(await endpoints.one(webhook_id))
     _check_events(change.events)
     if change.url is not None:
         await _check_url(settings, change.url)
-        await endpoints.redirect(webhook_id, change.url)
+        await endpoints.redirect(endpoint.id, change.url)
     if "events" in change.model_fields_set:
-        await endpoints.choose(webhook_id, change.events)
+        await endpoints.choose(endpoint.id, change.events)
     if change.paused is not None:
-        await (endpoints.pause if change.paused else endpoints.resume)(webhook_id)
-    return _or_not_found(await endpoints.one(webhook_id))
+        await (endpoints.pause if change.paused else endpoints.resume)(endpoint.id)
+    return _or_not_found(await endpoints.one(endpoint.id))
 
 
 @router.delete(
@@ -132,9 +159,9 @@ async def change_webhook(
     status_code=204,
     responses=errors(400, 401, 403, 404, 503),
 )
-async def delete_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Response:
+async def delete_webhook(endpoint: Named, endpoints: Part[Endpoints]) -> Response:
     """Also deletes its deliveries, including waiting ones."""
-    if not await endpoints.delete(webhook_id):
+    if not await endpoints.delete(endpoint.id):
         raise not_found("webhook")
     return Response(status_code=204)
 
@@ -145,11 +172,11 @@ async def delete_webhook(webhook_id: UUID, endpoints: Part[Endpoints]) -> Respon
     responses=errors(400, 401, 403, 404, 503),
 )
 async def rotate_webhook_secret(
-    webhook_id: UUID, response: Response, endpoints: Part[Endpoints]
+    endpoint: Named, response: Response, endpoints: Part[Endpoints]
 ) -> EndpointWithSecret:
     """The new secret is shown only once. The old one also signs until `formerSecretUntil`."""
     response.headers.update(NO_STORE)
-    return _or_not_found(await endpoints.rotate_secret(webhook_id))
+    return _or_not_found(await endpoints.rotate_secret(endpoint.id))
 
 
 @router.post(
@@ -158,22 +185,18 @@ async def rotate_webhook_secret(
     status_code=202,
     responses=errors(400, 401, 403, 404, 503),
 )
-async def test_webhook(
-    webhook_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
-) -> DeliveryShown:
+async def test_webhook(endpoint: Named, deliveries: Part[Deliveries]) -> DeliveryShown:
     """Makes one attempt with a `webhook.test` event. The result is in the endpoint's deliveries."""
-    endpoint = _or_not_found(await endpoints.one(webhook_id))
     return await deliveries.test(endpoint.id, endpoint.session_id)
 
 
 @router.get(
     "/{webhook_id}/deliveries",
     summary="Deliveries of an endpoint, newest first",
-    responses=errors(400, 401, 404, 503),
+    responses=errors(400, 401, 403, 404, 503),
 )
 async def list_webhook_deliveries(
-    webhook_id: UUID,
-    endpoints: Part[Endpoints],
+    endpoint: Named,
     deliveries: Part[Deliveries],
     *,
     status: DeliveryStatus | None = None,
@@ -181,8 +204,7 @@ async def list_webhook_deliveries(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[DeliveryShown]:
     """Each with its number of attempts and the last attempt's status and duration."""
-    _or_not_found(await endpoints.one(webhook_id))
-    return await deliveries.page(webhook_id, status, place_of(cursor), limit)
+    return await deliveries.page(endpoint.id, status, place_of(cursor), limit)
 
 
 @router.post(
@@ -192,12 +214,11 @@ async def list_webhook_deliveries(
     responses=errors(400, 401, 403, 404, 410, 503),
 )
 async def redeliver(
-    webhook_id: UUID, delivery_id: UUID, endpoints: Part[Endpoints], deliveries: Part[Deliveries]
+    endpoint: Named, delivery_id: UUID, deliveries: Part[Deliveries]
 ) -> DeliveryShown:
     """Sends the same body and `webhook-id` again, outside the session's order, with new retries."""
-    _or_not_found(await endpoints.one(webhook_id))
     try:
-        found = await deliveries.redeliver(webhook_id, delivery_id)
+        found = await deliveries.redeliver(endpoint.id, delivery_id)
     except EventForgotten as error:
         raise Problem(
             "event_gone", "The event is older than RETENTION_DAYS and cannot be had any more."
