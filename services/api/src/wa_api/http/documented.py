@@ -10,7 +10,7 @@ from wa_api.http.problems import ErrorBody
 _DESCRIPTIONS = {
     400: "A field, parameter or header is missing or invalid.",
     401: "No, wrong or revoked key or token.",
-    403: "The CSRF token is missing or wrong.",
+    403: "The CSRF token or the link's signature is missing or wrong.",
     404: "Not there; the code says what.",
     406: "None of the accepted media types can be had.",
     408: "The request did not come in time.",

@@ -55,6 +55,7 @@ _ROUTERS = (
     chats.router,
     questions.router,
     media.router,
+    media.links,
     uploads.router,
     sessions.router,
     sessions.admin,

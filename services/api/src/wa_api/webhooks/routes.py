@@ -50,6 +50,9 @@ class NewWebhook(Body):
     url: Url
     events: Events | None = None
     session_id: UUID | None = None
+    include_media: Annotated[
+        bool, Field(description="`message.received` has `mediaUrl`, a link to its media that ends.")
+    ] = False
 
 
 class WebhookChange(Body):
@@ -58,6 +61,7 @@ class WebhookChange(Body):
     url: Url | None = None
     events: Events | None = None
     paused: bool | None = None
+    include_media: bool | None = None
 
 
 @router.post(
@@ -75,7 +79,9 @@ async def create_webhook(
     _check_events(wanted.events)
     await _check_url(settings, wanted.url)
     try:
-        made = await endpoints.create(wanted.url, wanted.events, wanted.session_id)
+        made = await endpoints.create(
+            wanted.url, wanted.events, wanted.session_id, include_media=wanted.include_media
+        )
     except NoSuchSession as error:
         raise not_found("session") from error
     response.headers.update(NO_STORE)
@@ -121,6 +127,8 @@ async def change_webhook(
         await endpoints.redirect(webhook_id, change.url)
     if "events" in change.model_fields_set:
         await endpoints.choose(webhook_id, change.events)
+    if change.include_media is not None:
+        await endpoints.include_media(webhook_id, change.include_media)
     if change.paused is not None:
         await (endpoints.pause if change.paused else endpoints.resume)(webhook_id)
     return _or_not_found(await endpoints.one(webhook_id))
