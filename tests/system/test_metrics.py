@@ -60,6 +60,10 @@ ASSERTED: dict[str, Callable[[Scrape], bool]] = {
     "wa_worker_restarts": lambda s: s.value("wa_worker_restarts_total") >= 1,
     "wa_retries": lambda s: s.value("wa_retries_total") == 0,  # nothing was unavailable
     "wa_observations_failed": lambda s: s.value("wa_observations_failed_total") == 0,
+    "wa_media_kept": lambda s: (
+        s.value("wa_media_kept_total", outcome="kept") == 0
+        and s.value("wa_media_kept_total", outcome="failed") == 0
+    ),
     "wa_messages_retry_requested": lambda s: s.value("wa_messages_retry_requested_total") == 0,
     "wa_incoming_messages": lambda s: (
         s.value("wa_incoming_messages_total", type="text", chat_kind="direct") == 0

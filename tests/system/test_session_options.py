@@ -18,6 +18,7 @@ OPTIONS = {
     "proxy": "socks5://user:secret-password@proxy.example.com:1080",
     "deviceName": "Shop",
     "presence": "available",
+    "keepMedia": True,
     "pacing": {"perDay": 1},
 }
 RECEIVE = {"groups": False, "stories": True, "channels": False, "calls": True, "echoes": True}

@@ -35,7 +35,7 @@ QR = "2@AbCdEf/0123456789+==,key,identity,secret"
 SHAPE = {
     *("sessionId", "name", "phoneNumber", "status", "statusReason", "desiredState"),
     *("connectedAt", "createdAt", "lastError"),
-    *("metadata", "receive", "proxy", "deviceName", "presence"),
+    *("metadata", "receive", "proxy", "deviceName", "presence", "keepMedia"),
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
@@ -108,6 +109,7 @@ def session_context(
             converter=Converter(engines.start_decoder, spool=nowhere, max_bytes=1000),
             store=MediaStore(nowhere.as_uri()),
         ),
+        incoming_media=cast("Any", None),
         clock=clock,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),

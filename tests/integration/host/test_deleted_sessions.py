@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from tests.deadlines import eventually
 from tests.integration.host.owner import Owner, now, queued, session_context
+from tests.unit.host.host_bench import NothingKept
 from wa_contracts.ids import CommandId, MessageId, SessionId, message_stream, session_stream
 from wa_contracts.internal.commands import CreateSession, DeleteSession
 from wa_contracts.session_events import SessionCreated, SessionDeleted, SessionStopped
@@ -49,6 +50,7 @@ async def held(owner: Owner, store: EventStore) -> AsyncIterator[Partition]:
         outbox=cast("Any", Outbox()),
         retention=cast("Any", None),
         media_transfer=cast("Any", None),
+        media_keeping=cast("Any", NothingKept()),
         queue_limit=100,
         queue_max_bytes=1000,
     )

@@ -65,6 +65,7 @@ async def loaded(owner: Owner, store: EventStore, *, max_bytes: int = 10_000) ->
         outbox=cast("Any", SimpleNamespace()),
         retention=cast("Any", None),
         media_transfer=cast("Any", None),
+        media_keeping=cast("Any", None),
         queue_limit=100,
         queue_max_bytes=max_bytes,
     )

@@ -66,6 +66,14 @@ class WebhookInstallation:
         """So many messages arrive."""
         await self.happen(session_id, *[_received(text) for _ in range(count)])
 
+    async def receive_media(self, session_id: SessionId) -> MessageId:
+        """A picture arrives."""
+        picture = _received("a caption").model_copy(
+            update={"type": "image", "media_mime_type": "image/png", "media_size": 100}
+        )
+        await self.happen(session_id, picture)
+        return picture.id
+
     async def receive_in_turn(self, sessions: Sequence[SessionId], rounds: int) -> None:
         """One message for each, again and again."""
         for _ in range(rounds):
@@ -98,7 +106,10 @@ class WebhookInstallation:
     ) -> EndpointWithSecret:
         """One at the receiver."""
         url = self.receiver.url(path, host)
-        return await self.endpoints.create(url, wanted.get("events"), session_id)
+        include_media = wanted.get("include_media", False)
+        return await self.endpoints.create(
+            url, wanted.get("events"), session_id, include_media=include_media
+        )
 
     async def shown(self, endpoint: Endpoint) -> Endpoint:
         """As it is now."""

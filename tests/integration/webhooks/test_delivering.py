@@ -2,12 +2,14 @@
 
 import json
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.deadlines import eventually
+from tests.integration.api.running import KEYS
 from tests.integration.webhooks.installation import WebhookInstallation, running_deliverer
 from tests.integration.webhooks.receiver import (
     Behaviour,
@@ -17,6 +19,7 @@ from tests.integration.webhooks.receiver import (
     hangs_up,
     ok,
 )
+from wa_api.access.media_links import MediaLinks
 from wa_api.access.secret_box import SecretBox
 from wa_api.webhooks.deliveries import DeliveryStatus
 from wa_api.webhooks.endpoints import EndpointStatus
@@ -64,6 +67,36 @@ async def test_the_sessions_metadata_comes_in_a_header(installation: WebhookInst
         [request] = await installation.gets("/marked", 1)
     assert json.loads(request.headers["wa-session-metadata"]) == {"customer": "東京"}
     assert "wa-session-metadata" not in without.headers
+
+
+async def test_an_endpoint_may_have_a_link_to_media(installation: WebhookInstallation) -> None:
+    session = await installation.session()
+    plain = await installation.endpoint("/plain", session)
+    linking = await installation.endpoint("/linking", session, include_media=True)
+    assert (plain.include_media, linking.include_media) == (False, True)
+    async with running_deliverer(installation.settings):
+        await installation.receive(session)
+        message_id = await installation.receive_media(session)
+        without = (await installation.gets("/plain", 2))[:2]
+        text, request = (await installation.gets("/linking", 2))[:2]
+        await installation.endpoints.include_media(plain.id, wanted=True)
+
+        async def takes_effect() -> bool:
+            await installation.receive_media(session)
+            got = installation.receiver.received["/plain"]
+            return "mediaUrl" in got[-1].event["data"]
+
+        await eventually(takes_effect, what="the other endpoint gets links too")
+    for one in (*without, text):
+        assert "mediaUrl" not in one.event["data"]
+    link = request.event["data"]["mediaUrl"]
+    assert link.startswith(f"http://localhost:0/api/links/{message_id}?expires=")
+    expires = int(link.partition("expires=")[2].partition("&")[0])
+    MediaLinks(KEYS.encryption).check(str(message_id), expires, link.partition("signature=")[2])
+    ends = datetime.fromisoformat(request.event["data"]["mediaUrlExpiresAt"])
+    assert ends.timestamp() == expires
+    assert ends - datetime.now(UTC) > timedelta(hours=23)
+    Webhook(linking.secret).verify(request.body, dict(request.headers))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ COMMANDS = (
             device_name="Shop",
             presence=Presence.AVAILABLE,
             pacing=PacingLimits(per_minute=6, per_day=500),
+            keep_media=True,
             cleared=("name",),
         ),
     ),

@@ -31,6 +31,7 @@ PROXY = "http://user:password@proxy.example.com:8080"
         ),
         ({"device_name": "Shop"}, {"device_name": "Shop"}),
         ({"presence": Presence.AVAILABLE}, {"presence": Presence.AVAILABLE}),
+        ({"keep_media": True}, {"keep_media": True}),
         ({"pacing": PacingLimits(per_day=5)}, {"pacing": PacingLimits(per_day=5)}),
         ({"cleared": ("pacing",)}, {"pacing": None}),
     ],

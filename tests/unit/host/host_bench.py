@@ -142,6 +142,13 @@ async def _nothing_removed(*_: object) -> int:
     return 0
 
 
+class NothingKept:
+    """Media keeping of sessions that keep none."""
+
+    async def run(self, *_: object) -> None:
+        """Nothing to do."""
+
+
 @dataclass
 class Host:
     """The parts of a host that a test looks at."""
@@ -166,6 +173,7 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
         store=cast("Any", store),
         engines=cast("Any", engines),
         media=cast("Any", None),
+        incoming_media=cast("Any", None),
         clock=now,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),
@@ -179,6 +187,7 @@ async def running_host(*claims: Claim, fair_share: int = 64) -> AsyncIterator[Ho
         outbox=cast("Any", Outbox()),
         retention=cast("Any", SimpleNamespace(remove=_nothing_removed)),
         media_transfer=cast("Any", None),
+        media_keeping=cast("Any", NothingKept()),
         queue_limit=10,
         queue_max_bytes=1000,
     )

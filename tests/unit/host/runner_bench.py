@@ -137,6 +137,7 @@ async def bench(port: EnginePort | None = None) -> AsyncIterator[Bench]:
         store=cast("Any", _Store()),
         engines=cast("Any", None),
         media=cast("Any", media),
+        incoming_media=cast("Any", None),
         clock=lambda: now[0],
         metrics=metrics,
         sent_messages=BoundedCache(10),

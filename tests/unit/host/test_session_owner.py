@@ -138,6 +138,7 @@ async def owned(state: domain.State, version: ClientVersion = REFUSED) -> AsyncI
         store=cast("Any", None),
         engines=cast("Any", engines),
         media=cast("Any", None),
+        incoming_media=cast("Any", None),
         clock=now,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(10),

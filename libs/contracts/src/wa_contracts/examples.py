@@ -59,6 +59,7 @@ _EVENTS: tuple[Event, ...] = (
         device_name="Shop",
         presence=Presence.AVAILABLE,
         pacing=PacingLimits(per_minute=6, per_day=500),
+        keep_media=True,
     ),
     SessionStarting(reason="created"),
     QRIssued(qr="https://wa.me/settings/linked_devices#…", expires_at=AT),

@@ -58,6 +58,8 @@ class SessionUpdated(Event):
     device_name: str | None = None
     presence: Presence = Presence.UNAVAILABLE
     pacing: PacingLimits | None = None
+    keep_media: bool = False
+    """Media of incoming messages is stored when it arrives."""
 
 
 class SessionStarting(Event):

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     broker_management_url: SecretStr | None = None
     api_broker_password: SecretStr | None = None
     session_host_broker_password: SecretStr | None = None
+    public_url: Annotated[str | None, Field(pattern=r"^https?://[^?#\s]+$")] = None
     data_dir: Path = Path(".data")
     media_root: Path | None = None
     media_max_bytes: Annotated[int, Field(gt=0)] = 100 * 1024 * 1024
@@ -54,6 +55,7 @@ class Settings(BaseSettings):
     webhook_backlog_limit: Annotated[int, Field(ge=1)] = 10_000
     webhook_concurrency: Annotated[int, Field(ge=1)] = 200
     webhook_endpoint_concurrency: Annotated[int, Field(ge=1)] = 4
+    webhook_media_link_seconds: Annotated[float, Field(gt=0)] = 86_400.0
     webhook_secret_overlap_seconds: Annotated[float, Field(ge=0)] = 86_400.0
     trusted_proxies: str = "127.0.0.1,::1"
     send_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
@@ -90,6 +92,11 @@ class Settings(BaseSettings):
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @property
+    def address(self) -> str:
+        """Where clients reach the api: PUBLIC_URL, or this machine's port."""
+        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
 
     @property
     def session_burst(self) -> int:

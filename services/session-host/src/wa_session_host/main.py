@@ -16,6 +16,7 @@ from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.garbage_collection import tune_collector
 from wa_runtime.logs import configure_logs
+from wa_runtime.media_store.kept_media import KeptMedia
 from wa_runtime.media_store.store import MediaStore
 from wa_runtime.migrations import migrate
 from wa_runtime.postgres import DATABASE_ERRORS, KeptConnection, skip_reset
@@ -33,6 +34,7 @@ from wa_session_host.media.conversion import Converter
 from wa_session_host.media.fetching import MediaFetcher
 from wa_session_host.media.spool import own_spool
 from wa_session_host.metrics import HostMetrics
+from wa_session_host.partitions.media_keeping import MediaKeeping
 from wa_session_host.partitions.outdated import follow_versions
 from wa_session_host.partitions.partition import PartitionContext
 from wa_session_host.partitions.supervisor import Supervisor
@@ -47,6 +49,7 @@ from wa_session_host.sessions.tracked_message import (
 from wa_session_host.settings import Settings
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.incoming_media import IncomingMedia
 from wa_session_host.store.leases import DatabaseClock, Leases
 from wa_session_host.store.retention import StreamRetention
 
@@ -112,26 +115,29 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         await engines.prepare()
         await publishing.wait_first_attempt(CONNECT_SECONDS)  # for the first heartbeat
         clock = DatabaseClock()
+        session = _session_context(
+            settings,
+            pool=pool,
+            writing=writing,
+            engines=engines,
+            clock=clock,
+            spool=spool,
+            metrics=HostMetrics(health.registry),
+        )
+        transfer = MediaTransfer(
+            Outbox(handing_over), spool=spool, max_bytes=settings.media_max_bytes
+        )
         supervisor = Supervisor(
             settings.host_id,
             leases=Leases(leasing, settings.host_id, settings.lease_seconds, clock),
             context=PartitionContext(
-                session=_session_context(
-                    settings,
-                    pool=pool,
-                    writing=writing,
-                    engines=engines,
-                    clock=clock,
-                    spool=spool,
-                    metrics=HostMetrics(health.registry),
-                ),
+                session=session,
                 outbox=Outbox(publishing),
                 retention=StreamRetention(
                     pool, settings.host_id, timedelta(days=settings.retention_days)
                 ),
-                media_transfer=MediaTransfer(
-                    Outbox(handing_over), spool=spool, max_bytes=settings.media_max_bytes
-                ),
+                media_transfer=transfer,
+                media_keeping=_media_keeping(settings, session, transfer),
                 queue_limit=settings.session_queue_limit,
                 queue_max_bytes=settings.session_queue_max_bytes,
             ),
@@ -147,6 +153,18 @@ async def run_host(settings: Settings, stop: asyncio.Event) -> None:
         log.info("session_host_started", host=settings.host_id, engine=settings.engine)
         await _supervise(supervisor, engines, versions)
     log.info("session_host_stopped", host=settings.host_id)
+
+
+def _media_keeping(
+    settings: Settings, session: SessionContext, transfer: MediaTransfer
+) -> MediaKeeping:
+    return MediaKeeping(
+        session.incoming_media,
+        KeptMedia(MediaStore(settings.upload_store)),
+        transfer,
+        session.metrics,
+        session_bytes=settings.session_media_quota_bytes,
+    )
 
 
 async def _supervise(supervisor: Supervisor, engines: Engines, versions: ClientVersions) -> None:
@@ -184,6 +202,7 @@ def _session_context(
                 engines.start_decoder, spool=spool, max_bytes=settings.media_max_bytes
             ),
         ),
+        incoming_media=IncomingMedia(pool, keep=timedelta(days=settings.media_days)),
         clock=clock,
         metrics=metrics,
         sent_messages=BoundedCache(CACHED_SENT_MESSAGES),

@@ -54,6 +54,12 @@ class HostMetrics:
             ["type", "chat_kind"],
             registry=registry,
         )
+        self.media_kept = Counter(
+            "wa_media_kept_total",
+            "Media of incoming messages that sessions keep: kept, failed",
+            ["outcome"],
+            registry=registry,
+        )
         self.unreadable = Counter(
             "wa_messages_retry_requested_total",
             "Sent messages that a recipient could not read, and that the engine has no more",
@@ -76,5 +82,7 @@ class HostMetrics:
         }
         """Children of `messages` by event type."""
         self.set_aside.labels("rate_limited_by_whatsapp")
+        for outcome in ("kept", "failed"):
+            self.media_kept.labels(outcome)
         for result in ("renewed", "failed"):
             self.lease_renewals.labels(result)

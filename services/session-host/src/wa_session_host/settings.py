@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     """Further certificate authorities of media servers, in PEM."""
     media_store_url: str | None = None
     """`file:///folder` or `s3://bucket/prefix`, as the api's; None is a folder in `data_dir`."""
+    media_days: int = Field(default=30, ge=1)
+    """Days until kept media of incoming messages is deleted."""
+    session_media_quota_bytes: int = Field(default=1024 * 1024 * 1024, gt=0)
+    """A session's kept media together."""
     media_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     session_queue_limit: int = Field(default=10_000, gt=0)
     session_queue_max_bytes: int = Field(default=64 * 1024 * 1024, gt=0)

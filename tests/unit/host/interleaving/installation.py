@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from tests.unit.host.host_bench import NothingKept
 from tests.unit.host.interleaving.broker import Broker, Link
 from tests.unit.host.interleaving.database import (
     Connection,
@@ -269,6 +270,7 @@ def _supervisor(
         store=cast("Any", store),
         engines=engines,
         media=cast("Any", _NoMedia()),
+        incoming_media=cast("Any", None),
         clock=database.now,
         metrics=HostMetrics(CollectorRegistry()),
         sent_messages=BoundedCache(100),
@@ -282,6 +284,7 @@ def _supervisor(
         outbox=Outbox(cast("Any", links[0])),
         retention=cast("Any", SimpleNamespace(remove=_nothing_removed)),
         media_transfer=cast("Any", None),
+        media_keeping=cast("Any", NothingKept()),
         queue_limit=queue_limit,
         queue_max_bytes=1_000_000,
     )

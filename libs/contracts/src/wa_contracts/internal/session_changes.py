@@ -32,4 +32,5 @@ class SessionChanges(Wire):
     device_name: str | None = None
     presence: Presence | None = None
     pacing: PacingLimits | None = None
+    keep_media: bool | None = None
     cleared: tuple[Clearable, ...] = ()

@@ -10,7 +10,7 @@ from wa_api.http.problems import ErrorBody
 _DESCRIPTIONS = {
     400: "A field, parameter or header is missing or invalid.",
     401: "No, wrong or revoked key or token.",
-    403: "An API key lacks the scope, or a browser's CSRF token is missing or wrong.",
+    403: "An API key lacks the scope, or a CSRF token or a link's signature is missing or wrong.",
     404: "Not there; the code says what.",
     406: "None of the accepted media types can be had.",
     408: "The request did not come in time.",

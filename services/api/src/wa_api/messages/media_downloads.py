@@ -1,6 +1,6 @@
-"""Streams incoming media from the session's owner to a client, piece by piece.
+"""Streams incoming media to a client: from the media store, or from the session's owner.
 
-A slow client leaves the pieces in the broker, a few at most: see `media_transfer`.
+A slow client of the owner leaves the pieces in the broker, a few at most: see `media_transfer`.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from wa_contracts.internal.replies import MediaOffer, Reply
 from wa_runtime.broker import BrokerLink
 from wa_runtime.channel_writer import ChannelWriter
 from wa_runtime.connection_loss import BrokerConnectionLost, translate_connection_errors
+from wa_runtime.media_store.kept_media import KeptFile, KeptMedia
 
 log = structlog.get_logger()
 
@@ -89,11 +90,44 @@ class Download:
         await self.resources.aclose()
 
 
+@dataclass(frozen=True)
+class KeptDownload:
+    """Media from the media store. `close` may be left out."""
+
+    offer: MediaOffer
+    first: bytes
+    rest: AsyncIterator[bytes]
+
+    async def content(self) -> AsyncIterator[bytes]:
+        """The pieces in order. Raises StoreUnavailable."""
+        yield self.first
+        async for chunk in self.rest:
+            yield chunk
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 class MediaDownloads:
-    def __init__(self, requests: OwnerRequests, link: BrokerLink) -> None:
+    def __init__(self, requests: OwnerRequests, link: BrokerLink, kept: KeptMedia) -> None:
         """`link` is a connection for media only, so that replies are not delayed."""
         self._requests = requests
         self._link = link
+        self._kept = kept
+
+    async def known(self, message: Message) -> KeptFile | None:
+        """What the media store has of a message's media; None without any.
+
+        Raises:
+            StoreUnavailable: nobody knows.
+        """
+        return await self._kept.find(message.session_id, message.id)
+
+    async def open_kept(self, message: Message, known: KeptFile) -> KeptDownload:
+        """The media store's file. Raises NotStored, StoreUnavailable."""
+        rest = self._kept.read(message.session_id, message.id)
+        offer = MediaOffer(mime_type=known.mime_type, file_name=known.file_name, size=known.size)
+        return KeptDownload(offer, await anext(rest, b""), rest)
 
     async def open(self, message: Message) -> Download:
         """Request the media of an incoming message.

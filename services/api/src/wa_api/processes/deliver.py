@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from wa_api.access.media_links import MediaLinks
 from wa_api.access.secret_box import WEBHOOKS, SecretBox, secret_box
 from wa_api.database.pool import Database
 from wa_api.processes.running import first_address, metrics_served, running
@@ -31,7 +32,8 @@ async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asy
         await stack.enter_async_context(database)
         registry = CollectorRegistry()
         secrets = secret_box(settings, encryption_key, WEBHOOKS)
-        dispatcher = build_dispatcher(settings, database, secrets, WebhookMetrics(registry))
+        links = MediaLinks(encryption_key, settings.former_token_encryption_key)
+        dispatcher = build_dispatcher(settings, database, secrets, links, WebhookMetrics(registry))
         port = settings.webhooks_metrics_port
         stack.enter_context(metrics_served(registry, first_address(settings.host), port))
         async with running(dispatcher.run()):
@@ -40,7 +42,11 @@ async def run_deliverer(settings: Settings, encryption_key: SecretStr, stop: asy
 
 
 def build_dispatcher(
-    settings: Settings, database: Database, secrets: SecretBox, metrics: WebhookMetrics
+    settings: Settings,
+    database: Database,
+    secrets: SecretBox,
+    links: MediaLinks,
+    metrics: WebhookMetrics,
 ) -> Dispatcher:
     """Build the dispatcher and its parts. Starts nothing."""
     sender = HttpSender(
@@ -54,6 +60,7 @@ def build_dispatcher(
         window=timedelta(seconds=settings.webhook_retry_seconds),
     )
     keep = timedelta(days=settings.retention_days)
+    life = timedelta(seconds=settings.webhook_media_link_seconds)
     return Dispatcher(
         url=settings.api_database_url.get_secret_value(),
         fan_out=FanOut(database, backlog_limit=settings.webhook_backlog_limit),
@@ -65,6 +72,7 @@ def build_dispatcher(
             quick_slots=asyncio.Semaphore(settings.webhook_concurrency),
             slow_slots=asyncio.Semaphore(settings.webhook_concurrency),
             at_once=settings.webhook_endpoint_concurrency,
+            media_link=lambda message_id: links.link(settings.address, message_id, life),
         ),
         cleanup=Cleanup(database, keep=keep, clock=lambda: datetime.now(UTC)),
     )

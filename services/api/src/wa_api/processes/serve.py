@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from wa_api.access.api_keys import ApiKeys
 from wa_api.access.credentials import Credentials
 from wa_api.access.keys import Keys
+from wa_api.access.media_links import MediaLinks
 from wa_api.access.rate_limit import RateLimit
 from wa_api.access.secret_box import TOKENS, WEBHOOKS, secret_box
 from wa_api.access.sign_in import SignIn
@@ -57,6 +58,7 @@ from wa_api.webhooks.deliveries import Deliveries
 from wa_api.webhooks.endpoints import Endpoints
 from wa_contracts.ids import new_id
 from wa_runtime.broker import BrokerLink
+from wa_runtime.media_store.kept_media import KeptMedia
 from wa_runtime.media_store.store import MediaStore
 
 log = structlog.get_logger()
@@ -140,6 +142,7 @@ def _add_access(parts: Parts, keys: Keys) -> None:
     parts.add(Credentials(parts[Database], secret_box(settings, keys.encryption, TOKENS)))
     parts.add(ApiKeys(parts[Database]))
     parts.add(SignIn(keys, now=lambda: datetime.now(UTC), monotonic=time.monotonic))
+    parts.add(MediaLinks(keys.encryption, settings.former_token_encryption_key))
     rate, burst = settings.session_rate_per_minute, settings.session_burst
     parts.add(RateLimit(rate, time.monotonic, burst=burst))
     parts.add(SendWaits(settings.session_wait_limit))
@@ -183,7 +186,8 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
     )
     parts.add(SessionQuestions(requests, sessions))
     parts.add(MessageChanges(parts[Sending]))
-    parts.add(MediaDownloads(requests, media_link))
+    kept = KeptMedia(MediaStore(parts[Settings].upload_store))
+    parts.add(MediaDownloads(requests, media_link, kept))
 
 
 def _add_events_and_webhooks(parts: Parts, keys: Keys) -> None:

@@ -56,6 +56,7 @@ _ROUTERS = (
     chats.router,
     questions.router,
     media.router,
+    media.links,
     uploads.router,
     sessions.router,
     sessions.admin,

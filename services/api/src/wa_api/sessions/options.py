@@ -67,6 +67,13 @@ class SessionOptions(Body):
         Field(description="`available` keeps the number's phone from notifying."),
     ] = Presence.UNAVAILABLE
     pacing: PacingLimits | None = None
+    keep_media: Annotated[
+        bool,
+        Field(
+            description="Media of incoming messages is stored when it arrives, for `MEDIA_DAYS`: it "
+            "can be had while the session is stopped, and after WhatsApp has dropped it."
+        ),
+    ] = False
 
     def changes(self, *, but_name: bool = False) -> SessionChanges:
         """The options that the request names, without the name if it goes another way."""

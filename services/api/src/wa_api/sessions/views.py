@@ -16,7 +16,7 @@ from wa_contracts.session_options import Presence, Receive
 from wa_contracts.wire import UtcDatetime
 
 HOST_SILENT = "host_silent"
-_OPTIONS = ("metadata", "receive", "proxy", "device_name", "presence")
+_OPTIONS = ("metadata", "receive", "proxy", "device_name", "presence", "keep_media")
 
 
 def _is_none(value: object) -> bool:
@@ -55,6 +55,7 @@ class Session(View):
     proxy: str | None = None
     device_name: str | None = None
     presence: Presence = Presence.UNAVAILABLE
+    keep_media: bool = False
     pacing: Annotated[Pacing | None, Field(exclude_if=_is_none)] = None
 
 

@@ -10,6 +10,10 @@ _HEADERS = {
     "webhook-timestamp": "When this attempt was signed, in seconds since 1970.",
     "webhook-signature": "`v1,` and a signature in base64; two of them while a secret is rotated.",
 }
+_MORE = {
+    "message.received": " For endpoints with `includeMedia`, `data` also has `mediaUrl`, a link to "
+    "the media that needs no token, and its end `mediaUrlExpiresAt`.",
+}
 _ANSWERS = {
     "2XX": {"description": "It arrived. All else, redirects too, is tried again for 24 hours."},
     "410": {"description": "The endpoint is gone: it is paused at once."},
@@ -33,7 +37,7 @@ def _operation(message: Document) -> dict[str, Any]:
         "tags": ["webhooks"],
         "operationId": f"webhook-{message['name']}",
         "summary": message["title"],
-        "description": message["summary"],
+        "description": message["summary"] + _MORE.get(message["name"], ""),
         "parameters": [
             {
                 "name": name,

@@ -29,6 +29,7 @@ class EndpointStatus(StrEnum):
 class Endpoint(View):
     """A URL that receives events. `session_id` and `events` are None for all.
 
+    With `include_media`, `message.received` has a link to its media.
     `backlog` is the number of waiting deliveries. Until `former_secret_until`, the secret before
     the last rotation signs too.
     """
@@ -37,6 +38,7 @@ class Endpoint(View):
     url: str
     events: Sequence[str] | None
     session_id: UUID | None
+    include_media: bool
     status: EndpointStatus
     status_reason: PauseReason | None
     paused_at: datetime | None
@@ -67,7 +69,12 @@ class Endpoints:
         self._overlap = overlap
 
     async def create(
-        self, url: str, events: Sequence[str] | None, session_id: UUID | None
+        self,
+        url: str,
+        events: Sequence[str] | None,
+        session_id: UUID | None,
+        *,
+        include_media: bool = False,
     ) -> EndpointWithSecret:
         """Create an endpoint. It receives events projected from now on.
 
@@ -83,6 +90,7 @@ class Endpoints:
                 _CREATE, endpoint_id, url, session_id, events, types, sealed
             ):
                 raise NoSuchSession
+            await connection.execute(_INCLUDE_MEDIA, endpoint_id, include_media)
             await notify_changed(connection, endpoint_id)
             row = await connection.fetchrow(_ONE, endpoint_id)
         return EndpointWithSecret(**dict(_required(row)), secret=secret)
@@ -132,6 +140,12 @@ class Endpoints:
         async with self._database.connection() as connection:
             await connection.execute(_CHOOSE, endpoint_id, events, types)
 
+    async def include_media(self, endpoint_id: UUID, wanted: bool) -> None:
+        """Whether bodies have a link to media, of waiting deliveries too."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_INCLUDE_MEDIA, endpoint_id, wanted)
+            await notify_changed(connection, endpoint_id)
+
     async def pause(self, endpoint_id: UUID) -> None:
         """Send nothing until `resume`; deliveries wait."""
         async with self._database.transaction() as connection:
@@ -178,7 +192,7 @@ _CREATE = """
     RETURNING true
 """
 _SHOWN = """
-    SELECT id, url, events, session_id,
+    SELECT id, url, events, session_id, include_media,
         CASE WHEN paused_at IS NOT NULL THEN 'paused'
             WHEN session_deleted_at IS NOT NULL THEN 'ended' ELSE 'active' END AS status,
         paused_reason AS status_reason, paused_at, failing_since, last_error,
@@ -197,6 +211,7 @@ _PAGE = f"""
 """
 _REDIRECT = "UPDATE webhook_endpoints SET url = $2 WHERE id = $1"
 _CHOOSE = "UPDATE webhook_endpoints SET events = $2, types = $3 WHERE id = $1"
+_INCLUDE_MEDIA = "UPDATE webhook_endpoints SET include_media = $2 WHERE id = $1"
 _PAUSE = """
     UPDATE webhook_endpoints SET paused_at = now(), paused_reason = $2
     WHERE id = $1 AND paused_at IS NULL

@@ -53,6 +53,9 @@ class NewWebhook(Body):
     url: Url
     events: Events | None = None
     session_id: UUID | None = None
+    include_media: Annotated[
+        bool, Field(description="`message.received` has `mediaUrl`, a link to its media that ends.")
+    ] = False
 
 
 class WebhookChange(Body):
@@ -61,6 +64,7 @@ class WebhookChange(Body):
     url: Url | None = None
     events: Events | None = None
     paused: bool | None = None
+    include_media: bool | None = None
 
 
 @router.post(
@@ -83,7 +87,10 @@ async def create_webhook(
     await _check_url(settings, wanted.url)
     session_id = None if caller.sessions is None else caller.one_session(wanted.session_id)
     try:
-        made = await endpoints.create(wanted.url, wanted.events, session_id or wanted.session_id)
+        made = await endpoints.create(
+            *(wanted.url, wanted.events, session_id or wanted.session_id),
+            include_media=wanted.include_media,
+        )
     except NoSuchSession as error:
         raise not_found("session") from error
     response.headers.update(NO_STORE)
@@ -148,6 +155,8 @@ async def change_webhook(
         await endpoints.redirect(endpoint.id, change.url)
     if "events" in change.model_fields_set:
         await endpoints.choose(endpoint.id, change.events)
+    if change.include_media is not None:
+        await endpoints.include_media(endpoint.id, change.include_media)
     if change.paused is not None:
         await (endpoints.pause if change.paused else endpoints.resume)(endpoint.id)
     return _or_not_found(await endpoints.one(endpoint.id))

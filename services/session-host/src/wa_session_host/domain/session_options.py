@@ -20,7 +20,7 @@ def change(
     """The events of a change; () if all is as it was."""
     new: dict[str, Any] = {
         name: value
-        for name in ("name", "metadata", "device_name", "presence", "pacing")
+        for name in ("name", "metadata", "device_name", "presence", "pacing", "keep_media")
         if (value := getattr(changes, name)) is not None
     }
     new |= dict.fromkeys(changes.cleared)

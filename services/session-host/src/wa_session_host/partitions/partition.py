@@ -18,6 +18,7 @@ from wa_runtime.traces import resumed_trace
 from wa_session_host.domain import message as message_domain
 from wa_session_host.domain import session as session_domain
 from wa_session_host.domain.pacing import SendHistory
+from wa_session_host.partitions.media_keeping import MediaKeeping
 from wa_session_host.partitions.schedule import Schedule
 from wa_session_host.publishing.media_transfer import MediaTransfer
 from wa_session_host.publishing.outbox import Outbox
@@ -60,6 +61,7 @@ class PartitionContext:
     outbox: Outbox
     retention: StreamRetention
     media_transfer: MediaTransfer
+    media_keeping: MediaKeeping
     queue_limit: int
     """Limit of open messages per session; further ones are refused."""
     queue_max_bytes: int
@@ -161,6 +163,7 @@ class Partition:
             await self._announce_takeover()
             group.create_task(self._expire_messages())
             group.create_task(self.schedule.run())
+            group.create_task(self.context.media_keeping.run(self.number, self.sessions))
             for owner in self.sessions.values():
                 group.create_task(self._run_owner(owner))
             await self.relay.wait_flushed()

@@ -12,6 +12,7 @@ from wa_session_host.metrics import HostMetrics
 from wa_session_host.sessions.tracked_message import BoundedCache, TrackedMessage
 from wa_session_host.store.event_store import EventStore
 from wa_session_host.store.group_commit import GroupCommitWriter
+from wa_session_host.store.incoming_media import IncomingMedia
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class SessionContext:
     store: EventStore
     engines: Engines
     media: MediaFetcher
+    incoming_media: IncomingMedia
+    """Media that sessions keep."""
     clock: Callable[[], datetime]
     metrics: HostMetrics
     sent_messages: BoundedCache[TrackedMessage]

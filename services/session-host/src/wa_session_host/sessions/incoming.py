@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import uuid5
 
+import structlog
+
 from wa_contracts.ids import MessageId, SessionId, message_stream, new_id
 from wa_contracts.message_events import (
     MessageEchoed,
@@ -11,11 +13,14 @@ from wa_contracts.message_events import (
     MessageReceived,
     MessageRevoked,
 )
-from wa_contracts.session_events import Event
+from wa_contracts.session_events import Event, SessionUpdated
 from wa_contracts.session_options import Receive
+from wa_runtime.postgres import DATABASE_ERRORS
 from wa_session_host.domain.observations import ChangeSeen, MessageSeen, ReceivedMedia, chat_kind
 from wa_session_host.sessions.context import SessionContext
 from wa_session_host.store.stored_event import Append, VersionConflict
+
+log = structlog.get_logger()
 
 _CHAT_OPTIONS = {"group": "groups", "story": "stories", "channel": "channels"}
 """Kinds of chats that an option of the session leaves out."""
@@ -30,18 +35,29 @@ class Incoming:
         self._store = context.store
         self._writer = context.writer
         self._metrics = context.metrics
+        self._media = context.incoming_media
 
-    async def record(self, seen: MessageSeen | ChangeSeen, receive: Receive) -> None:
-        """Record what arrived and `receive` takes; ignore a redelivery by WhatsApp."""
+    async def record(self, seen: MessageSeen | ChangeSeen, options: SessionUpdated) -> None:
+        """Record what arrived and the options take; ignore a redelivery by WhatsApp."""
         if isinstance(seen, MessageSeen):
             self._metrics.incoming.labels(seen.kind, seen.details.chat_kind).inc()
-        if not _is_wanted(seen, receive):
+        if not _is_wanted(seen, options.receive):
             return
         if isinstance(seen, ChangeSeen):
             await self._record_change(seen)
         else:
             message_id = self._id_of(seen.chat, seen.message_id)
+            if options.keep_media and seen.media is not None and not seen.is_own:
+                await self._keep(message_id, seen.media)
             await self._append_once(message_id, _message(message_id, seen), seen.media)
+
+    async def _keep(self, message_id: MessageId, media: ReceivedMedia) -> None:
+        """Have the media kept. Before the append, so that a crash between both loses neither."""
+        try:
+            await self._media.want(self._partition, self._session_id, message_id, media)
+        except DATABASE_ERRORS as error:
+            self._metrics.media_kept.labels("failed").inc()
+            log.warning("media_not_kept", message_id=str(message_id), reason=repr(error))
 
     async def _record_change(self, seen: ChangeSeen) -> None:
         target = await self._store.message_of(self._session_id, seen.of) if seen.of_own else None

@@ -311,7 +311,7 @@ class SessionOwner:
                 case ReceiptSeen():
                     await self._receipts.record_receipt(seen, sending=self.runner.sending)
                 case MessageSeen() | ChangeSeen():
-                    await self._incoming.record(seen, domain.options_of(self.state).receive)
+                    await self._incoming.record(seen, domain.options_of(self.state))
                 case _:
                     await self._observe(seen)
         except (LeaseLost, VersionConflict):

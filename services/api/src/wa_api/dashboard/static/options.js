@@ -46,6 +46,7 @@ function fill(form, options) {
   fields.proxy.value = options.proxy ?? "";
   fields.deviceName.value = options.deviceName ?? "";
   fields.presence.value = options.presence;
+  fields.keepMedia.checked = options.keepMedia;
   fields.perMinute.value = options.pacing?.perMinute ?? "";
   fields.perDay.value = options.pacing?.perDay ?? "";
 }
@@ -61,6 +62,7 @@ function read(form) {
     proxy: fields.proxy.value.trim() || null,
     deviceName: fields.deviceName.value.trim() || null,
     presence: fields.presence.value,
+    keepMedia: fields.keepMedia.checked,
     pacing: pacing.perMinute === null && pacing.perDay === null ? null : pacing,
   };
 }

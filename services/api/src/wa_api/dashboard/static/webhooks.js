@@ -50,13 +50,14 @@ async function create(form) {
   if (button.getAttribute("aria-busy") === "true") return;
   button.setAttribute("aria-busy", "true");
   the("webhook-error").hidden = true;
-  const { url, events, sessions } = form.elements;
+  const { url, events, sessions, includeMedia } = form.elements;
   const names = events.value.split(/[\s,]+/).filter(Boolean);
   try {
     const made = await call("POST", "/api/webhooks", {
       url: url.value.trim(),
       events: names.length ? names : null,
       sessionId: sessions.value === "this" ? session.id : null,
+      includeMedia: includeMedia.checked,
     });
     the("webhook-dialog").close();
     showSecret(made.secret, "The endpoint gets what happens from now on.");

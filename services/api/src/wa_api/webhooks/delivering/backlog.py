@@ -37,6 +37,7 @@ class Target:
     former_secret_until: datetime | None
     failing_since: datetime | None
     is_paused: bool
+    include_media: bool = False
 
     @property
     def is_failing(self) -> bool:
@@ -122,6 +123,7 @@ class Backlog:
             former_secret_until=row["former_secret_until"],
             failing_since=row["failing_since"],
             is_paused=row["paused_at"] is not None or secret is None,
+            include_media=row["include_media"],
         )
 
     def _open(self, endpoint_id: UUID, sealed: bytes | None) -> str | None:

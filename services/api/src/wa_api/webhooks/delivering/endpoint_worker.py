@@ -16,6 +16,7 @@ from wa_api.database.pool import DatabaseUnavailable
 from wa_api.webhooks.delivering.attempt import Attempt
 from wa_api.webhooks.delivering.backlog import Backlog, Delivery, QueueBacklog, Target
 from wa_api.webhooks.delivering.http_attempt import EndpointConnection, HttpSender
+from wa_api.webhooks.delivering.media_link import MediaLink, with_media_link
 from wa_api.webhooks.delivering.metrics import WebhookMetrics
 from wa_api.webhooks.delivering.ordered_queues import OrderedQueues
 from wa_api.webhooks.delivering.retry_rule import (
@@ -55,6 +56,7 @@ class DeliveryContext:
     quick_slots: asyncio.Semaphore
     slow_slots: asyncio.Semaphore
     at_once: int
+    media_link: MediaLink
 
 
 class EndpointWorker:
@@ -148,16 +150,18 @@ class EndpointWorker:
             await self._context.backlog.mark_expired(delivery)
             self._count_ended("given_up")
             return None
-        now = datetime.now(UTC)
+        body, now = delivery.body, datetime.now(UTC)
+        if self.target.include_media:
+            body = with_media_link(delivery.type, body, self._context.media_link)
         headers = signed_headers(
             webhook_id=delivery.event_id,
             at=now,
-            body=delivery.body,
+            body=body,
             secrets=self.target.secrets(now),
         )
         if delivery.metadata is not None:
             headers = {**headers, "wa-session-metadata": delivery.metadata}
-        attempt = await connection.post(delivery.body, headers)
+        attempt = await connection.post(body, headers)
         self._is_quick = attempt.error is None and attempt.seconds < QUICK_SECONDS
         result = "failed" if attempt.error else "succeeded"
         self._context.metrics.attempts.labels(result).observe(attempt.seconds)
