@@ -16,7 +16,6 @@ from wa_api.messages.media_downloads import Download, MediaDownloads
 from wa_api.messages.requests import MessageRequests
 from wa_api.messages.views import Message
 from wa_api.sessions.views import SessionViews
-from wa_contracts.session_events import SessionStatus
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
 
@@ -83,7 +82,7 @@ async def _check_session(sessions: SessionViews, message: Message) -> None:
     session = await sessions.session(message.session_id)
     if session is None:
         raise not_found("session")
-    if session.status is not SessionStatus.WORKING:
+    if not session.is_logged_in:
         raise Problem(
             f"session_{session.status}",
             f"Media comes through a session that works; this one is {session.status}. "
