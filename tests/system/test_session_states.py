@@ -168,6 +168,44 @@ async def test_restricted_queues_until_whatsapp_lets_it_work_again(linked_ring: 
     await linked.arrives(message_id, "while restricted")
 
 
+async def test_a_number_that_may_open_no_new_chats_goes_on_in_known_ones(
+    linked_ring: LinkedRing,
+) -> None:
+    linked, whatsapp = await linked_ring.linked(), linked_ring.whatsapp
+    await linked.send("before the restriction")
+    writer, stranger = (whatsapp.contact(str(next(_numbers))) for _ in range(2))
+    whatsapp.refusals.opens_no_chats = True
+
+    async def queue(to: str) -> str:
+        answer = await linked_ring.ring.send(
+            linked.session["token"],
+            headers={"Prefer": "respond-async"},
+            to=to,
+            type="text",
+            message="first",
+        )
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    waits = await queue(stranger.number)
+    restricted = await linked.becomes("restricted", "reachout_timelock")
+    assert restricted["restrictedUntil"] is None
+    shown = await linked_ring.ring.admin.get(f"/api/messages/{waits}")
+    assert shown.json()["status"] == "queued"
+    for _ in range(2):  # before and after a take-over
+        assert (await linked.send("to a known chat")).status_code == 200
+        await linked_ring.ring.kill_host()
+        await linked_ring.ring.restart("host-0")
+        await linked.becomes("restricted", "reachout_timelock")
+    await writer.send_text(linked.phone.number, "I write first")
+    await linked_ring.ring.wait_for_message(await queue(writer.number), ("sent", "delivered"))
+    assert stranger.inbox == []
+    whatsapp.refusals.opens_no_chats = False
+    await linked.ask("restart")  # the next try comes at once
+    await linked.becomes("working")
+    await linked_ring.ring.wait_for_message(waits, ("sent", "delivered"))
+
+
 @pytest.mark.parametrize(("refusal", "reason"), [(403, "locked"), (406, "banned")])
 async def test_banned_refuses_and_fails_the_backlog(
     linked_ring: LinkedRing, refusal: int, reason: str

@@ -36,10 +36,13 @@ class Outbox:
     def __init__(self, account: "Account") -> None:
         self._account = account
         self._sent: dict[str, Draft] = {}
+        self.wrote_to: set[str] = set()
+        """Numbers of the people that got something."""
 
     async def send(self, recipient: "Account", draft: Draft) -> None:
         """Encrypt a message for each companion of the recipient, and hand it over."""
         self._sent[draft.id] = draft
+        self.wrote_to.add(recipient.number)
         for companion in list(recipient.companions.values()):
             address = _address(recipient, companion)
             if not self._account.primary.has_session(address):

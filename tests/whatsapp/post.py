@@ -9,6 +9,7 @@ from tests.whatsapp.accounts import Account, Companion, Directory
 from tests.whatsapp.groups import Group
 from tests.whatsapp.media import MediaStore
 from tests.whatsapp.nodes import Attributes, Jid, Node, now_text
+from tests.whatsapp.refusals import REACHOUT_TIMELOCK
 from tests.whatsapp.waiting import Changes
 
 _TO_THE_PHONE = "peer"
@@ -51,8 +52,12 @@ class PostOffice:
         faults = sender.faults
         to = stanza.jid("to")
         recipient = self._directory.find(to)
-        refusals = self._directory.refusals.messages
-        error = refusals.get(recipient.number if recipient else to.user, faults.message_error)
+        refusals = self._directory.refusals
+        error = refusals.messages.get(
+            recipient.number if recipient else to.user, faults.message_error
+        )
+        if refusals.opens_no_chats and recipient and not self._have_met(sender, recipient):
+            error = REACHOUT_TIMELOCK
         if error is not None:
             await _send(device, _ack(stanza, {"error": str(error)}))
             return
@@ -66,6 +71,15 @@ class PostOffice:
         self._changes.announce()
         for reply in replies:
             await reply()
+
+    def _have_met(self, sender: Account, recipient: Account) -> bool:
+        """Whether one of them wrote to the other before; nobody is new to themselves."""
+        wrote = ((one.sender, one.recipient) for one in self.messages)
+        return (
+            sender is recipient
+            or (sender.number, recipient.number) in wrote
+            or sender.number in recipient.outbox.wrote_to
+        )
 
     def _record(self, sender: Account, device: Companion, stanza: Node) -> bool:
         """Note the message; returns whether it is to be passed on, for once or on request."""

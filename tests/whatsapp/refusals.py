@@ -105,6 +105,8 @@ class Refusals:
     """Of queries about these groups, by the part before `@g.us`."""
     messages: dict[str, int] = field(default_factory=dict)
     """Acks with an error, by the recipient's number or group."""
+    opens_no_chats: bool = False
+    """Acks with 463 for messages to people with whom the sender exchanged none."""
     pairing_codes: dict[str, QueryRefusal] = field(default_factory=dict)
     """Of requests for a pairing code, by number."""
     linking: LoginRefusal | None = None

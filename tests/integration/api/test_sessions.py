@@ -34,7 +34,7 @@ from wa_contracts.session_events import (
 QR = "2@AbCdEf/0123456789+==,key,identity,secret"
 SHAPE = {
     *("sessionId", "name", "phoneNumber", "status", "statusReason", "desiredState"),
-    *("connectedAt", "createdAt", "lastError"),
+    *("connectedAt", "createdAt", "lastError", "restrictedUntil"),
     *("metadata", "receive", "proxy", "deviceName", "presence", "keepMedia"),
 }
 

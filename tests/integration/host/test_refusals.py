@@ -16,7 +16,14 @@ from tests.unit.host.runner_bench import Bench, bench
 from tests.whatsapp import StandIn, refusals
 from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
-from wa_session_host.domain.observations import ConnectionLost, LoggedIn, QRShown, Seen
+from wa_session_host.domain.observations import (
+    ConnectionLost,
+    LoggedIn,
+    QRShown,
+    ReachoutLocked,
+    ReachoutOpen,
+    Seen,
+)
 from wa_session_host.engine.port import Engine
 from wa_session_host.engine.process.worker_engines import WorkerEngines
 
@@ -133,7 +140,6 @@ async def test_a_number_query_that_is_refused_ends_its_message(
 @pytest.mark.parametrize(
     ("refusal", "code"),
     [
-        (refusals.RATE_OVERLIMIT, "rate_limited_by_whatsapp"),
         (refusals.UNAVAILABLE, "whatsapp_unavailable"),
         (refusals.SILENCE, "whatsapp_unavailable"),
     ],
@@ -147,6 +153,30 @@ async def test_a_number_query_that_is_put_off_sets_its_message_aside(
     await linked.wait_aside(code)
     linked.whatsapp.refusals.numbers.clear()
     await linked.goes_out()
+
+
+async def test_a_limited_number_query_pauses_queries_and_no_known_chat(linked: Linked) -> None:
+    bench, whatsapp = linked.bench, linked.whatsapp
+    bench.add(0, linked.good)
+    await eventually(lambda: bench.sent() == [0], what="a chat is known")
+    whatsapp.refusals.numbers[linked.bad] = refusals.RATE_OVERLIMIT
+    for number, to in enumerate([linked.bad, linked.other, linked.good, linked.bad], start=1):
+        bench.add(number, to)
+    await eventually(lambda: bench.sent() == [0, 3], what="the known chat goes on")
+    await eventually(lambda: len(bench.runner.set_aside) == 2, what="first messages wait")
+    codes = {one.aside.error.code for one in bench.runner.set_aside if one.aside is not None}
+    assert codes == {"rate_limited_by_whatsapp"}
+    assert linked.other not in whatsapp.numbers_asked_about
+    assert not any(isinstance(one, ConnectionLost) for one in linked.seen)
+    whatsapp.refusals.numbers.clear()
+
+    def all_are_sent() -> bool:
+        bench.pass_time()
+        return len(bench.runner) == 0
+
+    await eventually(all_are_sent, what="the pause is over", every=1.0)
+    assert sorted(bench.sent()) == [0, 1, 2, 3, 4]
+    assert bench.sent().index(1) < bench.sent().index(4)
 
 
 @pytest.mark.parametrize(
@@ -204,11 +234,23 @@ async def test_an_upload_that_fails_for_now_sets_its_message_aside(
 
 
 async def test_the_timelock_holds_new_chats_only(linked: Linked) -> None:
-    linked.whatsapp.refusals.messages[linked.bad] = refusals.REACHOUT_TIMELOCK
-    await linked.among_good_ones(linked.bad)
-    await linked.wait_aside("reachout_timelock")
-    linked.whatsapp.refusals.messages.clear()
-    await linked.goes_out()
+    bench, whatsapp = linked.bench, linked.whatsapp
+    bench.add(0, linked.good)
+    await eventually(lambda: bench.sent() == [0], what="a chat is known")
+    bench.known.add(linked.good)
+    whatsapp.refusals.opens_no_chats = True
+    for number, to in enumerate([linked.bad, linked.other, linked.good], start=1):
+        bench.add(number, to)
+    await eventually(lambda: bench.sent() == [0, 3], what="the known chat goes on")
+    assert bench.reachout == [ReachoutLocked()]
+    assert {one.queued_position for one in bench.runner.set_aside} == {1, 2}
+    assert whatsapp.numbers_asked_about.count(linked.other) == 0
+    whatsapp.refusals.opens_no_chats = False
+    bench.pass_time()
+    await eventually(lambda: len(bench.runner) == 0, what="a first message passes")
+    assert sorted(bench.sent()) == [0, 1, 2, 3]
+    assert bench.reachout == [ReachoutLocked(), ReachoutOpen()]
+    assert bench.deaf == []
 
 
 async def test_a_message_that_is_refused_ends_alone(linked: Linked) -> None:

@@ -47,6 +47,7 @@ async def runner(owner: Owner, store: EventStore) -> AsyncIterator[Runner]:
         pace=Pace(PaceRule(), SendHistory(0, None), clock=now, jitter=even),
         on_outcome=nothing,
         on_deaf=nothing,
+        on_reachout=nothing,
     )
     running = asyncio.create_task(made.run())
     yield made
@@ -214,6 +215,7 @@ async def test_a_message_that_expires_while_its_media_comes_is_not_sent(
         pace=Pace(PaceRule(), SendHistory(0, None), clock=now, jitter=even),
         on_outcome=nothing,
         on_deaf=nothing,
+        on_reachout=nothing,
     )
     running = asyncio.create_task(runner.run())
     runner.resume(engine)
@@ -256,6 +258,7 @@ async def test_a_message_is_cancelled_while_its_media_comes_and_the_next_is_sent
         pace=Pace(PaceRule(), SendHistory(0, None), clock=now, jitter=even),
         on_outcome=nothing,
         on_deaf=nothing,
+        on_reachout=nothing,
     )
     running = asyncio.create_task(runner.run())
     runner.resume(engine)

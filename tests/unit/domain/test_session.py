@@ -48,9 +48,12 @@ from wa_session_host.domain.observations import (
     Observation,
     QRRanOut,
     QRShown,
+    ReachoutLocked,
+    ReachoutOpen,
+    SendObservation,
     StreamReplaced,
 )
-from wa_session_host.domain.observing import observe
+from wa_session_host.domain.observing import LOCKED, observe
 from wa_session_host.domain.session import SessionLinked
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -67,6 +70,7 @@ LINKED = (
 CONNECTED = SessionConnected(phone_number="919876543210", connected_at=NOW)
 WORKING = (*LINKED, CONNECTED)
 LOST = SessionDisconnected(reason="connection_lost", message="gone")
+OVER = LOCKED.model_copy(update={"until": NOW - timedelta(seconds=1)})
 VERSION, NEWER = ClientVersion("engine 1", "2.3000.1"), ClientVersion("engine 1", "2.3000.2")
 OUTDATED = SessionDisconnected(
     reason="client_outdated",
@@ -220,6 +224,15 @@ def test_only_a_linked_session_is_unlinked_at_whatsapp() -> None:
             NumberRestricted("too_many", "slow", LATER),
             (SessionRestricted(reason="too_many", message="slow", until=LATER),),
         ),
+        (WORKING, ReachoutLocked(), (LOCKED,)),
+        ((*WORKING, LOCKED), ReachoutLocked(), ()),
+        (WORKING, ReachoutOpen(), ()),
+        ((*WORKING, LOCKED), ReachoutOpen(), (CONNECTED,)),
+        ((*WORKING, LOCKED), LoggedIn(), ()),
+        ((*WORKING, LOCKED, LOST), LoggedIn(), (CONNECTED, LOCKED)),
+        ((*WORKING, LOCKED, LOST, CONNECTED), LoggedIn(), ()),
+        ((*WORKING, OVER, LOST), LoggedIn(), (CONNECTED,)),
+        ((*WORKING, LOCKED, SessionStarting(reason="operator")), LoggedIn(), (CONNECTED,)),
         (
             WORKING,
             NumberBanned("banned", "bad"),
@@ -228,7 +241,9 @@ def test_only_a_linked_session_is_unlinked_at_whatsapp() -> None:
     ],
 )
 def test_what_an_engine_sees(
-    history: tuple[Event, ...], observation: Observation, expected: tuple[Event, ...]
+    history: tuple[Event, ...],
+    observation: Observation | SendObservation,
+    expected: tuple[Event, ...],
 ) -> None:
     assert observe(observation, given(*history), NOW) == expected
 
@@ -252,6 +267,10 @@ def test_a_dying_engine_is_not_heard_any_more(end: Event) -> None:
     [
         (
             WORKING,
+            (SessionConnecting(phone_number="919876543210", reason="host_changed"),),
+        ),
+        (
+            (*WORKING, LOCKED),
             (SessionConnecting(phone_number="919876543210", reason="host_changed"),),
         ),
         (SHOWN, (SessionStarting(reason="host_changed"),)),

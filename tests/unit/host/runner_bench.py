@@ -15,6 +15,7 @@ from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Content, Facts, Queued
+from wa_session_host.domain.observations import ReachoutLocked, SendObservation
 from wa_session_host.domain.pacing import Pace, PaceRule, SendHistory
 from wa_session_host.engine.port import Acknowledged, MediaFile, OutgoingMessage
 from wa_session_host.engine.port import Engine as EnginePort
@@ -102,6 +103,8 @@ class Bench:
     deaf: list[None]
     now: list[datetime]
     port: EnginePort
+    known: set[str]
+    reachout: list[SendObservation]
 
     def sent(self) -> list[int]:
         """The messages that were sent, in order."""
@@ -118,7 +121,8 @@ class Bench:
     def pass_time(self) -> None:
         """Every pause is over."""
         self.now[0] += timedelta(minutes=6)
-        self.runner.resume(self.port)
+        locked = self.reachout[-1:] == [ReachoutLocked()]
+        self.runner.resume(self.port, restricted=locked)
 
 
 @asynccontextmanager
@@ -128,7 +132,13 @@ async def bench(port: EnginePort | None = None) -> AsyncIterator[Bench]:
     deaf: list[None] = []
     metrics = HostMetrics(CollectorRegistry())
 
+    known: set[str] = set()
+    reachout: list[SendObservation] = []
+
     class _Store:
+        async def known_chats(self, _: SessionId) -> set[str]:
+            return known
+
         async def content(self, stream: str) -> Content:
             return Content(text=stream.removeprefix("message-"))
 
@@ -153,6 +163,12 @@ async def bench(port: EnginePort | None = None) -> AsyncIterator[Bench]:
     async def is_deaf() -> None:
         deaf.append(None)
 
+    async def seen(observation: SendObservation) -> None:
+        """The session's state follows."""
+        reachout.append(observation)
+        runner.resume(sends_by, restricted=isinstance(observation, ReachoutLocked))
+
+    sends_by = port or cast("EnginePort", engine)
     runner = Runner(
         SessionId(UUID(int=1)),
         1,
@@ -160,12 +176,12 @@ async def bench(port: EnginePort | None = None) -> AsyncIterator[Bench]:
         pace=Pace(PaceRule(), SendHistory(0, None), clock=lambda: now[0], jitter=max),
         on_outcome=heard,
         on_deaf=is_deaf,
+        on_reachout=seen,
     )
     running = asyncio.create_task(runner.run())
-    sends_by = port or cast("EnginePort", engine)
     runner.resume(sends_by)
     try:
-        yield Bench(runner, engine, writer, media, metrics, deaf, now, sends_by)
+        yield Bench(runner, engine, writer, media, metrics, deaf, now, sends_by, known, reachout)
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):

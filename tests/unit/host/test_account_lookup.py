@@ -22,7 +22,7 @@ class WhatsApp:
         return self.knows.get(number)
 
 
-async def test_an_answer_is_kept_and_an_absence_for_an_hour() -> None:
+async def test_an_answer_is_kept_and_an_absence_for_minutes() -> None:
     whatsapp = WhatsApp({"1": HERE})
     known = AccountLookup(whatsapp.ask, clock=lambda: whatsapp.now)
     for _ in range(2):

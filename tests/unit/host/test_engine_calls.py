@@ -1,7 +1,7 @@
 """Questions to WhatsApp: answers are kept for a while, and each session has an allowance."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -43,7 +43,12 @@ class Session:
     now: float = 0.0
 
     def __post_init__(self) -> None:
-        self.calls = EngineCalls(lambda: (cast("Any", self.engine), self.status), lambda: self.now)
+        self.calls = EngineCalls(self.current, lambda: self.now)
+
+    def current(self) -> tuple[Any, SessionStatus]:
+        """The engine, if it is logged in."""
+        works = self.status is SessionStatus.WORKING
+        return self.engine if works else None, self.status
 
     async def check(self, *numbers: str) -> list[bool]:
         """Which of them exist."""

@@ -11,6 +11,7 @@ from tests.unit.host.runner_bench import NOON, bench, message
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
+from wa_session_host.domain.observations import ReachoutLocked, ReachoutOpen
 from wa_session_host.domain.set_aside import LONGEST_PAUSE, SetAside, set_aside
 from wa_session_host.engine.port import NotNow, SendRefused
 from wa_session_host.media.media_error import MediaError
@@ -153,3 +154,49 @@ async def test_an_unrecognised_text_is_counted() -> None:
         await eventually(lambda: len(made.runner.set_aside) == 1, what="it waits")
         [metric] = made.metrics.engine_errors_unrecognised.collect()
         assert metric.samples[0].value == 1
+
+
+LOCK = NotNow("reachout_timelock", "No new chats.")
+
+
+async def test_under_a_timelock_only_one_first_message_at_a_time_is_tried() -> None:
+    async with bench() as made:
+        made.known.update({"2", "3@s.whatsapp.net"})
+        made.engine.answers.update(dict.fromkeys("156", LOCK))
+        for number, to in enumerate(["1", "2", "5", "3", "6", "9@g.us", "1"]):
+            made.add(number, to)
+        await eventually(lambda: made.sent() == [1, 3, 5], what="known chats and groups go on")
+        assert made.engine.tries == ["1", "2", "3", "9@g.us"]
+        assert made.reachout == [ReachoutLocked()]
+        codes = {one.aside.error.code for one in made.runner.set_aside if one.aside is not None}
+        assert codes == {"reachout_timelock"}
+        assert len(made.runner.set_aside) == 3
+        made.pass_time()
+        await eventually(lambda: made.engine.tries.count("1") == 2, what="the next try")
+        await eventually(lambda: len(made.runner.set_aside) == 3, what="all wait again")
+        assert "5" not in made.engine.tries
+
+
+async def test_a_first_message_that_passes_ends_the_timelock() -> None:
+    async with bench() as made:
+        made.engine.answers["1"] = LOCK
+        for number, to in enumerate(["1", "5", "1", "6"]):
+            made.add(number, to)
+        await eventually(lambda: len(made.runner.set_aside) == 3, what="all wait")
+        made.engine.answers.clear()
+        made.pass_time()
+        await eventually(lambda: len(made.runner) == 0, what="all are sent")
+        assert sorted(made.sent()) == [0, 1, 2, 3]
+        assert made.sent().index(0) < made.sent().index(2)
+        assert made.reachout == [ReachoutLocked(), ReachoutOpen()]
+
+
+async def test_who_writes_under_a_timelock_gets_an_answer() -> None:
+    async with bench() as made:
+        made.engine.answers["1"] = LOCK
+        made.add(0, "1")
+        await eventually(lambda: len(made.runner.set_aside) == 1, what="it waits")
+        made.runner.first_messages.is_met("70000@lid", "5")
+        made.add(1, "5")
+        await eventually(lambda: made.sent() == [1], what="the answer is sent")
+        assert made.reachout == [ReachoutLocked()]

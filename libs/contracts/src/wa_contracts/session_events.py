@@ -118,8 +118,16 @@ class SessionDisconnected(Event):
     client_version: str | None = None
 
 
+REACHOUT_TIMELOCK = "reachout_timelock"
+"""The reason of a restriction under which only first messages to new chats wait."""
+
+
 class SessionRestricted(Event):
-    """WhatsApp restricts the account for a while; the queue waits until `until` if known."""
+    """WhatsApp restricts the account for a while; the queue waits until `until` if known.
+
+    With `reachout_timelock` only first messages to new chats wait. `session.connected` follows
+    when WhatsApp takes one again.
+    """
 
     TYPE: ClassVar[str] = "session.restricted"
     reason: str

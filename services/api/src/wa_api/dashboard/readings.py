@@ -33,17 +33,16 @@ class SessionsWanted:
 
 @dataclass(frozen=True)
 class Span:
-    """When a lost connection was lost, or when a restriction ends."""
+    """When a lost connection was lost."""
 
-    lost_at: datetime | None = None
-    restricted_until: datetime | None = None
+    lost_at: datetime
 
 
 @dataclass(frozen=True)
 class SessionsPage:
     """A page of the table, the number of matching rows, and all sessions by status.
 
-    `spans` covers disconnected and restricted sessions.
+    `spans` covers disconnected sessions.
     """
 
     sessions: Sequence[Session]
@@ -127,7 +126,7 @@ class DashboardReadings:
         )
 
     async def span(self, session: Session) -> Span | None:
-        """The span of a disconnected or restricted session, if known."""
+        """The span of a disconnected session, if known."""
         async with self._database.connection() as connection:
             return (await _spans(connection, [session])).get(session.session_id)
 
@@ -186,14 +185,9 @@ async def _spans(connection: Connection, sessions: Sequence[Session]) -> Mapping
         for session in sessions
         if session.status is SessionStatus.DISCONNECTED and session.status_reason != HOST_SILENT
     ]
-    restricted = [s.session_id for s in sessions if s.status is SessionStatus.RESTRICTED]
     found: dict[UUID, Span] = {}
     for row in await connection.fetch(_LOST_AT, lost) if lost else ():
         found[row["session_id"]] = Span(lost_at=datetime.fromisoformat(row["lost_at"]))
-    for row in await connection.fetch(_RESTRICTED_UNTIL, restricted) if restricted else ():
-        if row["until"] is not None:
-            until = datetime.fromisoformat(row["until"])
-            found[row["session_id"]] = Span(restricted_until=until)
     return found
 
 
@@ -234,14 +228,6 @@ _LOST_AT = """
         SELECT event FROM feed
         WHERE session_id = lost.session_id AND type = 'session.disconnected'
             AND position > before.position ORDER BY position LIMIT 1) AS first
-"""
-_RESTRICTED_UNTIL = """
-    SELECT restricted.session_id, latest.event -> 'data' ->> 'until' AS until
-    FROM unnest($1::uuid[]) AS restricted (session_id)
-    CROSS JOIN LATERAL (
-        SELECT event FROM feed
-        WHERE session_id = restricted.session_id AND type = 'session.restricted'
-        ORDER BY position DESC LIMIT 1) AS latest
 """
 _BY_PARTITION = "SELECT partition, count(*) FROM sessions GROUP BY partition"
 _HISTORY = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wa_api.sessions.views import HOST_SILENT, Session
-from wa_contracts.session_events import SessionStatus
+from wa_contracts.session_events import REACHOUT_TIMELOCK, SessionStatus
 
 AGAIN = "It is tried again by itself."
 LINK_AGAIN = "Link the number again."
@@ -94,6 +94,10 @@ REASONS: Mapping[SessionStatus, Mapping[str, Reason]] = {
         ),
     },
     SessionStatus.RESTRICTED: {
+        REACHOUT_TIMELOCK: Reason(
+            "WhatsApp lets this number open no new chats for now.",
+            "First messages wait and are tried again by themselves. All other messages go out.",
+        ),
         "send_to_too_many_people": Reason(
             "WhatsApp restricts this number for a while: it wrote to too many people.",
             MESSAGES_WAIT,

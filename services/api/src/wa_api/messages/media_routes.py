@@ -19,7 +19,6 @@ from wa_api.messages.media_downloads import Download, KeptDownload, MediaDownloa
 from wa_api.messages.requests import MessageRequests
 from wa_api.messages.views import Message
 from wa_api.sessions.views import SessionViews
-from wa_contracts.session_events import SessionStatus
 from wa_runtime.media_store.store import StoreUnavailable
 
 router = APIRouter(prefix="/api/messages", tags=["messages"])
@@ -142,7 +141,7 @@ async def _check_session(sessions: SessionViews, message: Message) -> None:
     session = await sessions.session(message.session_id)
     if session is None:
         raise not_found("session")
-    if session.status is not SessionStatus.WORKING:
+    if not session.is_logged_in:
         raise Problem(
             f"session_{session.status}",
             f"Media comes through a session that works; this one is {session.status}. "

@@ -9,7 +9,6 @@ from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import AskWhatsApp
 from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import Reply
-from wa_contracts.session_events import SessionStatus
 
 ANSWER_SECONDS = 30.0
 """Slightly more than the engine's own limit."""
@@ -34,7 +33,7 @@ class SessionQuestions:
         session = await self._views.session(session_id)
         if session is None:
             raise not_found("session")
-        if session.status is not SessionStatus.WORKING:
+        if not session.is_logged_in:
             raise Problem(
                 f"session_{session.status}",
                 f"Only a session that works can ask WhatsApp; this one is {session.status}. "

@@ -11,7 +11,12 @@ from wa_api.database.pool import Database
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
 from wa_api.owners.liveness import HostLiveness
-from wa_contracts.session_events import DesiredState, SessionStatus, SessionUpdated
+from wa_contracts.session_events import (
+    REACHOUT_TIMELOCK,
+    DesiredState,
+    SessionStatus,
+    SessionUpdated,
+)
 from wa_contracts.session_options import Presence, Receive
 from wa_contracts.wire import UtcDatetime
 
@@ -38,7 +43,8 @@ class Pacing(View):
 class Session(View):
     """A session. `connected_at` is when it last connected; None if it is not connected.
 
-    `proxy` is without user and password. `pacing` is absent if the session's sends are not limited.
+    `restricted_until` is when WhatsApp's restriction ends, if WhatsApp named a time; its kind is
+    `status_reason`. `proxy` is without user and password. `pacing` is absent if the session's sends are not limited.
     """
 
     session_id: UUID
@@ -50,6 +56,7 @@ class Session(View):
     connected_at: UtcDatetime | None
     created_at: UtcDatetime
     last_error: str | None
+    restricted_until: UtcDatetime | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     receive: Receive = Receive()
     proxy: str | None = None
@@ -57,6 +64,12 @@ class Session(View):
     presence: Presence = Presence.UNAVAILABLE
     keep_media: bool = False
     pacing: Annotated[Pacing | None, Field(exclude_if=_is_none)] = None
+
+    @property
+    def is_logged_in(self) -> bool:
+        """Whether WhatsApp can be asked: also while only first messages are restricted."""
+        locked = self.status is SessionStatus.RESTRICTED and self.status_reason == REACHOUT_TIMELOCK
+        return locked or self.status is SessionStatus.WORKING
 
 
 class SessionWithToken(Session):
@@ -126,6 +139,7 @@ class SessionViews:
 
 SHOWN_SESSIONS = f"""
     SELECT session_id, name, phone_number, desired_state, created_at, last_error, options,
+           restricted_until,
            CASE WHEN silent THEN 'disconnected' ELSE status END AS status,
            CASE WHEN silent THEN '{HOST_SILENT}' ELSE status_reason END AS status_reason,
            CASE WHEN silent THEN NULL ELSE connected_at END AS connected_at

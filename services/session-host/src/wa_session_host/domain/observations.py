@@ -107,6 +107,20 @@ class NumberRestricted:
 
 
 @dataclass(frozen=True)
+class ReachoutLocked:
+    """WhatsApp refused a first message to a new chat (463). The engine goes on."""
+
+
+@dataclass(frozen=True)
+class ReachoutOpen:
+    """WhatsApp took a first message to a new chat."""
+
+
+SendObservation = ReachoutLocked | ReachoutOpen
+"""What the outcome of a send shows about the account."""
+
+
+@dataclass(frozen=True)
 class NumberBanned:
     """WhatsApp banned the number. The engine has ended."""
 

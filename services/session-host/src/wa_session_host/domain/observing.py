@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import assert_never
 
 from wa_contracts.session_events import (
+    REACHOUT_TIMELOCK,
     Event,
     QRExpired,
     QRIssued,
@@ -29,6 +30,9 @@ from wa_session_host.domain.observations import (
     Observation,
     QRRanOut,
     QRShown,
+    ReachoutLocked,
+    ReachoutOpen,
+    SendObservation,
     StreamReplaced,
 )
 from wa_session_host.domain.session import (
@@ -37,13 +41,21 @@ from wa_session_host.domain.session import (
     SessionLinked,
     State,
     Working,
+    is_logged_in,
     should_run,
 )
 
 CLIENT_OUTDATED = "client_outdated"
+LOCKED = SessionRestricted(
+    reason=REACHOUT_TIMELOCK,
+    message="WhatsApp lets this number open no new chats for now (463).",
+    until=None,
+)
 
 
-def observe(observation: Observation, state: State, now: datetime) -> tuple[Event, ...]:
+def observe(
+    observation: Observation | SendObservation, state: State, now: datetime
+) -> tuple[Event, ...]:
     """The events of an engine's observation.
 
     Observations of a session that should not run (stopped, logged out, …) are ignored: they come
@@ -83,6 +95,17 @@ def observe(observation: Observation, state: State, now: datetime) -> tuple[Even
             return _lost(observation, state)
         case LinkRemoved():
             return (SessionLoggedOut(reason=observation.reason, message=observation.message),)
+        case NumberRestricted() | NumberBanned() | ReachoutLocked() | ReachoutOpen():
+            return _judged(observation, state, now)
+        case _:
+            assert_never(observation)
+
+
+def _judged(
+    observation: NumberRestricted | NumberBanned | SendObservation, state: Opened, now: datetime
+) -> tuple[Event, ...]:
+    """What WhatsApp lets the account do."""
+    match observation:
         case NumberRestricted():
             return (
                 SessionRestricted(
@@ -91,12 +114,24 @@ def observe(observation: Observation, state: State, now: datetime) -> tuple[Even
             )
         case NumberBanned():
             return (SessionBanned(reason=observation.reason, message=observation.message),)
-        case _:
-            assert_never(observation)
+        case ReachoutLocked():
+            return (LOCKED,) if isinstance(state.condition, Working) else ()
+        case ReachoutOpen():
+            return _connected(state, now) if state.timelock is not None else ()
 
 
 def _logged_in(state: Opened, now: datetime) -> tuple[Event, ...]:
-    if isinstance(state.condition, Working) or state.link is None:
+    """A restriction of first messages goes on through a new connection, until its end."""
+    if is_logged_in(state):
+        return ()
+    connected, lock = _connected(state, now), state.timelock
+    if connected and lock is not None and (lock.until is None or lock.until > now):
+        return (*connected, lock)
+    return connected
+
+
+def _connected(state: Opened, now: datetime) -> tuple[Event, ...]:
+    if state.link is None:
         return ()
     return (
         SessionConnected(

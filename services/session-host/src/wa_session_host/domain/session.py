@@ -14,6 +14,7 @@ from wa_contracts.internal.commands import (
 )
 from wa_contracts.internal.commands import StopSession as StopSessionCommand
 from wa_contracts.session_events import (
+    REACHOUT_TIMELOCK,
     Event,
     QRExpired,
     QRIssued,
@@ -93,9 +94,10 @@ class Disconnected:
 
 @dataclass(frozen=True)
 class Restricted:
-    """Restricted by WhatsApp, until a time if WhatsApp named one."""
+    """Restricted by WhatsApp; `is_logged_in` where only first messages to new chats wait."""
 
     until: datetime | None
+    is_logged_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,11 +154,13 @@ _STATUSES: Mapping[type[Condition], SessionStatus] = {
 class Opened:
     """An existing session. `link` is its device at WhatsApp, None until linked.
 
-    `options` are those of the newest change; `proxy` is with user and password.
+    `options` are the newest; `proxy` is with user and password. `timelock` is the restriction of
+    first messages, also while the connection is lost.
     """
 
     condition: Condition
     link: LinkedDevice | None = None
+    timelock: SessionRestricted | None = None
     options: SessionUpdated = field(default_factory=SessionUpdated)
     proxy: str | None = None
 
@@ -238,7 +242,8 @@ def take_over(state: State, version: ClientVersion) -> tuple[Event, ...]:
         case Opened(condition=Failed(reason="client_outdated"), link=LinkedDevice() as link):
             return (SessionConnecting(phone_number=link.phone_number, reason="host_changed"),)
         case Opened(
-            condition=Working() | Connecting() | Disconnected(), link=LinkedDevice() as link
+            condition=Working() | Connecting() | Disconnected() | Restricted(is_logged_in=True),
+            link=LinkedDevice() as link,
         ):
             return (SessionConnecting(phone_number=link.phone_number, reason="host_changed"),)
         case Opened(condition=AwaitingScan() | Starting() | Connecting()):
@@ -252,6 +257,15 @@ def should_run(state: State) -> bool:
     return isinstance(state, Opened) and not isinstance(
         state.condition, LoggedOut | Banned | Stopped | Failed
     )
+
+
+def is_logged_in(state: State) -> bool:
+    """Whether messages can be sent."""
+    match state:
+        case Opened(condition=Working() | Restricted(is_logged_in=True)):
+            return True
+        case _:
+            return False
 
 
 def link_of(state: State) -> LinkedDevice | None:
@@ -290,10 +304,13 @@ def evolve(state: State, event: Event) -> State:
             return replace(state, proxy=event.proxy)
         case SessionLinked():
             return replace(state, link=LinkedDevice(event.jid, event.phone_number))
-        case SessionLoggedOut():
-            return replace(state, condition=LoggedOut(), link=None)
-        case SessionBanned():  # the engine forgets the device of a banned number
-            return replace(state, condition=Banned(), link=None)
+        case SessionLoggedOut() | SessionBanned():  # the engine forgets a banned number's device
+            return replace(state, condition=_condition(event), link=None, timelock=None)
+        case SessionRestricted(reason=reason):
+            lock = event if reason == REACHOUT_TIMELOCK else None
+            return replace(state, condition=_condition(event), timelock=lock)
+        case SessionStarting() | SessionConnected():
+            return replace(state, condition=_condition(event), timelock=None)
         case QRExpired():
             return state
         case _:
@@ -306,23 +323,26 @@ def _refused(event: SessionDisconnected) -> ClientVersion | None:
     return ClientVersion(event.engine, event.client_version)
 
 
+_PLAIN: Mapping[type[Event], Condition] = {
+    SessionStarting: Starting(),
+    SessionConnecting: Connecting(),
+    SessionLoggedOut: LoggedOut(),
+    SessionBanned: Banned(),
+    SessionStopped: Stopped(),
+}
+
+
 def _condition(event: Event) -> Condition:
     match event:
-        case SessionStarting():
-            return Starting()
         case QRIssued():
             return AwaitingScan(event.expires_at)
-        case SessionConnecting():
-            return Connecting()
         case SessionConnected():
             return Working(event.connected_at)
         case SessionDisconnected():
             return Disconnected(event.reason, _refused(event))
         case SessionRestricted():
-            return Restricted(event.until)
-        case SessionStopped():
-            return Stopped()
+            return Restricted(event.until, is_logged_in=event.reason == REACHOUT_TIMELOCK)
         case SessionFailed():
             return Failed(event.reason)
         case _:
-            raise TypeError(f"{event.TYPE} is no event of a session")
+            return _PLAIN[type(event)]

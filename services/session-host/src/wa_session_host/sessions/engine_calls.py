@@ -37,7 +37,10 @@ class EngineCalls:
         current: Callable[[], tuple[Engine | None, SessionStatus | None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`current` tells engine and status; `clock` is monotonic, in seconds."""
+        """`current` tells the engine, None unless it is logged in, and the status.
+
+        `clock` is monotonic, in seconds.
+        """
         self._current = current
         self._clock = clock
         self._numbers: OrderedDict[str, tuple[float, NumberCheck]] = OrderedDict()
@@ -48,7 +51,7 @@ class EngineCalls:
     async def download(self, media: ReceivedMedia, path: Path) -> None:
         """See `Engine.download`. Fails unless the session works."""
         engine, status = self._current()
-        if engine is None or status is not SessionStatus.WORKING:
+        if engine is None:
             problem = f"Media comes through a working session. This one is {status}: try later."
             raise DownloadFailed(f"session_{status or 'deleted'}", problem)
         await engine.download(media, path)
@@ -60,7 +63,7 @@ class EngineCalls:
             AskFailed: also `rate_limited`, over the session's allowance.
         """
         engine, status = self._current()
-        if engine is None or status is not SessionStatus.WORKING:
+        if engine is None:
             problem = f"Only a working session can ask WhatsApp. This one is {status}: try later."
             raise AskFailed(f"session_{status or 'deleted'}", problem)
         match question:

@@ -77,7 +77,7 @@ class EnginePause:
     async def wait_first(self, state: domain.State) -> None:
         """Wait before the first engine of a host, where the state asks for it."""
         match state:
-            case domain.Opened(condition=domain.Restricted()):
+            case domain.Opened(condition=domain.Restricted(is_logged_in=False)):
                 await self.wait(state)
             case _ if domain.refused_version(state) is not None:
                 await self.wait(state)
@@ -97,7 +97,7 @@ def pause_seconds(state: domain.State, ended_engines: int, now: datetime) -> flo
     """Seconds before the next engine: longer after each one, with jitter, or as the state says."""
     first, longest = FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
     match state:
-        case domain.Opened(condition=domain.Restricted(until=None)):
+        case domain.Opened(condition=domain.Restricted(until=None, is_logged_in=False)):
             return RESTRICTED_PAUSE_SECONDS
         case domain.Opened(condition=domain.Restricted(until=datetime() as until)):
             return max((until - now).total_seconds(), 1)

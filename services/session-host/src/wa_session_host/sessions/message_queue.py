@@ -76,6 +76,12 @@ class MessageQueue:
         for chat in due:
             self._release(chat)
 
+    def release_reason(self, code: str) -> None:
+        """Let the chats go on that wait for this reason."""
+        for chat, one in list(self._aside.items()):
+            if one.aside and one.aside.error.code == code:
+                self._release(chat)
+
     def next_release_at(self) -> datetime | None:
         """When the next chat may go on; None if none is held back."""
         return min((one.aside.until for one in self._aside.values() if one.aside), default=None)

@@ -20,6 +20,7 @@ from wa_session_host.domain.observations import (
     Observation,
     ReceiptSeen,
     Seen,
+    SendObservation,
 )
 from wa_session_host.domain.observing import observe
 from wa_session_host.domain.pacing import Pace, SendHistory
@@ -78,7 +79,7 @@ class SessionOwner:
         self._pause = EnginePause(context.engines, context.clock)
         self._login_watch = LoginWatch(context.login_seconds)
         self._leaving = False
-        self.calls = EngineCalls(lambda: (self._engine, self.status))
+        self.calls = EngineCalls(lambda: (self._logged_in_engine, self.status))
         self._receipts = Receipts(session_id, partition, context)
         self._incoming = Incoming(session_id, partition, context)
         self.runner = Runner(
@@ -93,11 +94,16 @@ class SessionOwner:
             ),
             on_outcome=self._receipts.record_outcome,
             on_deaf=self._end_deaf_engine,
+            on_reachout=self._observe,
         )
 
     @property
     def status(self) -> SessionStatus | None:
         return domain.status_of(self.state)
+
+    @property
+    def _logged_in_engine(self) -> Engine | None:
+        return self._engine if domain.is_logged_in(self.state) else None
 
     async def run(self) -> None:
         """Run the engine that the state asks for, and send, until the session is deleted."""
@@ -173,8 +179,8 @@ class SessionOwner:
 
     async def _unlink(self, *, was_starting: bool) -> None:
         """Remove the link at WhatsApp. A session without an engine logs in once more for that."""
-        if self._engine is not None and self.status is SessionStatus.WORKING:
-            await self._engine.log_out()
+        if (engine := self._logged_in_engine) is not None:
+            await engine.log_out()
         elif (
             isinstance(self.state, domain.Opened)
             and self.state.link is not None
@@ -218,7 +224,7 @@ class SessionOwner:
         log.info("session_changed", session_id=str(self.id), status=self.status, events=names)
         return True
 
-    async def _observe(self, observation: Observation) -> None:
+    async def _observe(self, observation: Observation | SendObservation) -> None:
         if isinstance(observation, LoggedIn) and self.engine_phase is not EnginePhase.RUNNING:
             return  # it is being ended: the next engine's login counts
         async with self._deciding:
@@ -238,9 +244,9 @@ class SessionOwner:
         status = self.status
         is_linked = domain.link_of(self.state) is not None
         self._login_watch.set_under_way(under_way=status in LOGGING_IN and is_linked)
-        if status is SessionStatus.WORKING and self._engine is not None:
+        if (engine := self._logged_in_engine) is not None:
             self._pause.start_over()
-            self.runner.resume(self._engine)
+            self.runner.resume(engine, restricted=status is SessionStatus.RESTRICTED)
         elif (error := backlog_error(status)) is not None:
             self.runner.refuse(error)
         else:
@@ -311,6 +317,7 @@ class SessionOwner:
                 case ReceiptSeen():
                     await self._receipts.record_receipt(seen, sending=self.runner.sending)
                 case MessageSeen() | ChangeSeen():
+                    self.runner.first_messages.is_met(seen.chat, seen.sender_number)
                     await self._incoming.record(seen, domain.options_of(self.state))
                 case _:
                     await self._observe(seen)

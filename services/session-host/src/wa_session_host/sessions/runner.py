@@ -7,24 +7,25 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from structlog.contextvars import bind_contextvars
 
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.replies import ErrorDetail
-from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown, MessageSent
+from wa_contracts.message_events import MessageSent
 from wa_contracts.recipient import mask_number
-from wa_contracts.session_events import Event
+from wa_contracts.session_events import REACHOUT_TIMELOCK, Event
 from wa_runtime.fault_points import FaultPoint, reach
-from wa_runtime.traces import resumed_trace, span
+from wa_runtime.traces import resumed_trace
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.changes import changes_by
 from wa_session_host.domain.message import Content, Queued, Sending
+from wa_session_host.domain.observations import SendObservation
 from wa_session_host.domain.pacing import Pace
-from wa_session_host.domain.set_aside import set_aside
+from wa_session_host.domain.set_aside import SetAside, set_aside
 from wa_session_host.engine.port import Engine, OutgoingMessage
 from wa_session_host.media.media_error import MediaError
 from wa_session_host.sessions.context import SessionContext
-from wa_session_host.sessions.engine_send import send_outcome
+from wa_session_host.sessions.engine_send import Hearing, delivering, send_outcome
+from wa_session_host.sessions.first_messages import FirstMessages
 from wa_session_host.sessions.message_queue import MessageQueue
 from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
 from wa_session_host.sessions.preparation import Preparation
@@ -32,8 +33,6 @@ from wa_session_host.sessions.reservations import Reservations
 
 log = structlog.get_logger()
 
-DEAF_AFTER = 2
-"""After so many sends in a row without an ack the connection is deaf."""
 LONGEST_PAUSE_SECONDS = 10.0
 
 
@@ -49,8 +48,9 @@ class Runner:
         pace: Pace,
         on_outcome: Callable[[OpenMessage, Event], Awaitable[None]],
         on_deaf: Callable[[], Awaitable[None]],
+        on_reachout: Callable[[SendObservation], Awaitable[None]],
     ) -> None:
-        """`on_outcome` is called after each send, `on_deaf` after DEAF_AFTER without an ack."""
+        """`on_outcome` follows each send, `on_deaf` several without an ack. See `FirstMessages`."""
         self.pace = pace
         self._session_id = session_id
         self._appender = MessageAppender(session_id, partition, context.writer)
@@ -60,6 +60,7 @@ class Runner:
         self._metrics = context.metrics
         self._on_outcome = on_outcome
         self._on_deaf = on_deaf
+        self.first_messages = FirstMessages(session_id, context.store, on_reachout)
         self._queue = MessageQueue()
         self._current: OpenMessage | None = None
         self._ending: list[OpenMessage] = []
@@ -68,7 +69,7 @@ class Runner:
         self._engine: Engine | None = None
         self._refusal: ErrorDetail | None = None
         self._draining = False
-        self._unacknowledged = 0
+        self._hearing = Hearing()
         self._deferrals = 0
 
     def __len__(self) -> int:
@@ -111,9 +112,11 @@ class Runner:
         """Messages that wait for their next try while other chats go on."""
         return self._queue.set_aside
 
-    def resume(self, engine: Engine) -> None:
-        """Send by this engine."""
+    def resume(self, engine: Engine, *, restricted: bool = False) -> None:
+        """Send by this engine. `restricted`: first messages to new chats wait."""
         self._engine, self._refusal, self._deferrals = engine, None, 0
+        if self.first_messages.follow(self._clock(), restricted=restricted):
+            self._queue.release_reason(REACHOUT_TIMELOCK)
         self._changed.set()
 
     def pause(self) -> None:
@@ -132,7 +135,8 @@ class Runner:
 
         Yields whether the session is idle: a text may then start in the append that queues it.
         """
-        is_idle = self._can_begin and not self._draining and len(self) == 0
+        may_begin = self._can_begin and not self.first_messages.are_restricted
+        is_idle = may_begin and not self._draining and len(self) == 0
         try:
             with self._reservations.take(content_bytes, is_idle=is_idle):
                 yield is_idle
@@ -152,10 +156,8 @@ class Runner:
         self._changed.set()
 
     def open_message(self, message_id: MessageId) -> OpenMessage | None:
-        found = self._queue.get(message_id)
-        if found is not None:
-            return found
-        return next((one for one in self._under_way if one.facts.id == message_id), None)
+        under_way = (one for one in self._under_way if one.facts.id == message_id)
+        return self._queue.get(message_id) or next(under_way, None)
 
     async def cancel(self, message_id: MessageId, causation_id: UUID, reply_to: str | None) -> bool:
         """Cancel a message that is queued or whose media is being fetched; False otherwise."""
@@ -215,7 +217,8 @@ class Runner:
                 await self._wait_change_or_turn()
             self._current = self._queue.pop_first()
             try:
-                await self._deliver_traced(self._current)
+                with delivering(self._session_id, self._current):
+                    await self._deliver(self._current)
             finally:
                 self._current = None
                 self._changed.set()
@@ -243,12 +246,6 @@ class Runner:
         due = self._queue.next_release_at()
         return None if due is None else max((due - self._clock()).total_seconds(), 0.001)
 
-    async def _deliver_traced(self, message: OpenMessage) -> None:
-        ids = {"session_id": str(self._session_id), "message_id": str(message.facts.id)}
-        bind_contextvars(**ids)  # the task sends one message at a time
-        with resumed_trace(message.traceparent), span("deliver", ids):
-            await self._deliver(message)
-
     async def _deliver(self, message: OpenMessage) -> None:
         facts = message.facts
         if self._refusal is not None and isinstance(message.state, Queued):
@@ -258,12 +255,17 @@ class Runner:
         if facts.expires_at <= self._clock() and isinstance(message.state, Queued):
             await self._appender.append_end(message, message.expired())
             return
+        if isinstance(message.state, Queued):
+            aside = await self.first_messages.wait_of(facts.to, self._clock())
+            if aside is not None:
+                self._hold(message, aside)
+                return
         async with AsyncExitStack() as stack:
             try:
                 outgoing = await self._preparation.outgoing(message, stack)
             except MediaError as error:
                 if error.may_pass:
-                    self._set_aside(message, ErrorDetail(code=error.code, message=str(error)))
+                    await self._set_aside(message, ErrorDetail(code=error.code, message=str(error)))
                     return
                 end = domain.failed(facts, error.code, str(error))
                 await self._appender.append_end(message, end)
@@ -288,50 +290,48 @@ class Runner:
         else:
             self.pace.count_send()
             await self._appender.append_end(message, outcome, *changes_by(outgoing.parts, outcome))
-        if isinstance(outcome, MessageSent) and message.queued_at is not None:
-            took = self._clock() - message.queued_at
-            self._metrics.accept_to_ack.observe(took.total_seconds())
         reach(FaultPoint.OUTCOME_STORED)
         await self._on_outcome(message, outcome)
+        await self._follow_up(message, outcome)
+
+    async def _follow_up(self, message: OpenMessage, outcome: Event) -> None:
         match outcome:
             case domain.MessageSendDeferred(code=None):
                 await self._defer(message, outcome.reason)
             case domain.MessageSendDeferred(code=str(code)):
                 message.state = Queued(message.facts)
-                self._set_aside(message, ErrorDetail(code=code, message=outcome.reason))
-            case MessageOutcomeUnknown():
-                log.warning("send_ended", outcome=outcome.TYPE)
-                await self._count_unacknowledged()
-            case MessageFailed():
-                log.info("send_ended", outcome=outcome.TYPE, code=outcome.error.code)
-                self._unacknowledged = 0
-            case _:
-                self._unacknowledged = 0
+                await self._set_aside(message, ErrorDetail(code=code, message=outcome.reason))
+            case MessageSent():
+                if message.queued_at is not None:
+                    took = self._clock() - message.queued_at
+                    self._metrics.accept_to_ack.observe(took.total_seconds())
+                await self.first_messages.accepted(message.facts.to)
+        if self._hearing.is_lost_with(outcome):
+            await self._on_deaf()
 
     async def _defer(self, message: OpenMessage, reason: str) -> None:
         message.state = Queued(message.facts)
         self._queue.append(message)
         pause = min(0.1 * 2**self._deferrals, LONGEST_PAUSE_SECONDS)
         self._deferrals += 1
-        to = mask_number(message.facts.to)
-        log.info("send_deferred", to=to, reason=reason, pause_seconds=pause)
+        log.info("send_deferred", to=mask_number(message.facts.to), reason=reason, pause=pause)
         await asyncio.sleep(pause)
 
-    def _set_aside(self, message: OpenMessage, error: ErrorDetail) -> None:
+    async def _set_aside(self, message: OpenMessage, error: ErrorDetail) -> None:
         """Let the message and its chat wait for its next try; other chats go on."""
-        if self._refusal is not None:  # it ends at once
-            self._queue.append(message)
-            return
-        aside = set_aside(message.aside, error, self._clock())
-        self._queue.put_aside(message, aside)
+        if error.code == REACHOUT_TIMELOCK:
+            aside = await self.first_messages.refused(message.facts.to, self._clock())
+        else:
+            aside = set_aside(message.aside, error, self._clock())
         self._metrics.set_aside.labels(error.code).inc()
         log.info("send_set_aside", code=error.code, tries=aside.tries, until=aside.until)
+        self._hold(message, aside)
 
-    async def _count_unacknowledged(self) -> None:
-        self._unacknowledged += 1
-        if self._unacknowledged >= DEAF_AFTER:
-            self._unacknowledged = 0
-            await self._on_deaf()
+    def _hold(self, message: OpenMessage, aside: SetAside) -> None:
+        if self._refusal is None:
+            self._queue.put_aside(message, aside)
+        else:  # it ends at once
+            self._queue.append(message)
 
     async def _end_out_of_turn(self, message: OpenMessage, event: Event) -> None:
         """End a waiting message. The message counts as open until its end is stored."""

@@ -104,6 +104,15 @@ SELECT stream FROM events
 WHERE session_id = $1 AND type = 'message.sent' AND data ->> 'messageId' = $2
 """
 
+KNOWN_CHATS = """
+SELECT data ->> 'to' AS chat FROM events WHERE session_id = $1 AND type = 'message.sent'
+UNION
+SELECT unnest(ARRAY[data ->> 'chat', data ->> 'senderNumber']) FROM events
+WHERE session_id = $1 AND type IN ('message.received', 'message.echoed')
+  AND NOT coalesce((data ->> 'isGroup')::boolean, false)
+LIMIT 50000
+"""
+
 SAVE_CHECKPOINTS = """
 WITH mine AS MATERIALIZED (
     SELECT m.* FROM partitions p
@@ -261,6 +270,14 @@ class EventStore:
         """Our id of the message with this WhatsApp id."""
         stream = await self._pool.fetchval(STREAM_OF_WHATSAPP_ID, session_id, whatsapp_id)
         return MessageId(UUID(stream.removeprefix("message-"))) if stream else None
+
+    async def known_chats(self, session_id: SessionId) -> set[str]:
+        """Numbers and JIDs of people with whom the session exchanged messages, 50,000 at most.
+
+        Reads all of the session's stored messages.
+        """
+        rows = await self._pool.fetch(KNOWN_CHATS, session_id)
+        return {row["chat"] for row in rows if row["chat"]}
 
     async def save_checkpoints(self, checkpoints: Sequence[RelayCheckpoint]) -> None:
         """Save relay checkpoints; those of lost partitions are ignored."""

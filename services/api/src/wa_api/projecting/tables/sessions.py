@@ -50,6 +50,7 @@ class SessionRow:
     queued: int
     options: str | None
     """The newest `session.updated`, as JSON."""
+    restricted_until: datetime | None = None
 
 
 def evolve(row: SessionRow | None, event: Envelope) -> SessionRow | None:
@@ -88,13 +89,15 @@ def _change_state(row: SessionRow, event: Envelope) -> None:
     row.status, row.desired_state = _STATES[type(event.data)]
     row.status_reason = getattr(event.data, "reason", None)
     row.last_error = getattr(event.data, "message", None) or row.last_error
-    row.qr = row.qr_expires_at = row.connected_at = None
+    row.qr = row.qr_expires_at = row.connected_at = row.restricted_until = None
 
 
 def _change_particulars(row: SessionRow, event: Envelope) -> None:
     match event.data:
         case QRIssued(qr=qr, expires_at=expires_at):
             row.qr, row.qr_expires_at = qr, expires_at
+        case SessionRestricted(until=until):
+            row.restricted_until = until
         case SessionConnecting(phone_number=number):
             row.phone_number = number or row.phone_number
         case SessionConnected(phone_number=number, connected_at=connected_at):
@@ -143,13 +146,13 @@ _SAVE = f"""
     INSERT INTO sessions ({_COLUMNS})
     SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[],
         $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[],
-        $12::timestamptz[], $13::integer[], $14::jsonb[])
+        $12::timestamptz[], $13::integer[], $14::jsonb[], $15::timestamptz[])
     ON CONFLICT (session_id) DO UPDATE SET
         name = excluded.name, phone_number = excluded.phone_number, status = excluded.status,
         status_reason = excluded.status_reason, desired_state = excluded.desired_state,
         connected_at = excluded.connected_at, last_error = excluded.last_error, qr = excluded.qr,
         qr_expires_at = excluded.qr_expires_at, queued = excluded.queued,
-        options = excluded.options
+        options = excluded.options, restricted_until = excluded.restricted_until
 """
 _REMOVE = (
     "DELETE FROM sessions WHERE session_id = ANY($1::uuid[])",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 REMEMBERED = 10_000
-ABSENT_FOR_SECONDS = 3600.0
+ABSENT_FOR_SECONDS = 120.0
 """A number without an account is not looked up again for so long."""
 
 

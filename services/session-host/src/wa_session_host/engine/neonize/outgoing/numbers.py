@@ -8,9 +8,10 @@ from neonize.proto import Neonize_pb2 as proto
 
 from wa_contracts.internal.questions import NumberCheck
 from wa_session_host.engine.neonize.outgoing.account_lookup import Account
-from wa_session_host.engine.neonize.outgoing.send_errors import preparation_error
-from wa_session_host.engine.neonize.translation import format_jid
-from wa_session_host.engine.port import SendRefused
+from wa_session_host.engine.neonize.outgoing.query_pause import QueryPause
+from wa_session_host.engine.neonize.outgoing.send_errors import RATE_LIMITED, preparation_error
+from wa_session_host.engine.neonize.translation import format_jid, parse_jid
+from wa_session_host.engine.port import NotNow, SendRefused
 
 QUERY_SECONDS = 15
 """The engine itself waits 75 s, and holds up the session."""
@@ -21,12 +22,17 @@ class Numbers:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self._pause = QueryPause()
 
     async def account(self, number: str) -> Account | None:
         """The account of a number; None without one. WhatsApp names it by either kind of JID.
 
+        While queries are paused, the device store answers for numbers that it knows.
+
         Raises the errors of `preparation_error`.
         """
+        if self._pause.is_on and await self._lid_of(parse_jid(f"{number}@s.whatsapp.net")):
+            return Account(f"{number}@s.whatsapp.net", number)
         found = next((one for one in await self._query(number) if one.IsIn), None)
         if found is None:
             return None
@@ -59,13 +65,19 @@ class Numbers:
         return user or None
 
     async def _query(self, *numbers: str) -> Any:
+        self._pause.check()
         try:
             async with asyncio.timeout(QUERY_SECONDS):
-                return await self._client.is_on_whatsapp(*(f"+{number}" for number in numbers))
+                found = await self._client.is_on_whatsapp(*(f"+{number}" for number in numbers))
         except TimeoutError as error:
             raise preparation_error("info query timed out") from error
         except NeonizeError as error:
-            raise preparation_error(str(error)) from error
+            problem = preparation_error(str(error))
+            if isinstance(problem, NotNow) and problem.code == RATE_LIMITED:
+                self._pause.limited()
+            raise problem from error
+        self._pause.answered()
+        return found
 
     async def _checked(self, number: str, jid: proto.JID | None) -> NumberCheck:
         if jid is None:
