@@ -33,9 +33,8 @@ from wa_runtime import public_address
 from wa_runtime.media_store.store import MediaStore
 from wa_session_host.domain.message import Content
 from wa_session_host.engine.simulated.engine import Script, SimulatedEngines
-from wa_session_host.media import fetching as media
 from wa_session_host.media.conversion import Converter
-from wa_session_host.media.fetching import MediaFetcher
+from wa_session_host.media.fetching import FETCH_SECONDS, MediaFetcher
 from wa_session_host.media.media_error import MediaError
 
 HAS_IPV6 = Path("/proc/net/if_inet6").exists() and socket.has_ipv6
@@ -117,8 +116,8 @@ class MediaGuards:
         """`MEDIA_ALLOWED_HOSTS`."""
         return frozenset({"good.test", f"ported.test:{self.server.port}"})
 
-    async def fetch(self, address: str) -> MediaError | None:
-        """What the fetch ends with."""
+    async def fetch(self, address: str, seconds: float) -> MediaError | None:
+        """What the fetch ends with; it is given up after so many seconds."""
         engines = SimulatedEngines(Script())
         fetcher = MediaFetcher(
             media_root=self.root,
@@ -127,6 +126,7 @@ class MediaGuards:
             allowed_hosts=self.allowed,
             converter=Converter(engines.start_decoder, spool=self.spool, max_bytes=MAX_BYTES),
             store=MediaStore(self.spool.as_uri()),
+            fetch_seconds=seconds,
         )
         content = Content(text=None, media_url=address, file_name=None)
         try:
@@ -154,10 +154,10 @@ def guards(root: Path, tmp_path: Path, server: CraftedServer) -> MediaGuards:
     return MediaGuards(root, tmp_path / "spool", server)
 
 
-async def check(guards: MediaGuards, case: Case) -> None:
+async def check(guards: MediaGuards, case: Case, seconds: float = FETCH_SECONDS) -> None:
     """The case ends as it must, leaves nothing behind, and reached only what it may."""
     address = case.address.replace("{port}", str(guards.server.port))
-    error = await guards.fetch(address)
+    error = await guards.fetch(address, seconds)
     assert (error and error.code) == case.code, (error, guards.server.asked)
     assert case.says in str(error)
     first = guards.first_look(address)
@@ -186,11 +186,8 @@ async def test_no_answer_is_believed(guards: MediaGuards, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", SLOW, ids=str)
-async def test_nobody_is_waited_for_longer_than_the_limit(
-    guards: MediaGuards, case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(media, "FETCH_SECONDS", 0.3)
-    await check(guards, case)
+async def test_nobody_is_waited_for_longer_than_the_limit(guards: MediaGuards, case: Case) -> None:
+    await check(guards, case, seconds=0.3)
 
 
 @pytest.mark.parametrize("case", HONEST, ids=str)

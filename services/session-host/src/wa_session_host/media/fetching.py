@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 
@@ -18,7 +19,7 @@ from wa_session_host.engine.port import MediaFile
 from wa_session_host.media.byte_budget import ByteBudget
 from wa_session_host.media.conversion import Converter
 from wa_session_host.media.media_error import MediaError
-from wa_session_host.media.web_downloads import FETCH_SECONDS, WebDownloads, too_large
+from wa_session_host.media.web_downloads import WebDownloads, too_large
 
 FETCHES_AT_ONCE = 16
 """Fetched files on disk, per host: each may have MEDIA_MAX_BYTES."""
@@ -27,6 +28,7 @@ FILES_IN_MEMORY = 2
 in memory. Smaller files count by their size."""
 PREVIEW_BYTES = 4 * 1024 * 1024
 """Limit of a link's page, and of its picture."""
+FETCH_SECONDS = 60
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -48,21 +50,24 @@ class MediaFetcher:
         converter: Converter,
         store: MediaStore,
         ca_file: Path | None = None,
+        fetch_seconds: float = FETCH_SECONDS,
     ) -> None:
         """`allowed_hosts` are names or addresses, with or without a port, that may be private.
 
-        `store` has the uploads. `ca_file` has further certificate authorities (PEM).
+        `store` has the uploads. `ca_file` has further certificate authorities (PEM). A file that
+        takes longer than `fetch_seconds` is given up.
         """
         self._store = store
-        self._web = WebDownloads(
-            spool=spool, max_bytes=max_bytes, allowed_hosts=allowed_hosts, ca_file=ca_file
-        )
-        self._link_web = WebDownloads(
+        self._fetch_seconds = fetch_seconds
+        web = partial(
+            WebDownloads,
             spool=spool,
-            max_bytes=min(max_bytes, PREVIEW_BYTES),
             allowed_hosts=allowed_hosts,
             ca_file=ca_file,
+            seconds=fetch_seconds,
         )
+        self._web = web(max_bytes=max_bytes)
+        self._link_web = web(max_bytes=min(max_bytes, PREVIEW_BYTES))
         self._converter = converter
         self._media_root = media_root
         self._spool = spool
@@ -108,7 +113,7 @@ class MediaFetcher:
         with NamedTemporaryFile(dir=self._spool, delete=False) as file:
             path = Path(file.name)
             try:
-                async with asyncio.timeout(FETCH_SECONDS):
+                async with asyncio.timeout(self._fetch_seconds):
                     async for chunk in self._store.read(key):
                         file.write(chunk)
             except NotStored as error:

@@ -23,7 +23,6 @@ from wa_runtime.web_address import NotAWebAddress, web_address
 from wa_session_host.media.media_error import MediaError
 
 REDIRECT_LIMIT = 5
-FETCH_SECONDS = 60
 CONNECT_SECONDS = 10
 CHUNK = 64 * 1024
 
@@ -56,8 +55,10 @@ class WebDownloads:
         max_bytes: int,
         allowed_hosts: Collection[str],
         ca_file: Path | None,
+        seconds: float,
     ) -> None:
-        """See `MediaFetcher`."""
+        """See `MediaFetcher`. A download takes at most so many `seconds`."""
+        self._seconds = seconds
         self._spool = spool
         self._max_bytes = max_bytes
         self._allowed_hosts = frozenset(host.lower() for host in allowed_hosts)
@@ -73,7 +74,7 @@ class WebDownloads:
         """
         given = url
         try:
-            async with asyncio.timeout(FETCH_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 for _ in range(REDIRECT_LIMIT + 1):
                     found = await self._hop(url)
                     if isinstance(found, Downloaded):
