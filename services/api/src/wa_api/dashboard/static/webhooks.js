@@ -50,13 +50,14 @@ async function create(form) {
   if (button.getAttribute("aria-busy") === "true") return;
   button.setAttribute("aria-busy", "true");
   the("webhook-error").hidden = true;
-  const { url, events, sessions } = form.elements;
+  const { url, events, headers, sessions } = form.elements;
   const names = events.value.split(/[\s,]+/).filter(Boolean);
   try {
     const made = await call("POST", "/api/webhooks", {
       url: url.value.trim(),
       events: names.length ? names : null,
       sessionId: sessions.value === "this" ? session.id : null,
+      headers: headersOf(headers.value),
     });
     the("webhook-dialog").close();
     showSecret(made.secret, "The endpoint gets what happens from now on.");
@@ -68,6 +69,16 @@ async function create(form) {
   } finally {
     button.removeAttribute("aria-busy");
   }
+}
+
+// "Name: value" lines as an object; a line without a colon is left to the server to refuse.
+function headersOf(text) {
+  const lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
+  const pairs = lines.map((line) => {
+    const [name, ...value] = line.split(":");
+    return [name.trim(), value.join(":").trim()];
+  });
+  return pairs.length ? Object.fromEntries(pairs) : null;
 }
 
 function showSecret(secret, sentence) {
