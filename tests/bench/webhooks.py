@@ -22,7 +22,7 @@ from deploy.servers.children import Child, Orders
 from deploy.servers.ports import free_port
 from tests.deadlines import eventually
 from tests.integration.api.running import KEYS, settings_for
-from tests.integration.webhooks.installation import WebhookInstallation
+from tests.integration.webhooks.installation import OPERATOR, WebhookInstallation
 from tests.integration.webhooks.receiver import Receiver, answers, hangs, running_receiver
 from wa_api.database.pool import Database
 from wa_runtime.migrations import migrate
@@ -42,7 +42,7 @@ async def run(postgres: str, directory: Path, asked: argparse.Namespace, *, dead
         sessions = [await installation.session() for _ in range(healthy + dead)]
         for number, session in enumerate(sessions):
             url = _dead(receiver, number) if number >= healthy else receiver.url(f"/{number}")
-            await installation.endpoints.create(url, ["message.*"], session)
+            await installation.endpoints.create(OPERATOR, url, ["message.*"], session)
         rounds = asked.events // asked.endpoints
         wanted = rounds * healthy
         child = Child.start(_orders(stored.api, directory))

@@ -41,6 +41,7 @@ from wa_contracts.topology import (
 
 TO = "919876543210"
 NAME = "a name to be found"
+HEADER = "Bearer a-value-of-a-header-Zq8"
 WRONG = "a-password-that-is-wrong-Zq7"
 
 
@@ -166,7 +167,10 @@ async def use(run: Run) -> None:
     await run.manage("GET", f"/api/sessions/{session_id}/token", shows=True)
     run.secrets |= {"a token before its rotation": first, "a token": token}
     endpoint = await run.manage(
-        "POST", "/api/webhooks", json={"url": run.receiver.url("/hook")}, shows=True
+        "POST",
+        "/api/webhooks",
+        json={"url": run.receiver.url("/hook"), "headers": {"X-Of-The-User": HEADER}},
+        shows=True,
     )
     renewed = await run.manage("POST", f"/api/webhooks/{endpoint.json()['id']}/secret", shows=True)
     run.secrets["a webhook secret before its rotation"] = endpoint.json()["secret"]
@@ -194,6 +198,7 @@ async def use(run: Run) -> None:
         "/api/webhooks",
         "/api/dead-letters",
         "/api/keys",
+        "/api/audit",
     ):
         await run.manage("GET", path)
     signed_in = await run.ask("POST", "/login", None, data={"key": ring.admin_key})
@@ -333,6 +338,10 @@ def test_no_secret_is_anywhere(run: Run) -> None:
     assert all(len(secret) > 20 for secret in run.secrets.values())
     found = {name: run.written.places_of(secret) for name, secret in run.secrets.items()}
     assert {name: places for name, places in found.items() if places} == {}
+
+
+def test_a_webhooks_own_headers_are_nowhere_but_in_its_requests(run: Run) -> None:
+    assert run.written.places_of(HEADER) == {"webhooks"}
 
 
 def test_what_may_be_there_is_found_everywhere(run: Run) -> None:

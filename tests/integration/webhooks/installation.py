@@ -13,13 +13,14 @@ from tests.integration.webhooks.receiver import Received, Receiver
 from wa_api.access.credentials import Credentials
 from wa_api.access.keys import derive
 from wa_api.access.secret_box import WEBHOOKS, SecretBox
+from wa_api.audit import Actor, ActorKind, AuditLog
 from wa_api.database.pool import Database
 from wa_api.processes.deliver import run_deliverer
 from wa_api.projecting.order import Arrival
 from wa_api.projecting.writer import ProjectionWriter
 from wa_api.settings import Settings
 from wa_api.webhooks.deliveries import Deliveries, DeliveryShown
-from wa_api.webhooks.endpoints import Endpoint, Endpoints, EndpointWithSecret
+from wa_api.webhooks.endpoints import Endpoint, EndpointChange, Endpoints, EndpointWithSecret
 from wa_contracts.envelope import Envelope
 from wa_contracts.ids import EventId, MessageId, SessionId, session_stream
 from wa_contracts.message_events import MessageReceived
@@ -37,6 +38,9 @@ IMPATIENT = {
 """Settings with which minutes pass in a second."""
 
 
+OPERATOR = Actor(ActorKind.ADMIN_KEY, "admin key", "127.0.0.1")
+
+
 class WebhookInstallation:
     """An api's database, as the projector and the operator write it."""
 
@@ -44,8 +48,9 @@ class WebhookInstallation:
         self.settings = settings
         self.database = database
         self.receiver = receiver
+        audit = AuditLog(database, keep=timedelta(days=365))
         secrets = SecretBox(derive(KEYS.encryption, WEBHOOKS))
-        self.endpoints = Endpoints(database, secrets, overlap=timedelta(hours=24))
+        self.endpoints = Endpoints(database, secrets, audit, overlap=timedelta(hours=24))
         self.deliveries = Deliveries(database)
         self._writer = ProjectionWriter(database)
         self._sequences: dict[SessionId, int] = {}
@@ -108,8 +113,13 @@ class WebhookInstallation:
         url = self.receiver.url(path, host)
         include_media = wanted.get("include_media", False)
         return await self.endpoints.create(
-            url, wanted.get("events"), session_id, include_media=include_media
+            *(OPERATOR, url, wanted.get("events"), session_id), include_media=include_media
         )
+
+    async def set_paused(self, endpoint: Endpoint, *, paused: bool) -> None:
+        """As the operator does."""
+        change = EndpointChange(frozenset({"paused"}), paused=paused)
+        await self.endpoints.change(OPERATOR, endpoint.id, change)
 
     async def shown(self, endpoint: Endpoint) -> Endpoint:
         """As it is now."""

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from tests.deadlines import eventually
 from tests.integration.api.running import KEYS
-from tests.integration.webhooks.installation import WebhookInstallation, running_deliverer
+from tests.integration.webhooks.installation import OPERATOR, WebhookInstallation, running_deliverer
 from tests.integration.webhooks.receiver import (
     Behaviour,
     answers,
@@ -22,7 +22,7 @@ from tests.integration.webhooks.receiver import (
 from wa_api.access.media_links import MediaLinks
 from wa_api.access.secret_box import SecretBox
 from wa_api.webhooks.deliveries import DeliveryStatus
-from wa_api.webhooks.endpoints import EndpointStatus
+from wa_api.webhooks.endpoints import EndpointChange, EndpointStatus
 from wa_contracts.session_events import SessionUpdated
 from wa_runtime import public_address
 
@@ -79,7 +79,8 @@ async def test_an_endpoint_may_have_a_link_to_media(installation: WebhookInstall
         message_id = await installation.receive_media(session)
         without = (await installation.gets("/plain", 2))[:2]
         text, request = (await installation.gets("/linking", 2))[:2]
-        await installation.endpoints.include_media(plain.id, wanted=True)
+        change = EndpointChange(frozenset({"includeMedia"}), include_media=True)
+        await installation.endpoints.change(OPERATOR, plain.id, change)
 
         async def takes_effect() -> bool:
             await installation.receive_media(session)
@@ -218,7 +219,7 @@ async def test_what_is_deleted_gets_nothing_more(installation: WebhookInstallati
         await installation.receive(session)
         await installation.ends(ended, 1)
         await installation.ends(deleted, 1)
-        await installation.endpoints.delete(deleted.id)
+        await installation.endpoints.delete(OPERATOR, deleted.id)
         assert await installation.endpoints.one(deleted.id) is None
         await installation.delete_session(session)
         await installation.ends(ended, 2)
@@ -237,7 +238,7 @@ async def test_signatures_are_those_of_the_standard(installation: WebhookInstall
         await installation.receive(session, text="hello \u00fc \U0001f600")
         [request] = await installation.gets("/signed", 1)
         Webhook(endpoint.secret).verify(request.body, dict(request.headers))
-        rotated = await installation.endpoints.rotate_secret(endpoint.id)
+        rotated = await installation.endpoints.rotate_secret(OPERATOR, endpoint.id)
         assert rotated is not None
         with pytest.raises(WebhookVerificationError):
             Webhook(rotated.secret).verify(request.body, dict(request.headers))
@@ -247,7 +248,7 @@ async def test_signatures_are_those_of_the_standard(installation: WebhookInstall
             Webhook(secret).verify(request.body, dict(request.headers))
         async with installation.database.connection() as connection:
             await connection.execute("UPDATE webhook_endpoints SET former_secret_until = now()")
-        await installation.endpoints.resume(endpoint.id)  # makes it read anew
+        await installation.set_paused(endpoint, paused=False)  # makes it read anew
         await installation.receive(session)
         request = (await installation.gets("/signed", 3))[-1]
         Webhook(rotated.secret).verify(request.body, dict(request.headers))
@@ -275,9 +276,9 @@ async def test_with_another_key_nothing_is_sent_until_there_is_a_new_secret(
         await installation.deliveries.test(endpoint.id, session)
         await installation.waits(endpoint, 2)
         assert (await installation.shown(endpoint)).status_reason == "secret_unreadable"
-        rotated = await installation.endpoints.rotate_secret(endpoint.id)
+        rotated = await installation.endpoints.rotate_secret(OPERATOR, endpoint.id)
         assert rotated is not None
-        await installation.endpoints.resume(endpoint.id)
+        await installation.set_paused(endpoint, paused=False)
         for request in await installation.gets("/rekeyed", 2):
             Webhook(rotated.secret).verify(request.body, dict(request.headers))
 

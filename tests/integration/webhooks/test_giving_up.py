@@ -81,7 +81,7 @@ async def test_a_dead_endpoint_is_paused_and_gets_everything_when_it_is_resumed(
         await installation.receive(session, 10)
         await installation.waits(endpoint, 20)
         installation.receiver.behaviours["/dead"] = ok
-        await installation.endpoints.resume(endpoint.id)
+        await installation.set_paused(endpoint, paused=False)
         await installation.ends(endpoint, 20)
     got = installation.receiver.received["/dead"][tried:]
     assert [r.sequence for r in got] == list(range(2, 22))
@@ -115,7 +115,7 @@ async def test_what_exceeds_the_backlog_is_listed_and_can_be_redelivered(
 ) -> None:
     session = await installation.session()
     endpoint = await installation.endpoint("/full", session)
-    await installation.endpoints.pause(endpoint.id)
+    await installation.set_paused(endpoint, paused=True)
     async with running_deliverer(installation.settings):
         await installation.receive(session, 3)
         await installation.receive(session, 4)
@@ -123,7 +123,7 @@ async def test_what_exceeds_the_backlog_is_listed_and_can_be_redelivered(
         log = await installation.log(endpoint)
         assert [(d.status, d.reason) for d in log[5:]] == [(GIVEN_UP, "backlog_full")] * 2
         assert (await installation.shown(endpoint)).backlog == 5
-        await installation.endpoints.resume(endpoint.id)
+        await installation.set_paused(endpoint, paused=False)
         await installation.ends(endpoint, 7)
         await installation.deliveries.redeliver(endpoint.id, log[5].id)
         got = await installation.gets("/full", 6)

@@ -16,7 +16,7 @@ from deploy.local.services import python_module
 from deploy.servers.children import Child, Orders
 from tests.deadlines import eventually
 from tests.integration.api.running import KEYS, running_api
-from tests.integration.webhooks.installation import WebhookInstallation, running_deliverer
+from tests.integration.webhooks.installation import OPERATOR, WebhookInstallation, running_deliverer
 from wa_api.access import key_rotation
 from wa_api.access.credentials import Credentials
 from wa_api.access.key_rotation import CannotRotate, KeyRotation, Rotated
@@ -25,6 +25,7 @@ from wa_api.access.secret_box import TOKENS, WEBHOOKS, SecretBox
 from wa_api.database.pool import Database
 from wa_api.processes.rotate_key import run_key_rotation
 from wa_api.settings import Settings
+from wa_api.webhooks.endpoints import EndpointChange
 from wa_contracts.ids import SessionId
 from wa_contracts.session_events import SessionCreated
 
@@ -69,7 +70,7 @@ async def reseal_with_former(
     secrets = box(WEBHOOKS, FORMER, NEW)
     async with installation.database.connection() as connection:
         for endpoint_id in endpoint_ids:
-            for column in ("secret_cipher", "former_secret_cipher"):
+            for column in ("secret_cipher", "former_secret_cipher", "headers_cipher"):
                 sealed = await connection.fetchval(
                     f"SELECT {column} FROM webhook_endpoints WHERE id = $1", endpoint_id
                 )
@@ -108,8 +109,10 @@ async def test_all_is_under_the_new_key_afterwards_and_served_meanwhile(
     tokens = await issue(installation, 5)
     session_id, token = next(iter(tokens.items()))
     endpoint = await installation.endpoint("/here", session_id)
-    rotated = await installation.endpoints.rotate_secret(endpoint.id)
+    rotated = await installation.endpoints.rotate_secret(OPERATOR, endpoint.id)
     assert rotated is not None
+    change = EndpointChange(frozenset({"headers"}), headers={"X-Tenant": "shop 7"})
+    await installation.endpoints.change(OPERATOR, endpoint.id, change)
     await reseal_with_former(installation, [endpoint.id])
     secrets = (endpoint.secret, rotated.secret)
 
@@ -118,6 +121,7 @@ async def test_all_is_under_the_new_key_afterwards_and_served_meanwhile(
         request = (await installation.gets("/here", count))[-1]
         for secret in secrets:
             Webhook(secret).verify(request.body, dict(request.headers))
+        assert request.headers["X-Tenant"] == "shop 7"
 
     async with running_api(both(installation)) as api, running_deliverer(both(installation)):
         address = f"/api/sessions/{session_id}/token"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.integration.webhooks.installation import WebhookInstallation, running_deliverer
+from tests.integration.webhooks.installation import OPERATOR, WebhookInstallation, running_deliverer
 from wa_api.webhooks.deliveries import DeliveryStatus, EventForgotten
 from wa_api.webhooks.delivering.cleanup import Cleanup
 
@@ -31,7 +31,7 @@ async def test_deliveries_that_ended_are_forgotten_and_those_that_wait_are_not(
     async with running_deliverer(installation.settings):
         await installation.receive(session, 3)
         await installation.ends(endpoint, 3)
-        await installation.endpoints.pause(endpoint.id)
+        await installation.set_paused(endpoint, paused=True)
         await installation.receive(session, 2)
         await installation.waits(endpoint, 2)
     await clean_up(installation, later=KEEP - timedelta(minutes=1))
@@ -45,7 +45,7 @@ async def test_what_waited_for_longer_than_the_feed_keeps_is_listed_as_expired(
 ) -> None:
     session = await installation.session()
     endpoint = await installation.endpoint("/here", session)
-    await installation.endpoints.pause(endpoint.id)
+    await installation.set_paused(endpoint, paused=True)
     async with running_deliverer(installation.settings):
         await installation.receive(session, 2)
         await installation.waits(endpoint, 2)
@@ -73,7 +73,7 @@ async def test_deleted_endpoints_and_those_of_sessions_deleted_long_ago_go(
         await installation.delete_session(session)
         await installation.ends(ended, 1)
         await installation.ends(deleted, 1)
-    await installation.endpoints.delete(deleted.id)
+    await installation.endpoints.delete(OPERATOR, deleted.id)
     await clean_up(installation)
     assert await rows(installation, "webhook_deliveries") == 1
     assert await installation.endpoints.one(ended.id)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic_core import from_json
 
-from wa_api.dashboard.error_reference import ENDED, ERRORS, SESSION
+from wa_api.dashboard.reference.errors import ENDED, ERRORS, SESSION
 from wa_api.http import problems
 from wa_api.http.problems import Problem
 from wa_contracts.session_events import SessionStatus

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
+from wa_api.audit import Actor, ActorKind
 from wa_api.owners.command_bus import ConfirmLost
 from wa_api.owners.host_clock import HostClock
 from wa_api.owners.pending_replies import PendingReplies
@@ -32,6 +33,7 @@ from wa_contracts.internal.commands import (
 from wa_contracts.internal.questions import ListGroups
 
 SESSION = SessionId(UUID(int=1))
+OPERATOR = Actor(ActorKind.ADMIN_KEY, "admin key", "127.0.0.1")
 MESSAGE = MessageId(UUID(int=2))
 DAY, HALF_A_MINUTE = timedelta(hours=24), timedelta(seconds=30)
 
@@ -71,6 +73,10 @@ class Rows:
         """Also one that is revoked already."""
         self._written.append("revoked")
         return True
+
+    async def record(self, *_: object) -> None:
+        """In the audit log."""
+        self._written.append("noted")
 
     async def session(self, _: object) -> object:
         """It exists."""
@@ -119,16 +125,21 @@ def rows() -> Rows:
 def lifecycle(rows: Rows) -> SessionLifecycle:
     any_rows = cast("Any", rows)
     return SessionLifecycle(
-        database=any_rows, credentials=any_rows, requests=owner_requests(Bus()), views=any_rows
+        database=any_rows,
+        credentials=any_rows,
+        requests=owner_requests(Bus()),
+        views=any_rows,
+        audit=any_rows,
     )
 
 
 @pytest.mark.parametrize("kind", [RestartSession, StopSession, LogOutSession])
 async def test_a_command_without_a_confirm_is_no_success(
-    lifecycle: SessionLifecycle, kind: type[SessionCommand]
+    lifecycle: SessionLifecycle, rows: Rows, kind: type[SessionCommand]
 ) -> None:
     with pytest.raises(ConfirmLost):
-        await lifecycle.perform(kind, SESSION)
+        await lifecycle.perform(OPERATOR, kind, SESSION)
+    assert rows.committed == ["noted"]
 
 
 async def test_a_deletion_without_a_confirm_revokes_the_token_and_is_no_success(
@@ -136,8 +147,8 @@ async def test_a_deletion_without_a_confirm_revokes_the_token_and_is_no_success(
 ) -> None:
     for _ in range(2):  # a repeat is published, too
         with pytest.raises(ConfirmLost):
-            await lifecycle.delete(SESSION)
-    assert rows.committed == ["revoked", "revoked"]
+            await lifecycle.delete(OPERATOR, SESSION)
+    assert rows.committed == ["revoked", "noted", "revoked", "noted"]
 
 
 async def test_a_session_created_without_a_confirm_has_its_token_and_is_no_success(
@@ -145,5 +156,5 @@ async def test_a_session_created_without_a_confirm_has_its_token_and_is_no_succe
 ) -> None:
     """The session may come to be: then the token is shown by a look-up."""
     with pytest.raises(ConfirmLost):
-        await lifecycle.create("shop")
-    assert rows.committed == ["issued"]
+        await lifecycle.create(OPERATOR, "shop")
+    assert rows.committed == ["issued", "noted"]

@@ -107,7 +107,9 @@ async def _serve(settings: Settings) -> None:
         log.info("api_ready", host=settings.host, port=port)
         if keys.admin_made_here:
             key = keys.admin.get_secret_value()
-            sys.stdout.write(f"Log in: http://localhost:{port}/login?key={key}\n")
+            sys.stdout.write(
+                f"Log in: http://localhost:{port}{settings.base_path}/login?key={key}\n"
+            )
             sys.stdout.flush()
 
     await run_api(settings, keys, stop=_signalled(), on_ready=announce)

@@ -1,6 +1,7 @@
 """Settings from the environment, `.env` or the local stack's file."""
 
 import os
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,13 +9,17 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
 
 class Settings(BaseSettings):
     """The api's settings. Names are environment variables in lower case.
 
     `host` is a comma-separated list of addresses to listen on; `localhost` is both 127.0.0.1 and
     ::1. `media_allowed_hosts` and `webhook_allowed_hosts` are comma-separated hosts that may be
-    private, as sources of media and as webhook targets. `trusted_proxies` are comma-separated
+    private, as sources of media and as webhook targets. `base_path` is the path of a reverse proxy
+    below which everything is; `cors_allowed_origins` are comma-separated exact origins. `trusted_proxies` are comma-separated
     addresses or networks whose X-Forwarded-Proto and X-Forwarded-For are trusted.
 
     `former_token_encryption_key` opens secrets until `rotate-key` has resealed them. Only
@@ -58,17 +63,43 @@ class Settings(BaseSettings):
     webhook_media_link_seconds: Annotated[float, Field(gt=0)] = 86_400.0
     webhook_secret_overlap_seconds: Annotated[float, Field(ge=0)] = 86_400.0
     trusted_proxies: str = "127.0.0.1,::1"
+    base_path: str = ""
+    cors_allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     send_wait_seconds: Annotated[float, Field(gt=0)] = 30.0
     session_rate_per_minute: Annotated[int, Field(ge=1)] = 600
     session_queue_limit: Annotated[int, Field(ge=1)] = 10_000
     session_wait_limit: Annotated[int, Field(ge=1)] = 1_000
     session_stream_limit: Annotated[int, Field(ge=1)] = 20
+    audit_days: Annotated[int, Field(ge=1)] = 365
     retention_days: Annotated[int, Field(ge=2)] = 30
     otel_exporter_otlp_endpoint: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 
-    @field_validator("media_allowed_hosts", "webhook_allowed_hosts", mode="before")
+    @field_validator("base_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not _BASE_PATH.fullmatch(path):
+            raise ValueError(
+                f"BASE_PATH is a path such as /wa, of letters, digits, '-', '_', '.' and '~', not {value!r}."
+            )
+        return path
+
+    @field_validator("cors_allowed_origins")
+    @classmethod
+    def _exact(cls, value: frozenset[str]) -> frozenset[str]:
+        for origin in value:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    "CORS_ALLOWED_ORIGINS takes exact origins such as https://app.example.com, "
+                    f"without a path and no wildcard, not {origin!r}."
+                )
+        return value
+
+    @field_validator(
+        "media_allowed_hosts", "webhook_allowed_hosts", "cors_allowed_origins", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -96,7 +127,7 @@ class Settings(BaseSettings):
     @property
     def address(self) -> str:
         """Where clients reach the api: PUBLIC_URL, or this machine's port."""
-        return (self.public_url or f"http://localhost:{self.port}").rstrip("/")
+        return (self.public_url or f"http://localhost:{self.port}{self.base_path}").rstrip("/")
 
     @property
     def session_burst(self) -> int:

@@ -15,6 +15,7 @@ from wa_api.access.credentials import Credentials, TokenHolder
 from wa_api.access.flood_gate import token_of
 from wa_api.access.scopes import Scope
 from wa_api.access.sign_in import COOKIE, SignIn
+from wa_api.audit import Actor, ActorKind
 from wa_api.http.parts import Part, parts_of
 from wa_api.http.problems import Problem, invalid_field, not_found, unauthorized
 
@@ -56,16 +57,14 @@ class Caller:
     token: str | None = field(default=None, repr=False)
 
     @property
-    def name(self) -> str:
-        """Who it is, in words."""
-        match self.kind:
-            case CallerKind.ADMIN_KEY:
-                return "admin key"
-            case CallerKind.PAGE:
-                return "dashboard"
-            case CallerKind.SESSION_TOKEN:
-                return "session token"
-        return "API key" if self.key is None else self.key.name
+    def actor(self) -> Actor:
+        """Who it is, for the audit log. A session's token changes nothing that is noted there."""
+        if self.key is not None:
+            return Actor(ActorKind.API_KEY, self.key.name, self.address, self.key.id)
+        if self.kind is CallerKind.PAGE:
+            return Actor(ActorKind.PAGE, "dashboard", self.address)
+        assert self.kind is CallerKind.ADMIN_KEY
+        return Actor(ActorKind.ADMIN_KEY, "admin key", self.address)
 
     @property
     def rights(self) -> Rights | None:

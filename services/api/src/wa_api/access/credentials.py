@@ -49,18 +49,13 @@ class Credentials:
         )
         return SecretStr(token)
 
-    async def rotate(self, session_id: SessionId) -> SecretStr | None:
-        """Replace the token; None if there is no such session.
-
-        Raises:
-            DatabaseUnavailable: The old token remains valid.
-        """
+    async def rotate(self, connection: Connection, session_id: SessionId) -> SecretStr | None:
+        """Replace the token in the caller's transaction; None if there is no such session."""
         token = _new_token()
-        async with self._database.transaction() as connection:
-            found = await connection.fetchval(
-                _ROTATE, session_id, _hash(token), self._secrets.seal(session_id, token)
-            )
-            await notify_access_changed(connection)
+        found = await connection.fetchval(
+            _ROTATE, session_id, _hash(token), self._secrets.seal(session_id, token)
+        )
+        await notify_access_changed(connection)
         return SecretStr(token) if found else None
 
     async def show(self, session_id: SessionId) -> SecretStr | None:

@@ -65,6 +65,14 @@ FORMER_WEBHOOK_SECRETS = SealedColumn(
         WHERE id = $1 AND former_secret_cipher = $2
     """,
 )
+WEBHOOK_HEADERS = SealedColumn(
+    name="webhook headers",
+    rows="""
+        SELECT id, headers_cipher AS sealed FROM webhook_endpoints
+        WHERE ($1::uuid IS NULL OR id > $1) AND headers_cipher IS NOT NULL ORDER BY id LIMIT $2
+    """,
+    put="UPDATE webhook_endpoints SET headers_cipher = $3 WHERE id = $1 AND headers_cipher = $2",
+)
 
 
 @dataclass(frozen=True)

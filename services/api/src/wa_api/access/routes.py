@@ -8,6 +8,7 @@ from pydantic_core import from_json
 
 from wa_api.access.callers import CSRF_HEADER, check_admin_key, check_csrf
 from wa_api.access.sign_in import COOKIE, LIFETIME, SignIn
+from wa_api.http.base_path import base_path_of
 from wa_api.http.parts import Part
 from wa_api.http.problems import Problem, invalid_field
 from wa_api.http.request_body import read_body
@@ -61,7 +62,7 @@ async def log_out(request: Request, sign_in: Part[SignIn]) -> Response:
         given = request.headers.get(CSRF_HEADER) or (await _fields(request)).get("csrf_token", "")
         check_csrf(sign_in, cookie, given)
     response = _redirect(HOME)
-    response.delete_cookie(COOKIE, path="/")
+    response.delete_cookie(COOKIE, path=_cookie_path(request))
     return response
 
 
@@ -80,12 +81,16 @@ def _signed_in(request: Request, sign_in: SignIn, response: Response) -> Respons
         COOKIE,
         sign_in.new_cookie(),
         max_age=int(LIFETIME.total_seconds()),
-        path="/",
+        path=_cookie_path(request),
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="lax",
     )
     return response
+
+
+def _cookie_path(request: Request) -> str:
+    return f"{base_path_of(request.scope)}/"
 
 
 def _redirect(to: str) -> Response:

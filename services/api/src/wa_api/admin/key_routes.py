@@ -11,6 +11,7 @@ from wa_api.access.api_keys import ApiKey, ApiKeys, NewApiKey, Rights
 from wa_api.access.callers import Caller, operator_with
 from wa_api.access.credentials import Credentials
 from wa_api.access.scopes import MEANINGS, Scope
+from wa_api.audit import Action, AuditLog, Change
 from wa_api.database.pool import Database
 from wa_api.http.documented import Cursor, errors, json_body
 from wa_api.http.models import Body, Text
@@ -30,7 +31,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 class KeyToCreate(Body):
     """A new API key: with all sessions without `sessionIds`, for ever without `expiresAt`."""
 
-    name: Annotated[Text, Field(min_length=1, max_length=128, pattern=r"\S")]
+    name: Annotated[Text, Field(min_length=1, max_length=128, pattern=r"\S", examples=["CRM"])]
     scopes: Annotated[
         list[Scope],
         Field(
@@ -70,7 +71,8 @@ async def create_key(
         )
     await _check_sessions(sessions, parts)
     async with parts[Database].transaction() as connection:
-        made = await keys.create(connection, wanted.name, rights, created_by=caller.name)
+        made = await keys.create(connection, wanted.name, rights, created_by=caller.actor.name)
+        await parts[AuditLog].record(connection, caller.actor, _noted(Action.KEY_CREATE, made))
     response.headers.update(_NO_STORE)
     return made
 
@@ -95,14 +97,24 @@ async def list_keys(
     responses=errors(400, 401, 403, 404, 503),
 )
 async def revoke_key(
-    key_id: UUID, keys: Part[ApiKeys], database: Part[Database], caller: MayManage
+    key_id: UUID,
+    keys: Part[ApiKeys],
+    database: Part[Database],
+    audit: Part[AuditLog],
+    caller: MayManage,
 ) -> Response:
     """The key is refused everywhere from now on, its event streams end."""
     async with database.transaction() as connection:
         revoked = await keys.revoke(connection, key_id, within=caller.rights)
-    if revoked is None:
-        raise not_found("key")
+        if revoked is None:
+            raise not_found("key")
+        await audit.record(connection, caller.actor, _noted(Action.KEY_REVOKE, revoked))
     return Response(status_code=204)
+
+
+def _noted(action: Action, key: ApiKey) -> Change:
+    details = key.model_dump(mode="json", include={"scopes", "session_ids", "expires_at"})
+    return Change(action, subject_id=key.id, subject_name=key.name, details=details)
 
 
 def _check_time(expires_at: datetime | None, now: datetime) -> None:

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/dashboard", include_in_schema=False, dependencies=[A
 @router.get("/sessions")
 async def sessions_fragment(request: Request, table: Part[SessionTable]) -> Response:
     """The overview and the table, for the search, filter and page in the URL."""
-    return fragment("sessions_live.html", **await table.values(request))
+    return fragment("sessions_live.html", request, **await table.values(request))
 
 
 @router.get("/sessions/{session_id}")
@@ -34,11 +34,13 @@ async def session_fragment(
     """The content of a session's page."""
     session = await _session(sessions, session_id)
     values = await details.values(session, request)
-    return fragment("session_live.html", session=session, **values)
+    return fragment("session_live.html", request, session=session, **values)
 
 
 @router.get("/sessions/{session_id}/linking")
-async def linking_fragment(session_id: UUID, sessions: Part[SessionViews]) -> Response:
+async def linking_fragment(
+    session_id: UUID, request: Request, sessions: Part[SessionViews]
+) -> Response:
     """The progress of linking a session: the QR code to scan, or the result."""
     session = await _session(sessions, session_id)
     code = await sessions.qr_code(session_id)
@@ -46,7 +48,7 @@ async def linking_fragment(session_id: UUID, sessions: Part[SessionViews]) -> Re
     if code is not None:
         made = segno.make(code.qr, error="l", micro=False)
         picture = made.svg_inline(scale=1, border=4, omitsize=True, light="#fff", dark="#000")
-    return fragment("linking.html", session=session, code=code, picture=picture)
+    return fragment("linking.html", request, session=session, code=code, picture=picture)
 
 
 @router.get("/changes")

@@ -15,6 +15,7 @@ from wa_api.access.sign_in import COOKIE, SignIn
 from wa_api.dashboard import reasons as status_reasons
 from wa_api.dashboard import webhook_words as words
 from wa_api.dashboard import words as status_words
+from wa_api.http.base_path import base_path_of
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -86,11 +87,11 @@ _templates = _environment()
 
 
 def origin_of(request: Request) -> str:
-    """The address of this page, for the examples. An invalid Host header is ignored."""
+    """The address of the gateway here, for the examples. An invalid Host header is ignored."""
     host = request.headers.get("host", "")
     if not _HOST.fullmatch(host):
         return EXAMPLE_ORIGIN
-    return f"{request.url.scheme}://{host}"
+    return f"{request.url.scheme}://{host}{base_path_of(request.scope)}"
 
 
 def page(
@@ -101,6 +102,7 @@ def page(
     signed_in = is_signed_in(request, sign_in)
     text = _templates.get_template(template).render(
         request=request,
+        base=base_path_of(request.scope),
         signed_in=signed_in,
         csrf_token=sign_in.csrf_token(cookie) if signed_in else "",
         origin=origin_of(request),
@@ -110,6 +112,7 @@ def page(
     return HTMLResponse(text, status, {"Cache-Control": "no-store", "Vary": "Cookie, Host"})
 
 
-def fragment(template: str, **values: Any) -> HTMLResponse:
-    text = _templates.get_template(template).render(**values)
+def fragment(template: str, request: Request, **values: Any) -> HTMLResponse:
+    base = base_path_of(request.scope)
+    text = _templates.get_template(template).render(base=base, **values)
     return HTMLResponse(text, headers={"Cache-Control": "no-store"})

@@ -14,7 +14,8 @@ _PAUSED: Mapping[PauseReason, str] = {
     PauseReason.GONE: f"It answered 410, Gone. {_WAITS}",
     PauseReason.UNREACHABLE: f"Nothing could be delivered for as long as it was tried. {_WAITS}",
     PauseReason.SECRET_UNREADABLE: (
-        f"TOKEN_ENCRYPTION_KEY has changed: make a new secret, then resume it. {_WAITS}"
+        "TOKEN_ENCRYPTION_KEY has changed: make a new secret, give its headers again, then resume "
+        f"it. {_WAITS}"
     ),
 }
 _GIVEN_UP: Mapping[GivenUpReason, str] = {

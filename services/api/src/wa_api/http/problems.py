@@ -7,7 +7,9 @@ from uuid import UUID
 from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails, to_json
+from starlette.types import Receive, Scope, Send
 
+from wa_api.http.base_path import base_path_of
 from wa_contracts.internal.refusals import refusal
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.session_events import SessionStatus
@@ -121,7 +123,7 @@ class Problem(Exception):
         self.message_id = message_id
         self.headers = {**_standing_headers(code), **(headers or {})}
 
-    def response(self) -> Response:
+    def response(self) -> "ProblemResponse":
         """The HTTP answer."""
         body: dict[str, Any] = {
             "success": False,
@@ -132,7 +134,29 @@ class Problem(Exception):
         }
         if self.message_id is not None:
             body["id"] = str(self.message_id)
-        return Response(to_json(body), self.status, self.headers, "application/json")
+        return ProblemResponse(body, self.status, self.headers)
+
+
+class ProblemResponse(Response):
+    """The answer of a problem. Its reference is below the path of a proxy, if there is one."""
+
+    def __init__(self, told: dict[str, Any], status: int, headers: Mapping[str, str]) -> None:
+        self._told = told
+        self._status = status
+        self._given = headers
+        super().__init__(to_json(told), status, headers, "application/json")
+
+    def below(self, base: str) -> Response:
+        """The same answer below a path."""
+        told = {**self._told, "docs": f"{base}{self._told['docs']}"}
+        return Response(to_json(told), self._status, self._given, "application/json")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        base = base_path_of(scope)
+        if base:
+            await self.below(base)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def status_of(code: str) -> int:

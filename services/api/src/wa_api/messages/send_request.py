@@ -133,7 +133,9 @@ class SendRequest(Body):
     message: Annotated[
         Text | None,
         Field(
-            max_length=TEXT_LIMIT, description="The text, or the caption of image, video, document."
+            max_length=TEXT_LIMIT,
+            description="The text, or the caption of image, video, document.",
+            examples=["Hello World!"],
         ),
     ] = None
     media_url: MediaUrl | None = None

@@ -20,7 +20,11 @@ async def run_key_rotation(settings: Settings, encryption_key: SecretStr) -> Non
         rotation = KeyRotation(database)
         for purpose, columns in {
             TOKENS: (key_rotation.TOKENS,),
-            WEBHOOKS: (key_rotation.WEBHOOK_SECRETS, key_rotation.FORMER_WEBHOOK_SECRETS),
+            WEBHOOKS: (
+                key_rotation.WEBHOOK_SECRETS,
+                key_rotation.FORMER_WEBHOOK_SECRETS,
+                key_rotation.WEBHOOK_HEADERS,
+            ),
         }.items():
             for column in columns:
                 box = secret_box(settings, encryption_key, purpose)

@@ -18,6 +18,7 @@ from wa_api.access.media_links import MediaLinks
 from wa_api.access.rate_limit import RateLimit
 from wa_api.access.secret_box import TOKENS, WEBHOOKS, secret_box
 from wa_api.access.sign_in import SignIn
+from wa_api.audit import AuditLog
 from wa_api.dashboard.changes import Changes
 from wa_api.dashboard.readings import DashboardReadings
 from wa_api.dashboard.session_details import SessionDetails
@@ -46,6 +47,8 @@ from wa_api.owners.requests import OwnerRequests
 from wa_api.processes.running import first_address, metrics_served, running
 from wa_api.projecting.tables.checkpoints import applied_sequence
 from wa_api.serving.app import build_app
+from wa_api.serving.base_path import BasePath
+from wa_api.serving.cors import Cors
 from wa_api.serving.health import ProjectorBacklog
 from wa_api.serving.metrics import ApiMetrics
 from wa_api.serving.server import Server, listen
@@ -85,13 +88,19 @@ async def run_api(
         parts, links = build_parts(settings, keys, database)
         notifications = parts[Notifications]
         registry = CollectorRegistry()
-        app = build_app(parts, _api_metrics(registry, parts))
+        app = build_app(parts, _api_metrics(registry, parts), settings.base_path)
         if settings.otel_exporter_otlp_endpoint:
             _trace_requests(app)
         address = first_address(settings.host)
         stack.enter_context(metrics_served(registry, address, settings.metrics_port))
-        server = Server(app, lambda: on_ready(port), trusted_proxies=settings.trusted_proxies)
-        background = (notifications.run(), parts[Uploads].run())
+        below = BasePath(Cors(app, settings.cors_allowed_origins), settings.base_path)
+        server = Server(
+            below,
+            lambda: on_ready(port),
+            trusted_proxies=settings.trusted_proxies,
+            base_path=settings.base_path,
+        )
+        background = (notifications.run(), parts[Uploads].run(), parts[AuditLog].run())
         async with running(*(link.run() for link in links), *background):
             for link in links:
                 await link.wait_first_attempt(FIRST_ATTEMPT_SECONDS)
@@ -141,6 +150,7 @@ def _add_access(parts: Parts, keys: Keys) -> None:
     settings = parts[Settings]
     parts.add(Credentials(parts[Database], secret_box(settings, keys.encryption, TOKENS)))
     parts.add(ApiKeys(parts[Database]))
+    parts.add(AuditLog(parts[Database], keep=timedelta(days=settings.audit_days)))
     parts.add(SignIn(keys, now=lambda: datetime.now(UTC), monotonic=time.monotonic))
     parts.add(MediaLinks(keys.encryption, settings.former_token_encryption_key))
     rate, burst = settings.session_rate_per_minute, settings.session_burst
@@ -167,7 +177,11 @@ def _add_sessions_and_messages(parts: Parts, media_link: BrokerLink, reply_to: s
     )
     parts.add(
         SessionLifecycle(
-            database=database, credentials=parts[Credentials], requests=requests, views=sessions
+            database=database,
+            credentials=parts[Credentials],
+            requests=requests,
+            views=sessions,
+            audit=parts[AuditLog],
         )
     )
     about_messages = parts.add(
@@ -196,7 +210,7 @@ def _add_events_and_webhooks(parts: Parts, keys: Keys) -> None:
     parts.add(FeedTail(feed, parts[Notifications]))
     overlap = timedelta(seconds=settings.webhook_secret_overlap_seconds)
     box = secret_box(settings, keys.encryption, WEBHOOKS)
-    parts.add(Endpoints(database, box, overlap=overlap))
+    parts.add(Endpoints(database, box, parts[AuditLog], overlap=overlap))
     parts.add(Deliveries(database))
 
 

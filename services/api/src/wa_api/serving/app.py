@@ -17,11 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wa_api.access import routes as sign_in
 from wa_api.access.flood_gate import FloodGate
 from wa_api.access.rate_limit import RateLimit
+from wa_api.admin import audit_routes as audit
 from wa_api.admin import key_routes as keys
-from wa_api.dashboard import documentation
+from wa_api.dashboard import access_page
 from wa_api.dashboard import fragments as dashboard_fragments
 from wa_api.dashboard import home as dashboard
 from wa_api.dashboard.pages import STATIC
+from wa_api.dashboard.reference import routes as documentation
 from wa_api.database.pool import DatabaseUnavailable
 from wa_api.dead_letters import routes as dead_letters
 from wa_api.events import routes as events
@@ -65,16 +67,18 @@ _ROUTERS = (
     dead_letters.router,
     webhooks.router,
     keys.router,
+    audit.router,
     health.router,
     sign_in.router,
     dashboard.router,
+    access_page.router,
     dashboard_fragments.router,
     documentation.router,
 )
 
 
-def build_app(parts: Parts, metrics: ApiMetrics) -> FastAPI:
-    """Build the application. FastAPI's documentation pages are off: they load from other hosts."""
+def build_app(parts: Parts, metrics: ApiMetrics, base_path: str = "") -> FastAPI:
+    """Build the application, whose documents name the path of a proxy. FastAPI's documentation pages are off: they load from other hosts."""
     app = FastAPI(
         routes=[send.route],
         docs_url=None,
@@ -95,7 +99,7 @@ def build_app(parts: Parts, metrics: ApiMetrics) -> FastAPI:
     app.add_middleware(FloodGate, rate=parts[RateLimit])
     app.add_middleware(SecurityHeaders)
     app.add_middleware(_Measured, metrics=metrics)
-    install_openapi(app, VERSION)
+    install_openapi(app, VERSION, base_path)
     return app
 
 

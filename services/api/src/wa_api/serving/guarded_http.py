@@ -23,7 +23,12 @@ class _HeadTooLarge(Exception):
 
 
 class GuardedHttp(HttpToolsProtocol):
-    """One connection. Errors before the application have the same shape as all errors."""
+    """One connection. Errors before the application have the same shape as all errors.
+
+    `base_path` is the path of a proxy, or nothing.
+    """
+
+    base_path = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,7 +98,7 @@ class GuardedHttp(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, problem: Problem) -> None:
-        answer = problem.response()
+        answer = problem.response().below(self.base_path)
         head = [f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}".encode()]
         head += [name + b": " + value for name, value in answer.raw_headers]
         body = bytes(answer.body)

@@ -13,23 +13,24 @@ _GENERATED_422 = "Validation Error"
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 
 
-def install_openapi(app: FastAPI, version: str) -> None:
+def install_openapi(app: FastAPI, version: str, base_path: str) -> None:
     """Serve a document without FastAPI's 422 responses: invalid requests are 400 here."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, version)
+            app.openapi_schema = _document(app, version, base_path)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _document(app: FastAPI, version: str) -> dict[str, Any]:
+def _document(app: FastAPI, version: str, base_path: str) -> dict[str, Any]:
     schema = get_openapi(
         title="WhatsApp Multi-Session Manager",
         version=version,
         description="Send WhatsApp messages through many numbers, and manage their sessions.",
         routes=app.routes,
+        servers=[{"url": base_path}] if base_path else None,
     )
     schemas = schema["components"]["schemas"]
     for operation in _operations(schema):

@@ -77,14 +77,20 @@ class Server(uvicorn.Server):
     """uvicorn without its signal handlers: main.py ends open waits before the connections."""
 
     def __init__(
-        self, app: ASGIApp, on_started: Callable[[], None], *, trusted_proxies: str
+        self,
+        app: ASGIApp,
+        on_started: Callable[[], None],
+        *,
+        trusted_proxies: str,
+        base_path: str = "",
     ) -> None:
         """Headers of `trusted_proxies` set the client's address and scheme."""
+        http = type("GuardedHttpBelow", (GuardedHttp,), {"base_path": base_path})
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http=GuardedHttp,
+                http=http,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -1,10 +1,11 @@
 """The operator's commands on sessions: create, restart, stop, log out, delete, pair."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from wa_api.access.credentials import Credentials
+from wa_api.audit import Action, Actor, AuditLog, Change
 from wa_api.database.pool import Database
 from wa_api.owners.command_bus import ConfirmLost
 from wa_api.owners.requests import OwnerRequests, OwnerSilent
@@ -14,8 +15,11 @@ from wa_contracts.ids import SessionId, new_id
 from wa_contracts.internal.commands import (
     CreateSession,
     DeleteSession,
+    LogOutSession,
     RequestPairingCode,
+    RestartSession,
     SessionCommand,
+    StopSession,
     UpdateSession,
 )
 from wa_contracts.internal.replies import PairingCode, Reply
@@ -24,6 +28,11 @@ from wa_contracts.session_events import DesiredState, SessionStatus
 
 ANSWER_SECONDS = 5.0
 PAIRING_SECONDS = 30.0
+_ACTIONS: Mapping[type[SessionCommand], Action] = {
+    RestartSession: Action.SESSION_RESTART,
+    StopSession: Action.SESSION_STOP,
+    LogOutSession: Action.SESSION_LOGOUT,
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Updated:
 
 
 class SessionLifecycle:
-    """Publishes the operator's commands and waits for their results.
+    """Publishes the operator's commands, notes them in the audit log, and waits for their results.
 
     Methods raise DatabaseUnavailable or BrokerUnavailable with nothing written, ConfirmLost if the
     command may have been written, and OwnerRefused.
@@ -56,13 +65,17 @@ class SessionLifecycle:
         credentials: Credentials,
         requests: OwnerRequests,
         views: SessionViews,
+        audit: AuditLog,
     ) -> None:
         self._database = database
         self._credentials = credentials
         self._requests = requests
         self._views = views
+        self._audit = audit
 
-    async def create(self, name: str | None, changes: SessionChanges | None = None) -> Created:
+    async def create(
+        self, actor: Actor, name: str | None, changes: SessionChanges | None = None
+    ) -> Created:
         """Create a session with a token. The token is stored if the command may be written."""
         session_id = SessionId(new_id())
         options = None if changes == SessionChanges() else changes
@@ -70,6 +83,8 @@ class SessionLifecycle:
         with self._requests.answers(command) as answers:
             async with self._database.transaction() as connection:
                 token = await self._credentials.issue(connection, session_id)
+                noted = Change(Action.SESSION_CREATE, session_id, details={"name": name})
+                await self._audit.record(connection, actor, noted)
                 in_doubt = await self._publish(command)
             if in_doubt is not None:
                 raise in_doubt
@@ -82,7 +97,9 @@ class SessionLifecycle:
         )
         return Created(shown, confirmed=event is not None)
 
-    async def update(self, session_id: SessionId, changes: SessionChanges) -> Updated | None:
+    async def update(
+        self, actor: Actor, session_id: SessionId, changes: SessionChanges
+    ) -> Updated | None:
         """Change options; return the session afterwards, or None if there is none."""
         session = await self._views.session(session_id)
         if session is None:
@@ -91,7 +108,9 @@ class SessionLifecycle:
             return Updated(session, confirmed=True)
         command = self._requests.command(UpdateSession, session_id, changes=changes)
         try:
-            answer = await self._requests.ask(command, seconds=ANSWER_SECONDS)
+            named = sorted({*changes.model_fields_set, *changes.cleared} - {"cleared"})
+            noted = Change(Action.SESSION_UPDATE, session_id, details={"changed": named})
+            answer = await self._ask(command, actor, noted)
         except OwnerSilent:
             return Updated(session, confirmed=False)
         if isinstance(answer, Envelope):
@@ -99,25 +118,45 @@ class SessionLifecycle:
         session = await self._views.session(session_id)
         return None if session is None else Updated(session, confirmed=True)
 
-    async def perform(self, kind: type[SessionCommand], session_id: SessionId) -> Session | None:
+    async def perform(
+        self, actor: Actor, kind: type[SessionCommand], session_id: SessionId
+    ) -> Session | None:
         """Restart, stop or log out; return the session afterwards, or None if there is none."""
         if await self._views.session(session_id) is None:
             return None
         command = self._requests.command(kind, session_id)
-        event = await _event(self._requests.ask(command, seconds=ANSWER_SECONDS))
+        event = await _event(self._ask(command, actor, Change(_ACTIONS[kind], session_id)))
         if event is not None:
             await self._requests.projected(event)
         return await self._views.session(session_id)
 
-    async def delete(self, session_id: SessionId) -> bool:
+    async def delete(self, actor: Actor, session_id: SessionId) -> bool:
         """Log out and delete; the token is revoked at once. False if there is no such session."""
         async with self._database.transaction() as connection:
             if not await self._credentials.revoke(connection, session_id):
                 return False
+            await self._audit.record(connection, actor, Change(Action.SESSION_DELETE, session_id))
             in_doubt = await self._publish(self._requests.command(DeleteSession, session_id))
         if in_doubt is not None:  # the token stays revoked, and delete can be repeated
             raise in_doubt
         return True
+
+    async def _ask(
+        self,
+        command: SessionCommand,
+        actor: Actor,
+        noted: Change,
+        *,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Envelope | Reply:
+        """Publish a command and note it, both or neither, and wait for the answer."""
+        with self._requests.answers(command) as answers:
+            async with self._database.transaction() as connection:
+                await self._audit.record(connection, actor, noted)
+                in_doubt = await self._publish(command)
+            if in_doubt is not None:
+                raise in_doubt
+            return await answers.first(seconds)
 
     async def _publish(self, command: SessionCommand) -> ConfirmLost | None:
         """Publish inside a transaction, which a command in doubt must not roll back."""
@@ -127,7 +166,9 @@ class SessionLifecycle:
             return error
         return None
 
-    async def pairing_code(self, session_id: SessionId, phone_number: str) -> PairingCode | None:
+    async def pairing_code(
+        self, actor: Actor, session_id: SessionId, phone_number: str
+    ) -> PairingCode | None:
         """Request a code to enter on the phone with this number; None if there is no such session.
 
         Raises:
@@ -136,7 +177,8 @@ class SessionLifecycle:
         if await self._views.session(session_id) is None:
             return None
         command = self._requests.command(RequestPairingCode, session_id, phone_number=phone_number)
-        answer = await self._requests.ask(command, seconds=PAIRING_SECONDS)
+        noted = Change(Action.SESSION_PAIR, session_id)
+        answer = await self._ask(command, actor, noted, seconds=PAIRING_SECONDS)
         if not isinstance(answer, Reply) or answer.pairing_code is None:
             raise OwnerSilent
         return answer.pairing_code
@@ -150,10 +192,12 @@ class SessionLifecycle:
             **session.model_dump(by_alias=False), token=token.get_secret_value()
         )
 
-    async def rotate_token(self, session_id: SessionId) -> SessionWithToken | None:
+    async def rotate_token(self, actor: Actor, session_id: SessionId) -> SessionWithToken | None:
         """Replace the token; the old one is refused at once. None if there is no such session."""
-        if await self._credentials.rotate(session_id) is None:
-            return None
+        async with self._database.transaction() as connection:
+            if await self._credentials.rotate(connection, session_id) is None:
+                return None
+            await self._audit.record(connection, actor, Change(Action.TOKEN_ROTATE, session_id))
         return await self.show_token(session_id)
 
 

@@ -41,7 +41,7 @@ class SessionOptions(Body):
     Null takes away a name, proxy, device name, or the session's own pacing.
     """
 
-    name: Annotated[Text | None, Field(max_length=128)] = None
+    name: Annotated[Text | None, Field(max_length=128, examples=["Sales"])] = None
     metadata: Annotated[
         dict[Text, Text],
         AfterValidator(_small),

@@ -34,7 +34,8 @@ class NumbersToCheck(Body):
     """Numbers in digits, with country code. `sessionId` is required, except with a session's token."""
 
     numbers: Annotated[
-        list[Annotated[Text, Field(max_length=64)]], Field(min_length=1, max_length=50)
+        list[Annotated[Text, Field(max_length=64)]],
+        Field(min_length=1, max_length=50, examples=[["919876543210"]]),
     ]
     session_id: UUID | None = None
 

@@ -80,7 +80,7 @@ async def create_session(
         "transfer-encoding" in request.headers
     )
     wanted = await read_json(request, SessionOptions) if has_body else SessionOptions()
-    created = await lifecycle.create(wanted.name, wanted.changes(but_name=True))
+    created = await lifecycle.create(caller.actor, wanted.name, wanted.changes(but_name=True))
     response.status_code = 201 if created.confirmed else 202
     response.headers.update(NO_STORE)
     response.headers["Location"] = _address(created.session.session_id)
@@ -120,11 +120,11 @@ async def change_session(
     request: Request,
     response: Response,
     lifecycle: Part[SessionLifecycle],
-    _: MayWrite,
+    caller: MayWrite,
 ) -> Session:
     """Changes the options that the body names. The command stays valid for a day."""
     wanted = await read_json(request, SessionOptions)
-    updated = await lifecycle.update(SessionId(session_id), wanted.changes())
+    updated = await lifecycle.update(caller.actor, SessionId(session_id), wanted.changes())
     if updated is None:
         raise not_found("session")
     response.status_code = 200 if updated.confirmed else 202
@@ -138,10 +138,10 @@ async def change_session(
     responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def restart_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], caller: MayWrite
 ) -> Session:
     """Works in every state, also after a stop, an expired QR code or a logout."""
-    return await _perform(RestartSession, session_id, response, lifecycle)
+    return await _perform(RestartSession, session_id, response, lifecycle, caller)
 
 
 @admin.post(
@@ -151,10 +151,10 @@ async def restart_session(
     responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def stop_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], caller: MayWrite
 ) -> Session:
     """Messages stay queued until the session is restarted."""
-    return await _perform(StopSession, session_id, response, lifecycle)
+    return await _perform(StopSession, session_id, response, lifecycle, caller)
 
 
 @admin.post(
@@ -164,10 +164,10 @@ async def stop_session(
     responses=errors(400, 401, 403, 404, 409, 500, 503),
 )
 async def log_out_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], caller: MayWrite
 ) -> Session:
     """Queued messages of the session fail."""
-    return await _perform(LogOutSession, session_id, response, lifecycle)
+    return await _perform(LogOutSession, session_id, response, lifecycle, caller)
 
 
 @admin.delete(
@@ -177,10 +177,10 @@ async def log_out_session(
     responses=errors(400, 401, 403, 404, 500, 503),
 )
 async def delete_session(
-    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], _: MayWrite
+    session_id: UUID, response: Response, lifecycle: Part[SessionLifecycle], caller: MayWrite
 ) -> Deletion:
     """The session's token is refused from now on."""
-    if not await lifecycle.delete(SessionId(session_id)):
+    if not await lifecycle.delete(caller.actor, SessionId(session_id)):
         raise not_found("session")
     response.headers["Location"] = _address(session_id)
     return Deletion(session_id=session_id)
@@ -197,11 +197,11 @@ async def request_pairing_code(
     request: Request,
     response: Response,
     lifecycle: Part[SessionLifecycle],
-    _: MayWrite,
+    caller: MayWrite,
 ) -> PairingCode:
     """Returns a code to enter on the phone with the given number."""
     wanted = await read_json(request, PairingRequest)
-    code = await lifecycle.pairing_code(SessionId(session_id), wanted.phone_number)
+    code = await lifecycle.pairing_code(caller.actor, SessionId(session_id), wanted.phone_number)
     if code is None:
         raise not_found("session")
     response.headers.update(NO_STORE)
@@ -236,7 +236,7 @@ async def rotate_token(
     if caller.rights is not None and Scope.SESSIONS_WRITE not in caller.rights.scopes:
         raise insufficient_scope(Scope.SESSIONS_WRITE)
     response.headers.update(NO_STORE)
-    return _or_not_found(await lifecycle.rotate_token(SessionId(session_id)))
+    return _or_not_found(await lifecycle.rotate_token(caller.actor, SessionId(session_id)))
 
 
 @router.get("/api/session", summary="The token's own session", responses=errors(401, 404, 503))
@@ -246,9 +246,13 @@ async def own_session(sessions: Part[SessionViews], holder: TokenOf) -> Session:
 
 
 async def _perform(
-    kind: type[SessionCommand], session_id: UUID, response: Response, lifecycle: SessionLifecycle
+    kind: type[SessionCommand],
+    session_id: UUID,
+    response: Response,
+    lifecycle: SessionLifecycle,
+    caller: Caller,
 ) -> Session:
-    session = _or_not_found(await lifecycle.perform(kind, SessionId(session_id)))
+    session = _or_not_found(await lifecycle.perform(caller.actor, kind, SessionId(session_id)))
     response.headers["Location"] = _address(session_id)
     return session
 

@@ -1,20 +1,25 @@
 """Webhook endpoints as managed by the operator."""
 
-from collections.abc import Collection, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
 
 from wa_api.access.secret_box import SecretBox
-from wa_api.database.pool import Database
+from wa_api.audit import Action, Actor, AuditLog, Change
+from wa_api.database.pool import Connection, Database
 from wa_api.events.patterns import events_meant
 from wa_api.http.models import View
 from wa_api.http.paging import Page, Place, page_of
 from wa_api.webhooks.delivering.leadership import notify_changed
 from wa_api.webhooks.delivering.retry_rule import PauseReason
 from wa_api.webhooks.delivering.signing import new_secret
+from wa_api.webhooks.headers import names_of
 from wa_contracts.ids import new_id
 
 
@@ -29,9 +34,9 @@ class EndpointStatus(StrEnum):
 class Endpoint(View):
     """A URL that receives events. `session_id` and `events` are None for all.
 
-    With `include_media`, `message.received` has a link to its media.
-    `backlog` is the number of waiting deliveries. Until `former_secret_until`, the secret before
-    the last rotation signs too.
+    With `include_media`, `message.received` has a link to its media. `header_names` are of the
+    user's own headers, whose values are not shown. `backlog` is the number of waiting deliveries.
+    Until `former_secret_until`, the secret before the last rotation signs too.
     """
 
     id: UUID
@@ -39,6 +44,7 @@ class Endpoint(View):
     events: Sequence[str] | None
     session_id: UUID | None
     include_media: bool
+    header_names: Sequence[str]
     status: EndpointStatus
     status_reason: PauseReason | None
     paused_at: datetime | None
@@ -59,20 +65,37 @@ class NoSuchSession(Exception):
     """The session of a new endpoint does not exist."""
 
 
+@dataclass(frozen=True)
+class EndpointChange:
+    """What to change; fields that are not in `named` stay."""
+
+    named: frozenset[str]
+    url: str | None = None
+    events: Sequence[str] | None = None
+    paused: bool | None = None
+    headers: Mapping[str, str] | None = None
+    include_media: bool | None = None
+
+
 class Endpoints:
     """The endpoints table. Methods raise DatabaseUnavailable without having changed anything."""
 
-    def __init__(self, database: Database, secrets: SecretBox, *, overlap: timedelta) -> None:
+    def __init__(
+        self, database: Database, secrets: SecretBox, audit: AuditLog, *, overlap: timedelta
+    ) -> None:
         """`overlap` is how long a former secret signs after a rotation."""
         self._database = database
+        self._audit = audit
         self._secrets = secrets
         self._overlap = overlap
 
     async def create(
         self,
+        actor: Actor,
         url: str,
         events: Sequence[str] | None,
         session_id: UUID | None,
+        headers: Mapping[str, str] | None = None,
         *,
         include_media: bool = False,
     ) -> EndpointWithSecret:
@@ -91,7 +114,8 @@ class Endpoints:
             ):
                 raise NoSuchSession
             await connection.execute(_INCLUDE_MEDIA, endpoint_id, include_media)
-            await notify_changed(connection, endpoint_id)
+            await self._set_headers(connection, endpoint_id, headers)
+            await self._note(connection, actor, Action.WEBHOOK_CREATE, endpoint_id, events=events)
             row = await connection.fetchrow(_ONE, endpoint_id)
         return EndpointWithSecret(**dict(_required(row)), secret=secret)
 
@@ -124,57 +148,78 @@ class Endpoints:
             row = await connection.fetchrow(_ONE, endpoint_id)
         return Endpoint(**dict(row)) if row else None
 
-    async def redirect(self, endpoint_id: UUID, url: str) -> None:
-        """Change the URL, for waiting deliveries too."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_REDIRECT, endpoint_id, url)
-            await notify_changed(connection, endpoint_id)
+    async def change(self, actor: Actor, endpoint_id: UUID, change: EndpointChange) -> None:
+        """Change what is named, all at once. Waiting deliveries stay, and use a new URL.
 
-    async def choose(self, endpoint_id: UUID, events: Sequence[str] | None) -> None:
-        """Change the events. Waiting deliveries stay.
+        Paused, an endpoint gets nothing until it is resumed: deliveries wait. Resumed, it gets them
+        at once, with a new retry window.
 
         Raises:
             UnknownEvent: A pattern matches no event type.
         """
-        types = sorted(events_meant(events)) if events is not None else None
-        async with self._database.connection() as connection:
-            await connection.execute(_CHOOSE, endpoint_id, events, types)
-
-    async def include_media(self, endpoint_id: UUID, wanted: bool) -> None:
-        """Whether bodies have a link to media, of waiting deliveries too."""
         async with self._database.transaction() as connection:
-            await connection.execute(_INCLUDE_MEDIA, endpoint_id, wanted)
-            await notify_changed(connection, endpoint_id)
+            if change.url is not None:
+                await connection.execute(_REDIRECT, endpoint_id, change.url)
+            if "events" in change.named:
+                events = change.events
+                types = sorted(events_meant(events)) if events is not None else None
+                await connection.execute(_CHOOSE, endpoint_id, events, types)
+            if change.paused is not None:
+                await _set_paused(connection, endpoint_id, paused=change.paused)
+            if change.include_media is not None:
+                await connection.execute(_INCLUDE_MEDIA, endpoint_id, change.include_media)
+            if "headers" in change.named:
+                await self._set_headers(connection, endpoint_id, change.headers)
+            named = sorted(change.named)
+            await self._note(connection, actor, Action.WEBHOOK_UPDATE, endpoint_id, changed=named)
 
-    async def pause(self, endpoint_id: UUID) -> None:
-        """Send nothing until `resume`; deliveries wait."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_PAUSE, endpoint_id, PauseReason.OPERATOR)
-            await notify_changed(connection, endpoint_id)
-
-    async def resume(self, endpoint_id: UUID) -> None:
-        """Send waiting deliveries at once. Their retry window starts again."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_RESUME, endpoint_id)
-            await connection.execute(_TRY_ANEW, endpoint_id)
-            await notify_changed(connection, endpoint_id)
-
-    async def rotate_secret(self, endpoint_id: UUID) -> EndpointWithSecret | None:
+    async def rotate_secret(self, actor: Actor, endpoint_id: UUID) -> EndpointWithSecret | None:
         """Replace the secret; the old one signs for `overlap`. None if no such endpoint."""
         secret = new_secret()
         sealed = self._secrets.seal(endpoint_id, secret)
         async with self._database.transaction() as connection:
             await connection.execute(_ROTATE, endpoint_id, sealed, self._overlap)
-            await notify_changed(connection, endpoint_id)
+            await self._note(connection, actor, Action.WEBHOOK_SECRET_ROTATE, endpoint_id)
             row = await connection.fetchrow(_ONE, endpoint_id)
         return EndpointWithSecret(**dict(row), secret=secret) if row else None
 
-    async def delete(self, endpoint_id: UUID) -> bool:
+    async def delete(self, actor: Actor, endpoint_id: UUID) -> bool:
         """Delete the endpoint and its deliveries. False if there is no such endpoint."""
         async with self._database.transaction() as connection:
+            await self._note(connection, actor, Action.WEBHOOK_DELETE, endpoint_id)
             found = await connection.fetchval(_DELETE, endpoint_id)
-            await notify_changed(connection, endpoint_id)
         return found is not None
+
+    async def _set_headers(
+        self, connection: Connection, endpoint_id: UUID, headers: Mapping[str, str] | None
+    ) -> None:
+        sealed = self._secrets.seal(endpoint_id, json.dumps(headers)) if headers else None
+        await connection.execute(_SET_HEADERS, endpoint_id, sealed, names_of(headers))
+
+    async def _note(
+        self,
+        connection: Connection,
+        actor: Actor,
+        action: Action,
+        endpoint_id: UUID,
+        **details: object,
+    ) -> None:
+        """Note a change in the audit log, and tell the process that delivers."""
+        await notify_changed(connection, endpoint_id)
+        row = await connection.fetchrow(_ONE, endpoint_id)
+        if row is None:
+            return
+        name = urlsplit(row["url"]).hostname  # the rest of an address may be secret
+        change = Change(action, row["session_id"], endpoint_id, name, details)
+        await self._audit.record(connection, actor, change)
+
+
+async def _set_paused(connection: Connection, endpoint_id: UUID, *, paused: bool) -> None:
+    if paused:
+        await connection.execute(_PAUSE, endpoint_id, PauseReason.OPERATOR)
+        return
+    await connection.execute(_RESUME, endpoint_id)
+    await connection.execute(_TRY_ANEW, endpoint_id)
 
 
 def _required(row: asyncpg.Record | None) -> asyncpg.Record:
@@ -192,7 +237,7 @@ _CREATE = """
     RETURNING true
 """
 _SHOWN = """
-    SELECT id, url, events, session_id, include_media,
+    SELECT id, url, events, session_id, include_media, header_names,
         CASE WHEN paused_at IS NOT NULL THEN 'paused'
             WHEN session_deleted_at IS NOT NULL THEN 'ended' ELSE 'active' END AS status,
         paused_reason AS status_reason, paused_at, failing_since, last_error,
@@ -210,6 +255,9 @@ _PAGE = f"""
     ORDER BY created_at DESC, id DESC LIMIT $3
 """
 _REDIRECT = "UPDATE webhook_endpoints SET url = $2 WHERE id = $1"
+_SET_HEADERS = """
+    UPDATE webhook_endpoints SET headers_cipher = $2, header_names = $3 WHERE id = $1
+"""
 _CHOOSE = "UPDATE webhook_endpoints SET events = $2, types = $3 WHERE id = $1"
 _INCLUDE_MEDIA = "UPDATE webhook_endpoints SET include_media = $2 WHERE id = $1"
 _PAUSE = """

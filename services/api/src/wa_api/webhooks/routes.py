@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -19,7 +20,14 @@ from wa_api.http.request_body import read_json
 from wa_api.settings import Settings
 from wa_api.webhooks.deliveries import Deliveries, DeliveryShown, DeliveryStatus, EventForgotten
 from wa_api.webhooks.delivering.addresses import LENGTH_LIMIT, UrlRefused, check_url
-from wa_api.webhooks.endpoints import Endpoint, Endpoints, EndpointWithSecret, NoSuchSession
+from wa_api.webhooks.endpoints import (
+    Endpoint,
+    EndpointChange,
+    Endpoints,
+    EndpointWithSecret,
+    NoSuchSession,
+)
+from wa_api.webhooks.headers import Headers
 
 router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
 
@@ -56,13 +64,15 @@ class NewWebhook(Body):
     include_media: Annotated[
         bool, Field(description="`message.received` has `mediaUrl`, a link to its media that ends.")
     ] = False
+    headers: Headers | None = None
 
 
 class WebhookChange(Body):
-    """Fields to change. `paused: false` resumes."""
+    """Fields to change. `paused: false` resumes. `headers` replace all former ones."""
 
     url: Url | None = None
     events: Events | None = None
+    headers: Headers | None = None
     paused: bool | None = None
     include_media: bool | None = None
 
@@ -88,7 +98,11 @@ async def create_webhook(
     session_id = None if caller.sessions is None else caller.one_session(wanted.session_id)
     try:
         made = await endpoints.create(
-            *(wanted.url, wanted.events, session_id or wanted.session_id),
+            caller.actor,
+            wanted.url,
+            wanted.events,
+            session_id or wanted.session_id,
+            wanted.headers,
             include_media=wanted.include_media,
         )
     except NoSuchSession as error:
@@ -145,20 +159,25 @@ async def get_webhook(endpoint: Named) -> Endpoint:
     openapi_extra=json_body(WebhookChange),
 )
 async def change_webhook(
-    endpoint: Named, request: Request, settings: Part[Settings], endpoints: Part[Endpoints]
+    endpoint: Named,
+    request: Request,
+    settings: Part[Settings],
+    endpoints: Part[Endpoints],
+    caller: MayManage,
 ) -> Endpoint:
     """Waiting deliveries use the new URL. Resuming sends them at once."""
     change = await read_json(request, WebhookChange)
     _check_events(change.events)
     if change.url is not None:
         await _check_url(settings, change.url)
-        await endpoints.redirect(endpoint.id, change.url)
-    if "events" in change.model_fields_set:
-        await endpoints.choose(endpoint.id, change.events)
-    if change.include_media is not None:
-        await endpoints.include_media(endpoint.id, change.include_media)
-    if change.paused is not None:
-        await (endpoints.pause if change.paused else endpoints.resume)(endpoint.id)
+        if endpoint.header_names and not change.headers:
+            _check_same_host(endpoint.url, change.url)
+    if named := frozenset(change.model_fields_set):
+        wanted = EndpointChange(
+            *(named, change.url, change.events, change.paused),
+            *(change.headers, change.include_media),
+        )
+        await endpoints.change(caller.actor, endpoint.id, wanted)
     return _or_not_found(await endpoints.one(endpoint.id))
 
 
@@ -168,9 +187,11 @@ async def change_webhook(
     status_code=204,
     responses=errors(400, 401, 403, 404, 503),
 )
-async def delete_webhook(endpoint: Named, endpoints: Part[Endpoints]) -> Response:
+async def delete_webhook(
+    endpoint: Named, endpoints: Part[Endpoints], caller: MayManage
+) -> Response:
     """Also deletes its deliveries, including waiting ones."""
-    if not await endpoints.delete(endpoint.id):
+    if not await endpoints.delete(caller.actor, endpoint.id):
         raise not_found("webhook")
     return Response(status_code=204)
 
@@ -181,11 +202,11 @@ async def delete_webhook(endpoint: Named, endpoints: Part[Endpoints]) -> Respons
     responses=errors(400, 401, 403, 404, 503),
 )
 async def rotate_webhook_secret(
-    endpoint: Named, response: Response, endpoints: Part[Endpoints]
+    endpoint: Named, response: Response, endpoints: Part[Endpoints], caller: MayManage
 ) -> EndpointWithSecret:
     """The new secret is shown only once. The old one also signs until `formerSecretUntil`."""
     response.headers.update(NO_STORE)
-    return _or_not_found(await endpoints.rotate_secret(endpoint.id))
+    return _or_not_found(await endpoints.rotate_secret(caller.actor, endpoint.id))
 
 
 @router.post(
@@ -242,6 +263,14 @@ async def _check_url(settings: Settings, url: str) -> None:
         await check_url(url, settings.webhook_allowed_hosts)
     except UrlRefused as error:
         raise invalid_field("url", str(error)) from error
+
+
+def _check_same_host(former: str, url: str) -> None:
+    """Nobody learns the values of headers by having them sent elsewhere."""
+    if urlsplit(former)[:2] != urlsplit(url)[:2]:
+        raise invalid_field(
+            "headers", "'headers' must be given anew with the address of another host."
+        )
 
 
 def _check_events(events: Sequence[str] | None) -> None:

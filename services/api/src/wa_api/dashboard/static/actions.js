@@ -2,7 +2,7 @@
 
 import { openLinking } from "./connect.js";
 import { confirm } from "./confirm.js";
-import { call, Problem } from "./http.js";
+import { at, call, Problem } from "./http.js";
 import { keepMenu, openMenu } from "./menu.js";
 import { openOptions } from "./options.js";
 import { openTestMessage } from "./test_message.js";
@@ -20,7 +20,7 @@ const ACTIONS = {
   test: openTestMessage,
   menu: openMenu,
   options: openOptions,
-  open: (session) => location.assign(`/sessions/${session.id}`),
+  open: (session) => location.assign(at(`/sessions/${session.id}`)),
   restart: (session) => command(session, "restart", "is being restarted"),
   stop: (session) => command(session, "stop", "is stopped; its link is kept"),
   logout: logOut,
@@ -85,7 +85,7 @@ async function remove(session) {
   });
   if (!sure) return;
   await call("DELETE", `/api/sessions/${session.id}`);
-  if (document.body.dataset.page === "session") return location.assign("/");
+  if (document.body.dataset.page === "session") return location.assign(at("/"));
   toast(`${capital(session.called)} is deleted.`);
   changed();
 }

@@ -1,5 +1,7 @@
 // The examples: coloured, copied with a button, with the address that the page was opened on.
 
+import { at } from "./http.js";
+
 const WORDS = {
   javascript: "const|let|async|await|function|return|new|import|from",
   python: "import|from|def|return|print|as|with",
@@ -40,7 +42,8 @@ export async function copyText(text) {
 // Behind a proxy the server may have seen another address than the reader did.
 function useThisAddress(code) {
   const drawn = document.getElementById("documentation")?.dataset.origin;
-  if (drawn && drawn !== location.origin) code.textContent = code.textContent.replaceAll(drawn, location.origin);
+  const here = location.origin + at("");
+  if (drawn && drawn !== here) code.textContent = code.textContent.replaceAll(drawn, here);
 }
 
 function colour(code) {

@@ -1,7 +1,13 @@
 // Requests to the gateway, with the page's CSRF token; errors carry the gateway's own sentence.
 
-const csrfToken = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+export const csrfToken = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 const PATIENCE_MS = 40_000;
+const base = document.documentElement.dataset.base; // the path of a proxy, or nothing
+
+// The address here of a path of the gateway.
+export function at(path) {
+  return `${base}${path}`;
+}
 
 export class Problem extends Error {
   constructor(status, code, sentence) {
@@ -29,7 +35,7 @@ export async function call(method, path, body, headers = {}) {
 export async function part(path) {
   const answer = await request(path, { headers: { Accept: "text/html" } });
   if (answer.status === 401) {
-    location.assign("/");
+    location.assign(at("/"));
     throw new Problem(401, "unauthorized", "Signed out.");
   }
   if (!answer.ok) throw refusal(answer);
@@ -41,7 +47,7 @@ export async function part(path) {
 async function request(path, options) {
   try {
     const signal = AbortSignal.timeout(PATIENCE_MS);
-    const answer = await fetch(path, { ...options, cache: "no-store", signal });
+    const answer = await fetch(at(path), { ...options, cache: "no-store", signal });
     return { ok: answer.ok, status: answer.status, text: await answer.text() };
   } catch {
     throw new Problem(0, "unreachable", "The gateway cannot be reached.");

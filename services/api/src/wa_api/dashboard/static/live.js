@@ -1,7 +1,7 @@
 // Keeps a part of the page true: asks for it anew when the gateway rings, at times by itself, and
 // says so when the gateway cannot be reached. Comes back without a reload.
 
-import { Problem } from "./http.js";
+import { at, Problem } from "./http.js";
 
 const REOPEN_MS = 1_500;
 const LEAST_MS_BETWEEN = 200;
@@ -44,7 +44,7 @@ export function listen(address, types, heard, opened = () => {}) {
   const open = () => {
     clearTimeout(waiting);
     source?.close();
-    source = new EventSource(address);
+    source = new EventSource(at(address));
     for (const type of types) source.addEventListener(type, heard);
     source.addEventListener("open", () => {
       connected();

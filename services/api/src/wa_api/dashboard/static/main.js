@@ -1,5 +1,6 @@
 // Starts what the page needs.
 
+import { keepAccess } from "./access_page.js";
 import { keepActions } from "./actions.js";
 import { keepCode } from "./code.js";
 import { keepConnect } from "./connect.js";
@@ -10,9 +11,10 @@ import { keepTabs } from "./tabs.js";
 import { keepTestMessage } from "./test_message.js";
 import { keepTimes } from "./times.js";
 import { homeToasts } from "./toast.js";
+import { keepTryIt } from "./try_it.js";
 import { keepWebhooks } from "./webhooks.js";
 
-const PAGES = { sessions: keepSessions, session: keepSession, away: keepLooking };
+const PAGES = { sessions: keepSessions, session: keepSession, away: keepLooking, access: keepAccess, reference: keepTryIt };
 
 keepTabs();
 keepCode();

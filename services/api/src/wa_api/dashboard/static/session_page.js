@@ -1,7 +1,7 @@
 // A session's page: its state, messages and history kept true, and what happens shown as it does.
 
 import { lookAtLinking } from "./connect.js";
-import { part, Problem } from "./http.js";
+import { at, part, Problem } from "./http.js";
 import { listen, steadily } from "./live.js";
 import { refreshMenu } from "./menu.js";
 import { morph } from "./morph.js";
@@ -16,23 +16,23 @@ const TYPES = [
 );
 const LOOK_EVERY_MS = 1_500; // a host that falls silent makes no event
 const SHOWN = 100;
+const id = location.pathname.split("/").at(-1);
 const wanted = new URLSearchParams(location.search);
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 const refresh = steadily(async () => {
   try {
-    const drawn = await part(`/dashboard${location.pathname}?${wanted}`);
+    const drawn = await part(`/dashboard/sessions/${id}?${wanted}`);
     showTimes(drawn);
     morph(document.getElementById("session-live"), drawn);
     refreshMenu();
   } catch (error) {
-    if (error instanceof Problem && error.status === 404) location.assign("/");
+    if (error instanceof Problem && error.status === 404) location.assign(at("/"));
     throw error;
   }
 });
 
 export function keepSession() {
-  const id = location.pathname.split("/").at(-1);
   const state = document.getElementById("live-state");
   listen(
     `/api/events?sessionId=${id}`,

@@ -1,7 +1,7 @@
 // The table of sessions: found, filtered, paged, and kept true.
 
 import { lookAtLinking } from "./connect.js";
-import { part } from "./http.js";
+import { at, part } from "./http.js";
 import { listen, steadily } from "./live.js";
 import { refreshMenu } from "./menu.js";
 import { morph } from "./morph.js";
@@ -54,7 +54,7 @@ function want(changes) {
     if (value) wanted.set(name, value);
     else wanted.delete(name);
   }
-  const address = wanted.size ? `/?${wanted}` : "/";
+  const address = at(wanted.size ? `/?${wanted}` : "/");
   history.replaceState(null, "", address);
   refresh();
 }

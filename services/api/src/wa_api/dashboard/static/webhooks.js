@@ -50,7 +50,7 @@ async function create(form) {
   if (button.getAttribute("aria-busy") === "true") return;
   button.setAttribute("aria-busy", "true");
   the("webhook-error").hidden = true;
-  const { url, events, sessions, includeMedia } = form.elements;
+  const { url, events, headers, sessions, includeMedia } = form.elements;
   const names = events.value.split(/[\s,]+/).filter(Boolean);
   try {
     const made = await call("POST", "/api/webhooks", {
@@ -58,6 +58,7 @@ async function create(form) {
       events: names.length ? names : null,
       sessionId: sessions.value === "this" ? session.id : null,
       includeMedia: includeMedia.checked,
+      headers: headersOf(headers.value),
     });
     the("webhook-dialog").close();
     showSecret(made.secret, "The endpoint gets what happens from now on.");
@@ -69,6 +70,16 @@ async function create(form) {
   } finally {
     button.removeAttribute("aria-busy");
   }
+}
+
+// "Name: value" lines as an object; a line without a colon is left to the server to refuse.
+function headersOf(text) {
+  const lines = text.split("\n").map((line) => line.trim()).filter(Boolean);
+  const pairs = lines.map((line) => {
+    const [name, ...value] = line.split(":");
+    return [name.trim(), value.join(":").trim()];
+  });
+  return pairs.length ? Object.fromEntries(pairs) : null;
 }
 
 function showSecret(secret, sentence) {

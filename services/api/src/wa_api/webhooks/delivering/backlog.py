@@ -1,8 +1,8 @@
 """Waiting deliveries, as the delivering process reads and settles them."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -26,8 +26,8 @@ TEST = "webhook.test"
 class Target:
     """An endpoint as the delivering process sees it.
 
-    The former secret also signs until `former_secret_until`. Without a readable secret, nothing is
-    sent.
+    The former secret also signs until `former_secret_until`. Without a readable secret, or with
+    unreadable `headers`, nothing is sent.
     """
 
     id: UUID
@@ -38,6 +38,7 @@ class Target:
     failing_since: datetime | None
     is_paused: bool
     include_media: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_failing(self) -> bool:
@@ -113,6 +114,9 @@ class Backlog:
         if row is None:
             return None
         secret = self._open(endpoint_id, row["secret_cipher"])
+        headers = self._open(endpoint_id, row["headers_cipher"])
+        if headers is None and row["headers_cipher"] is not None:
+            secret = None  # nothing is sent without its headers
         if secret is None and row["paused_at"] is None:
             await self.pause(endpoint_id, PauseReason.SECRET_UNREADABLE)
         return Target(
@@ -124,6 +128,7 @@ class Backlog:
             failing_since=row["failing_since"],
             is_paused=row["paused_at"] is not None or secret is None,
             include_media=row["include_media"],
+            headers=json.loads(headers or "{}"),
         )
 
     def _open(self, endpoint_id: UUID, sealed: bytes | None) -> str | None:

@@ -161,6 +161,7 @@ class EndpointWorker:
         )
         if delivery.metadata is not None:
             headers = {**headers, "wa-session-metadata": delivery.metadata}
+        headers = {**self.target.headers, **headers}
         attempt = await connection.post(body, headers)
         self._is_quick = attempt.error is None and attempt.seconds < QUICK_SECONDS
         result = "failed" if attempt.error else "succeeded"

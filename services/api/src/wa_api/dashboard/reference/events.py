@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wa_api.dashboard.api_reference import Field, fields_of
+from wa_api.dashboard.reference.operations import Field, fields_of
 
 _GROUPS = {"session": "Life of a session", "message": "Life of a message"}
 _ENVELOPE_ONLY = frozenset({"type", "version", "data"})

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request, Response
 
 from wa_api.access.sign_in import SignIn
-from wa_api.dashboard.api_reference import reference_of
-from wa_api.dashboard.error_reference import ERRORS
-from wa_api.dashboard.event_reference import event_reference_of
 from wa_api.dashboard.pages import page
+from wa_api.dashboard.reference.errors import ERRORS
+from wa_api.dashboard.reference.events import event_reference_of
+from wa_api.dashboard.reference.operations import reference_of
 from wa_api.http.parts import Part
 from wa_api.http.problems import ERROR_REFERENCE
 from wa_contracts.asyncapi import as_text, asyncapi_document

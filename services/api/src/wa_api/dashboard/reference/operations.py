@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wa_api.dashboard.reference.example_bodies import example_of, resolved
+
 METHODS = ("get", "post", "put", "patch", "delete")
 
 Schema = Mapping[str, Any]
@@ -32,7 +34,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. `access` names the accepted keys; empty means public."""
+    """One method of one path. `access` names the accepted keys; empty means public.
+
+    `media_type` is of the body, None without one; `example` a body as JSON, None for a file.
+    """
 
     id: str
     method: str
@@ -42,6 +47,8 @@ class Operation:
     access: Sequence[str]
     parameters: Sequence[Field]
     body: Sequence[Field]
+    media_type: str | None
+    example: str | None
     answers: Sequence[Answer]
 
 
@@ -86,7 +93,7 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: S
         path=path,
         summary=operation.get("summary", ""),
         description=operation.get("description", ""),
-        access=sorted({name for need in operation.get("security", []) for name in need}),
+        access=_access(operation),
         parameters=[
             _field(
                 *(document, found["name"], found.get("schema", {}), found),
@@ -96,6 +103,8 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: S
             for found in operation.get("parameters", [])
         ],
         body=fields_of(document, body),
+        media_type=next(iter(content), None),
+        example=_example(document, content),
         answers=[
             Answer(status, answer.get("description", ""), tuple(answer.get("content", {})))
             for status, answer in sorted(operation["responses"].items())
@@ -103,9 +112,28 @@ def _operation(document: Mapping[str, Any], path: str, method: str, operation: S
     )
 
 
+def _access(operation: Schema) -> Sequence[str]:
+    """The accepted keys, an API key with its scopes."""
+    needs = {
+        name: scopes for need in operation.get("security", []) for name, scopes in need.items()
+    }
+    return [
+        f"{name} ({' or '.join(scopes)})" if scopes else name
+        for name, scopes in sorted(needs.items())
+    ]
+
+
+def _example(document: Schema, content: Schema) -> str | None:
+    described = content.get("application/json")
+    if described is None:
+        return None
+    example = example_of(document, described["schema"])
+    return json.dumps(example, indent=2, ensure_ascii=False)
+
+
 def fields_of(document: Mapping[str, Any], schema: Schema) -> Sequence[Field]:
     """The fields of an object schema, in the document's order."""
-    schema = _resolved(document, schema)
+    schema = resolved(document, schema)
     required = set(schema.get("required", ()))
     return [
         _field(document, name, inner, inner, place="body", required=name in required)
@@ -128,7 +156,7 @@ def _field(
 
 def _kind(document: Mapping[str, Any], schema: Schema) -> str:
     """A type in a few words: `string`, `"text" or "image"`, `integer, 1 to 200`."""
-    schema = _resolved(document, schema)
+    schema = resolved(document, schema)
     if options := schema.get("anyOf"):
         kinds = [_kind(document, option) for option in options if option.get("type") != "null"]
         return " or ".join(kinds)
@@ -142,15 +170,3 @@ def _kind(document: Mapping[str, Any], schema: Schema) -> str:
     if "maxLength" in schema:
         return f"{kind}, up to {schema['maxLength']:,} characters"
     return kind
-
-
-def _resolved(document: Mapping[str, Any], schema: Schema) -> Schema:
-    """Resolve a `$ref` into the document's components or the schema's own definitions."""
-    reference = schema.get("$ref")
-    if not isinstance(reference, str):
-        return schema
-    found: Any = document
-    for part in reference.removeprefix("#/").split("/"):
-        found = found.get(part, {})
-    assert isinstance(found, Mapping)
-    return found

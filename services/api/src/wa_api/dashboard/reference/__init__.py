@@ -1,0 +1,1 @@
+"""The reference pages, rendered from the OpenAPI and AsyncAPI documents."""
