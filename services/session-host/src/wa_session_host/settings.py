@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     simulated_receipts: bool = True
 
     @field_validator(
-        "pace_per_minute", "pace_per_day", "media_store_url", "media_ca_file", mode="before"
+        *("pace_per_minute", "pace_per_day", "media_root", "media_store_url", "media_ca_file"),
+        mode="before",
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
