@@ -126,11 +126,11 @@ async def test_a_test_message_is_sent_and_its_failure_explained(
     await working(ring, "tester")
     await operator.row("tester").get_by_role("button", name="Send a test message").click()
     dialog = operator.page.get_by_role("dialog", name="Send a test message")
-    await dialog.get_by_label("To").fill("+91 98765 43210")
+    await dialog.get_by_label("To", exact=True).fill("+91 98765 43210")
     await dialog.get_by_role("button", name="Send", exact=True).click()
     await expect(dialog.get_by_role("status").first).to_contain_text("WhatsApp's id: 3EB0")
     operator.expect_complaints("status of 500")
-    await dialog.get_by_label("To").fill("19995550000")
+    await dialog.get_by_label("To", exact=True).fill("19995550000")
     await dialog.get_by_role("button", name="Send", exact=True).click()
     await expect(dialog.get_by_role("status").first).to_have_text("This number is not on WhatsApp.")
 

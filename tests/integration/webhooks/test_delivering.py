@@ -79,7 +79,7 @@ async def test_an_endpoint_may_have_a_link_to_media(installation: WebhookInstall
         message_id = await installation.receive_media(session)
         without = (await installation.gets("/plain", 2))[:2]
         text, request = (await installation.gets("/linking", 2))[:2]
-        change = EndpointChange(frozenset({"includeMedia"}), include_media=True)
+        change = EndpointChange(frozenset({"include_media"}), include_media=True)
         await installation.endpoints.change(OPERATOR, plain.id, change)
 
         async def takes_effect() -> bool:

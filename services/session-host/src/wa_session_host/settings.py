@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     simulated_receipts: bool = True
 
     @field_validator(
-        *("pace_per_minute", "pace_per_day", "media_store_url", "media_ca_file"),
+        *("pace_per_minute", "pace_per_day", "media_root", "media_store_url", "media_ca_file"),
         "worker_memory_limit_bytes",
         mode="before",
     )

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
+from pydantic.alias_generators import to_camel
 
 from wa_api.access.secret_box import SecretBox
 from wa_api.audit import Action, Actor, AuditLog, Change
@@ -170,7 +171,7 @@ class Endpoints:
                 await connection.execute(_INCLUDE_MEDIA, endpoint_id, change.include_media)
             if "headers" in change.named:
                 await self._set_headers(connection, endpoint_id, change.headers)
-            named = sorted(change.named)
+            named = sorted(map(to_camel, change.named))
             await self._note(connection, actor, Action.WEBHOOK_UPDATE, endpoint_id, changed=named)
 
     async def rotate_secret(self, actor: Actor, endpoint_id: UUID) -> EndpointWithSecret | None:

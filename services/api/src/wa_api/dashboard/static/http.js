@@ -2,6 +2,7 @@
 
 export const csrfToken = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 const PATIENCE_MS = 40_000;
+const UPLOAD_PATIENCE_MS = 600_000;
 const base = document.documentElement.dataset.base; // the path of a proxy, or nothing
 
 // The address here of a path of the gateway.
@@ -31,6 +32,14 @@ export async function call(method, path, body, headers = {}) {
   throw refusal(answer);
 }
 
+// A file, as it is.
+export async function upload(path, file, headers) {
+  const type = { "Content-Type": file.type || "application/octet-stream" };
+  const answer = await request(path, { method: "POST", headers: { ...type, ...headers }, body: file }, UPLOAD_PATIENCE_MS);
+  if (answer.ok) return parsed(answer.text);
+  throw refusal(answer);
+}
+
 // A part of the page as the server draws it now.
 export async function part(path) {
   const answer = await request(path, { headers: { Accept: "text/html" } });
@@ -44,9 +53,9 @@ export async function part(path) {
 }
 
 // The whole answer: one that breaks off in its middle is none.
-async function request(path, options) {
+async function request(path, options, patience = PATIENCE_MS) {
   try {
-    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const signal = AbortSignal.timeout(patience);
     const answer = await fetch(at(path), { ...options, cache: "no-store", signal });
     return { ok: answer.ok, status: answer.status, text: await answer.text() };
   } catch {
