@@ -46,3 +46,4 @@ AppVersion: Any = _wa6.ClientPayload.UserAgent.AppVersion
 ClientPayload: Any = _wa6.ClientPayload
 HandshakeMessage: Any = _wa6.HandshakeMessage
 Message: Any = _e2e.Message
+PollVoteMessage: Any = _e2e.PollVoteMessage

@@ -1,5 +1,6 @@
 """A message that cannot go now waits with its chat, and lets all other chats pass."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.deadlines import eventually
+from tests.unit.host.interleaving.whatsapp import text_seen
 from tests.unit.host.runner_bench import NOON, bench, message
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import MessageType
@@ -196,7 +198,7 @@ async def test_who_writes_under_a_timelock_gets_an_answer() -> None:
         made.engine.answers["1"] = LOCK
         made.add(0, "1")
         await eventually(lambda: len(made.runner.set_aside) == 1, what="it waits")
-        made.runner.first_messages.is_met("70000@lid", "5")
+        made.runner.first_messages.is_met(replace(text_seen("hi"), sender_number="5"))
         made.add(1, "5")
         await eventually(lambda: made.sent() == [1], what="the answer is sent")
         assert made.reachout == [ReachoutLocked()]
