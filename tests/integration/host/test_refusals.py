@@ -253,6 +253,20 @@ async def test_the_timelock_holds_new_chats_only(linked: Linked) -> None:
     assert bench.deaf == []
 
 
+async def test_a_number_and_its_lid_are_one_chat(linked: Linked) -> None:
+    bench, whatsapp = linked.bench, linked.whatsapp
+    contact = whatsapp.contact(linked.bad)
+    whatsapp.refusals.messages[linked.bad] = 429
+    for number, to in enumerate([linked.bad, f"{contact.lid}@lid", linked.good, linked.bad]):
+        bench.add(number, to)
+    await eventually(lambda: bench.sent() == [2], what="the other chat is served")
+    assert len(bench.runner.set_aside) == 1
+    whatsapp.refusals.messages.clear()
+    bench.pass_time()
+    await eventually(lambda: bench.sent() == [2, 0, 1, 3], what="the chat goes on in order")
+    assert [(await contact.receive()).text for _ in range(3)] == ["0", "1", "3"]
+
+
 async def test_a_message_that_is_refused_ends_alone(linked: Linked) -> None:
     linked.whatsapp.refusals.messages[linked.bad] = 479
     await linked.among_good_ones(linked.bad)
