@@ -123,12 +123,13 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     await contact.read(sent["messageId"])
     await contact.play(sent["messageId"])
     await send(NOBODY)
-    await contact.send_text(phone.number, "hello", quoting=sent["messageId"])
+    hello = await contact.send_text(phone.number, "hello", quoting=sent["messageId"])
     await contact.send_text(phone.number, "hello all", group=GROUP)
     await contact.send_image(phone.number, png(), "image/png", "look")
     await contact.send_document(phone.number, b"figures", "application/pdf", "a.pdf", "read")
-    for change in changes_of(sent["messageId"]):
+    for change in changes_of(hello):
         await contact.send_message(phone.number, change)
+    await contact.hang_up(phone.number, await contact.call(phone.number))
     await phone.write(THEIRS, Message(conversation="from the phone"))
     await linked_ring.heard.all_of(*ARRIVING)  # the engine's end may lose what arrives then
     phone.hold_acks()
@@ -155,12 +156,16 @@ async def test_the_life_of_messages_on_the_real_engine(linked_ring: LinkedRing) 
     assert linked_ring.heard.misunderstood == []
 
 
-ARRIVING = ("message.echoed", "message.reacted", "message.edited", "message.revoked")
+ARRIVING = (
+    *("message.echoed", "message.reacted", "message.voted", "message.edited", "message.revoked"),
+    *("call.received", "call.ended"),
+)
 
 
 def changes_of(whatsapp_id: str) -> list[Any]:
-    """A reaction to a message, an edit and a deletion of it."""
-    reaction, edit, deletion = Message(), Message(), Message()
+    """A reaction to a message, a vote that nobody can read, an edit and a deletion of it."""
+    reaction, vote, edit, deletion = Message(), Message(), Message(), Message()
+    vote.pollUpdateMessage.pollCreationMessageKey.ID = whatsapp_id
     reaction.reactionMessage.text = "👍"
     edit.protocolMessage.type = edit.protocolMessage.MESSAGE_EDIT
     edit.protocolMessage.editedMessage.conversation = "better"
@@ -168,7 +173,7 @@ def changes_of(whatsapp_id: str) -> list[Any]:
     keys = (reaction.reactionMessage, edit.protocolMessage, deletion.protocolMessage)
     for part in keys:
         part.key.ID = whatsapp_id
-    return [reaction, edit, deletion]
+    return [reaction, vote, edit, deletion]
 
 
 async def test_the_life_of_sessions_on_the_real_engine(linked_ring: LinkedRing) -> None:

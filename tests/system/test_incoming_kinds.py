@@ -1,5 +1,6 @@
 """Everything that arrives is an event, once: through the stand-in, the real engine and the broker."""
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ class LinkedRing:
     phone: Phone
     friend: Contact
     consumer: EventConsumer
+    whatsapp: StandIn
 
     async def event(self, type_: str, whatsapp_id: str) -> dict[str, Any]:
         """The data of the event about the message with this id, which has come once."""
@@ -40,6 +42,16 @@ class LinkedRing:
             ]
 
         [data] = await eventually(found, what=f"{type_} of {whatsapp_id}")
+        return data
+
+    async def next_after(self, before: int, type_: str) -> dict[str, Any]:
+        """The data of the only event of this type after so many."""
+
+        def found() -> list[dict[str, Any]]:
+            later = self.consumer.of(self.session_id)[before:]
+            return [one["data"] for one in later if one["type"] == type_]
+
+        [data] = await eventually(found, what=type_)
         return data
 
     async def received(self, message: Any, **how: Any) -> dict[str, Any]:
@@ -68,7 +80,9 @@ async def linked_ring(new_ring: NewRing) -> AsyncIterator[LinkedRing]:
         async with consuming(ring.broker) as consumer:
             phone, friend = whatsapp.phone(NUMBER), whatsapp.contact(FRIEND)
             session = await link(ring, phone)
-            yield LinkedRing(ring, session["sessionId"], session["token"], phone, friend, consumer)
+            yield LinkedRing(
+                *(ring, session["sessionId"], session["token"], phone, friend, consumer, whatsapp)
+            )
         await ring.stop()
 
 
@@ -239,6 +253,109 @@ async def test_an_edit_and_a_deletion_show_in_the_look_ups(linked_ring: LinkedRi
         return shown["editedAt"] is not None and shown["revokedAt"] is not None
 
     await eventually(both, what="both times are shown")
+
+
+async def test_votes_in_a_poll_that_was_sent(linked_ring: LinkedRing) -> None:
+    friend = linked_ring.friend
+    poll = {"question": "When?", "options": ["Monday", "Tuesday", "Friday"], "selectable": 3}
+    answer = await linked_ring.ring.send(linked_ring.token, to=FRIEND, type="poll", poll=poll)
+    assert answer.status_code == 200, answer.text
+    sent = answer.json()
+    [received] = await eventually(
+        lambda: [one for one in friend.inbox if one.id == sent["messageId"]],
+        what="the poll arrives",
+    )
+    for options in (("Monday", "Friday"), (), ("Tuesday",), ("Never",)):
+        before = len(linked_ring.consumer.of(linked_ring.session_id))
+        await friend.vote(received, *options)
+        data = await linked_ring.next_after(before, "message.voted")
+        assert (data["id"], data["messageId"]) == (sent["id"], sent["messageId"])
+        assert data["options"] == (None if options == ("Never",) else list(options))
+        assert (data["senderNumber"], data["fromMe"]) == (FRIEND, False)
+
+
+async def test_votes_in_a_poll_that_came(linked_ring: LinkedRing) -> None:
+    friend, secret = linked_ring.friend, os.urandom(32)
+    poll = filled("pollCreationMessage", name="Who?", selectableOptionsCount=1)
+    for option in ("Ada", "Grace"):
+        poll.pollCreationMessage.options.add(optionName=option)
+    poll.messageContextInfo.messageSecret = secret
+    data = await linked_ring.received(poll)
+    before = len(linked_ring.consumer.of(linked_ring.session_id))
+    await friend.vote_in_own(NUMBER, data["messageId"], secret, "Grace")
+    voted = await linked_ring.next_after(before, "message.voted")
+    assert (voted["id"], voted["options"]) == (data["id"], ["Grace"])
+
+
+@pytest.mark.parametrize("video", [False, True], ids=["voice", "video"])
+async def test_a_call_rings_and_ends(linked_ring: LinkedRing, video: bool) -> None:
+    before = len(linked_ring.consumer.of(linked_ring.session_id))
+    call_id = await linked_ring.friend.call(NUMBER, video=video)
+    rings = await linked_ring.next_after(before, "call.received")
+    assert (rings["callId"], rings["isVideo"], rings["isGroup"]) == (call_id, video, False)
+    assert rings["caller"] == f"{linked_ring.friend.lid}@lid"
+    assert rings["callerNumber"] == FRIEND
+    for _ in range(2):  # WhatsApp may say it twice
+        await linked_ring.friend.hang_up(NUMBER, call_id)
+    ended = await linked_ring.next_after(before, "call.ended")
+    assert (ended["id"], ended["reason"]) == (rings["id"], "timeout")
+
+
+async def test_what_cannot_be_decrypted_is_told_and_completed(linked_ring: LinkedRing) -> None:
+    """The engine asks the sender again by itself."""
+    whatsapp_id = await linked_ring.friend.send_garbled(NUMBER, Message(conversation="again"))
+
+    def told() -> list[dict[str, Any]]:
+        return [
+            one["data"]
+            for one in linked_ring.consumer.of(linked_ring.session_id)
+            if one["data"].get("messageId") == whatsapp_id
+        ]
+
+    await eventually(lambda: len(told()) == 2, what="both events")
+    first, second = told()
+    assert (first["type"], first["text"]) == ("undecryptable", None)
+    assert (second["type"], second["text"]) == ("text", "again")
+    assert first["id"] == second["id"]
+
+    async def completed() -> bool:
+        return bool((await linked_ring.shown(whatsapp_id))["type"] == "text")
+
+    await eventually(completed, what="the look-up shows the content")
+    await linked_ring.received(Message(conversation="the next one"))
+    assert len(told()) == 2
+
+
+async def test_only_its_sender_edits_and_only_an_admin_deletes_too(linked_ring: LinkedRing) -> None:
+    whatsapp, (admin, forger) = (
+        linked_ring.whatsapp,
+        (linked_ring.whatsapp.contact(str(12_345_600_000 + one)) for one in range(2)),
+    )
+    members = (NUMBER, FRIEND, admin.number, forger.number)
+    group = whatsapp.group("A group", *members, admins=(admin.number,))
+    original = await linked_ring.received(Message(conversation="mine"), group=group)
+
+    def change(kind: str) -> Any:
+        message = Message()
+        part = message.protocolMessage
+        part.type = getattr(part, kind)
+        part.key.ID, part.key.remoteJID = original["messageId"], group
+        part.key.participant = f"{linked_ring.friend.lid}@lid"
+        part.editedMessage.conversation = "forged"
+        return message
+
+    for kind, who in (("MESSAGE_EDIT", forger), ("REVOKE", forger), ("MESSAGE_EDIT", admin)):
+        stanza = await who.send_message(NUMBER, change(kind), group=group)
+        told = await linked_ring.event("message.received", stanza)
+        assert told["type"] == "unsupported"
+        assert told["unsupported"].endswith("somebody else's message")
+    shown = await linked_ring.shown(original["id"])
+    assert (shown["editedAt"], shown["revokedAt"]) == (None, None)
+    await linked_ring.friend.send_message(NUMBER, change("MESSAGE_EDIT"), group=group)
+    await linked_ring.event("message.edited", original["messageId"])
+    await admin.send_message(NUMBER, change("REVOKE"), group=group)
+    deleted = await linked_ring.event("message.revoked", original["messageId"])
+    assert deleted["id"] == original["id"]
 
 
 async def test_what_the_owner_writes_elsewhere_is_echoed(linked_ring: LinkedRing) -> None:

@@ -1,5 +1,6 @@
 """A person on WhatsApp as tests drive one: receives, sends, confirms, asks again."""
 
+import secrets
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,10 +8,11 @@ from tests.whatsapp.accounts import Account, Companion, Directory
 from tests.whatsapp.inbox import ReceivedMessage, ReceivedReceipt
 from tests.whatsapp.link_code import LinkCodeDesk
 from tests.whatsapp.media import MediaStore
-from tests.whatsapp.nodes import Jid
+from tests.whatsapp.nodes import Attributes, Jid, Node, now_text
 from tests.whatsapp.outbox import Draft
 from tests.whatsapp.pairing import PairingDesk
 from tests.whatsapp.protobufs import Message
+from tests.whatsapp.votes import vote
 from tests.whatsapp.waiting import Changes
 
 _RECEIVE_SECONDS = 60.0
@@ -119,6 +121,63 @@ class Contact:
         """Send any `waE2E.Message` to the number `to`, and return the message's id."""
         draft = Draft(message.SerializeToString(), group=group, mediatype=mediatype)
         return await self._send(to, draft)
+
+    async def send_garbled(self, to: str, message: Message) -> str:
+        """Send a message that its recipient cannot decrypt until it asks again."""
+        return await self._send(to, Draft(message.SerializeToString(), garbled=True))
+
+    def sends_nothing_again(self) -> None:
+        """Answer no requests for messages that could not be decrypted, as a phone that is off."""
+        self._account.outbox.sends_again = False
+
+    async def vote(self, poll: ReceivedMessage, *options: str) -> str:
+        """Vote in a poll that was received from its author's companion."""
+        author = self._network.directory.find(Jid(poll.sender))
+        if author is None:
+            raise LookupError(f"{poll.sender} is not on WhatsApp")
+        secret = poll.proto.messageContextInfo.messageSecret
+        jids = {"author": str(author.lid_jid), "voter": str(self._account.lid_jid)}
+        message = vote(poll.id, secret, options=options, own=False, **jids)
+        return await self._send(author.number, Draft(message.SerializeToString()))
+
+    async def vote_in_own(self, to: str, poll_id: str, secret: bytes, *options: str) -> str:
+        """Vote in a poll that this contact sent to the number `to`."""
+        own = str(self._account.lid_jid)
+        message = vote(poll_id, secret, author=own, voter=own, options=options, own=True)
+        return await self._send(to, Draft(message.SerializeToString()))
+
+    async def call(self, to: str, *, video: bool = False) -> str:
+        """Call the number `to`, and return the call's id."""
+        call_id = secrets.token_hex(16).upper()
+        media = [Node("audio", {"enc": "opus", "rate": "16000"})]
+        media += [Node("video", {"enc": "vp8"})] if video else []
+        await self._tell_of_call(to, "offer", call_id, media)
+        return call_id
+
+    async def hang_up(self, to: str, call_id: str, reason: str = "timeout") -> None:
+        """End a call to the number `to`."""
+        await self._tell_of_call(to, "terminate", call_id, [], {"reason": reason})
+
+    async def _tell_of_call(
+        self,
+        to: str,
+        what: str,
+        call_id: str,
+        media: list[Node],
+        more: dict[str, str] | None = None,
+    ) -> None:
+        account = self._account
+        about: Attributes = {"call-id": call_id, "call-creator": account.lid_jid, **(more or {})}
+        about = {**about, "caller_pn": account.phone_jid}
+        attrs: Attributes = {
+            "from": account.lid_jid,
+            "id": secrets.token_hex(8),
+            "t": now_text(),
+            "platform": "android",
+            "version": "2.26.1",
+        }
+        for companion in self._companions_of(to):
+            await companion.deliver(Node("call", attrs, [Node(what, about, media)]))
 
     async def send_image(self, to: str, data: bytes, mime_type: str, caption: str = "") -> str:
         """Send an image to the number `to`, and return the message's id."""

@@ -27,6 +27,8 @@ class Draft:
     mediatype: str = ""
     group: str | None = None
     own_copy_for: "Account | None" = None
+    garbled: bool = False
+    """Whether the recipient cannot decrypt it until it asks for it again."""
     id: str = field(default_factory=lambda: secrets.token_hex(16).upper())
 
 
@@ -36,6 +38,7 @@ class Outbox:
     def __init__(self, account: "Account") -> None:
         self._account = account
         self._sent: dict[str, Draft] = {}
+        self.sends_again = True
         self.wrote_to: set[str] = set()
         """Numbers of the people that got something."""
 
@@ -47,14 +50,15 @@ class Outbox:
             address = _address(recipient, companion)
             if not self._account.primary.has_session(address):
                 self._account.primary.open_session(address, companion.bundle())
-            await companion.deliver(self._sealed(draft, address))
+            stanza = self._sealed(draft, address)
+            await companion.deliver(_garbled(stanza) if draft.garbled else stanza)
 
     async def send_again(
         self, recipient: "Account", companion: "Companion", message_id: str
     ) -> None:
         """Encrypt a message anew, in a new session, for a companion that could not read it."""
         draft = self._sent.get(message_id)
-        if draft is not None:
+        if draft is not None and self.sends_again:
             address = _address(recipient, companion)
             self._account.primary.open_session(address, companion.bundle())
             await companion.deliver(self._sealed(draft, address))
@@ -92,6 +96,12 @@ class Outbox:
             return stanza
         copied: Attributes = {**stanza.attrs, "recipient": draft.own_copy_for.lid_jid}
         return replace(stanza, attrs=copied)
+
+
+def _garbled(stanza: Node) -> Node:
+    """What was encrypted, with its last bytes changed."""
+    [enc] = stanza.children
+    return replace(stanza, content=[replace(enc, content=enc.data[:-8] + secrets.token_bytes(8))])
 
 
 def _address(account: "Account", companion: "Companion") -> str:

@@ -48,3 +48,4 @@ ClientPayload: Any = _wa6.ClientPayload
 HistorySync: Any = _history.HistorySync
 HandshakeMessage: Any = _wa6.HandshakeMessage
 Message: Any = _e2e.Message
+PollVoteMessage: Any = _e2e.PollVoteMessage

@@ -1,31 +1,23 @@
 """What WhatsApp refuses, through the real engine: one message ends or waits, all others arrive."""
 
-import asyncio
 import itertools
-import os
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from tests.deadlines import eventually
+from tests.integration.host.linked_session import Session, linked_session
 from tests.unit.host.runner_bench import Bench, bench
 from tests.whatsapp import StandIn, refusals
-from wa_contracts.ids import SessionId
 from wa_contracts.internal.commands import MessageType
 from wa_session_host.domain.observations import (
     ConnectionLost,
-    LoggedIn,
-    QRShown,
     ReachoutLocked,
     ReachoutOpen,
     Seen,
 )
-from wa_session_host.engine.port import Engine
-from wa_session_host.engine.process.worker_engines import WorkerEngines
 
 NUMBER = "919876543210"
 NUMBERS = itertools.count(12_345_678_900)
@@ -69,42 +61,11 @@ class Linked:
         assert len(self.bench.runner) == 0
 
 
-@dataclass
-class Session:
-    """A session of the real engine that is logged in."""
-
-    whatsapp: StandIn
-    engine: Engine
-    seen: list[Seen]
-
-
 @pytest.fixture(scope="module")
 async def session(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Session]:
     """One for all tests."""
-    async with StandIn.start() as whatsapp:
-        before = dict(os.environ)
-        os.environ.update(whatsapp.engine_environment())
-        engines = WorkerEngines(f"sqlite://{tmp_path_factory.mktemp('store')}", starts_per_second=9)
-        try:
-            engines.extend(time.monotonic() + 3600)
-            engine = await engines.start(SessionId(UUID(int=1)), None)
-            seen: list[Seen] = []
-
-            async def observe() -> None:
-                async for one in engine.observations():
-                    seen.append(one)
-                    if isinstance(one, QRShown):
-                        await whatsapp.phone(NUMBER).scan(one.qr)
-
-            observing = asyncio.create_task(observe())
-            await eventually(lambda: any(isinstance(one, LoggedIn) for one in seen), what="login")
-            yield Session(whatsapp, engine, seen)
-            await engine.stop()
-            observing.cancel()
-        finally:
-            await engines.close()
-            os.environ.clear()
-            os.environ.update(before)
+    async with linked_session(tmp_path_factory.mktemp("store"), NUMBER) as made:
+        yield made
 
 
 @pytest.fixture
@@ -251,6 +212,20 @@ async def test_the_timelock_holds_new_chats_only(linked: Linked) -> None:
     assert sorted(bench.sent()) == [0, 1, 2, 3]
     assert bench.reachout == [ReachoutLocked(), ReachoutOpen()]
     assert bench.deaf == []
+
+
+async def test_a_number_and_its_lid_are_one_chat(linked: Linked) -> None:
+    bench, whatsapp = linked.bench, linked.whatsapp
+    contact = whatsapp.contact(linked.bad)
+    whatsapp.refusals.messages[linked.bad] = 429
+    for number, to in enumerate([linked.bad, f"{contact.lid}@lid", linked.good, linked.bad]):
+        bench.add(number, to)
+    await eventually(lambda: bench.sent() == [2], what="the other chat is served")
+    assert len(bench.runner.set_aside) == 1
+    whatsapp.refusals.messages.clear()
+    bench.pass_time()
+    await eventually(lambda: bench.sent() == [2, 0, 1, 3], what="the chat goes on in order")
+    assert [(await contact.receive()).text for _ in range(3)] == ["0", "1", "3"]
 
 
 async def test_a_message_that_is_refused_ends_alone(linked: Linked) -> None:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.commands import MessageType
+from wa_contracts.internal.questions import Answer, NumberOf
 from wa_contracts.session_events import Event
 from wa_session_host.domain.message import Content, Facts, Queued
 from wa_session_host.domain.observations import ReachoutLocked, SendObservation
@@ -65,6 +66,7 @@ class Engine:
 
     answers: dict[str, Exception] = field(default_factory=dict)
     tries: list[str] = field(default_factory=list)
+    numbers: dict[str, str] = field(default_factory=dict)
 
     async def send(self, outgoing: OutgoingMessage) -> Acknowledged:
         """Refuse, or acknowledge."""
@@ -72,6 +74,10 @@ class Engine:
         if outgoing.to in self.answers:
             raise self.answers[outgoing.to]
         return Acknowledged("3EB0", NOON)
+
+    async def ask(self, question: NumberOf) -> Answer:
+        """Whose LID it is."""
+        return Answer(number=self.numbers.get(question.jid))
 
 
 class Media:

@@ -15,7 +15,6 @@ UNSUPPORTED = [
     "paymentReminderMessage",
     "splitPaymentMessage",
     "splitPaymentUpdateMessage",
-    "pollUpdateMessage",
     "keepInChatMessage",
     "requestPhoneNumberMessage",
     "encReactionMessage",

@@ -1,5 +1,6 @@
 """A message that cannot go now waits with its chat, and lets all other chats pass."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.deadlines import eventually
+from tests.unit.host.interleaving.whatsapp import text_seen
 from tests.unit.host.runner_bench import NOON, bench, message
 from wa_contracts.ids import MessageId
 from wa_contracts.internal.commands import MessageType
@@ -196,7 +198,33 @@ async def test_who_writes_under_a_timelock_gets_an_answer() -> None:
         made.engine.answers["1"] = LOCK
         made.add(0, "1")
         await eventually(lambda: len(made.runner.set_aside) == 1, what="it waits")
-        made.runner.first_messages.is_met("70000@lid", "5")
+        made.runner.first_messages.is_met(replace(text_seen("hi"), sender_number="5"))
         made.add(1, "5")
         await eventually(lambda: made.sent() == [1], what="the answer is sent")
         assert made.reachout == [ReachoutLocked()]
+
+
+async def test_a_number_and_its_lid_are_one_chat() -> None:
+    async with bench() as made:
+        made.engine.numbers["70001@lid"] = "1"
+        made.engine.answers["1"] = NotNow("rate_limited_by_whatsapp", "Slow down.")
+        for number, to in enumerate(["1", "70001@lid", "2", "1@s.whatsapp.net", "70001@lid"]):
+            made.add(number, to)
+        await eventually(lambda: made.sent() == [2], what="the other chat is served")
+        assert made.engine.tries == ["1", "2"]
+        made.engine.answers.clear()
+        made.pass_time()
+        await eventually(lambda: made.sent() == [2, 0, 1, 3, 4], what="the chat goes on in order")
+
+
+async def test_a_lid_that_is_known_later_waits_as_a_chat_of_its_own_until_then() -> None:
+    async with bench() as made:
+        busy = NotNow("rate_limited_by_whatsapp", "Slow down.")
+        made.engine.answers.update({"1": busy, "70001@lid": busy})
+        for number, to in enumerate(["70001@lid", "1", "70001@lid", "1"]):
+            made.add(number, to)
+        await eventually(lambda: len(made.runner.set_aside) == 2, what="both wait")
+        made.engine.numbers["70001@lid"] = "1"
+        made.engine.answers.clear()
+        made.pass_time()
+        await eventually(lambda: made.sent() == [0, 1, 2, 3], what="all are sent in order")

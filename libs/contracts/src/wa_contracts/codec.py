@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from wa_contracts.call_events import CALL_EVENTS
 from wa_contracts.envelope import Envelope
 from wa_contracts.internal.bundle import BundledEvent, split_bundle
 from wa_contracts.internal.commands import AnyCommand, Command
@@ -19,7 +20,9 @@ from wa_contracts.newest_events import newest_event
 from wa_contracts.session_events import SESSION_EVENTS, Event
 from wa_contracts.upcasters import upcast
 
-EVENT_TYPES: dict[str, type[Event]] = {e.TYPE: e for e in (*SESSION_EVENTS, *MESSAGE_EVENTS)}
+EVENT_TYPES: dict[str, type[Event]] = {
+    e.TYPE: e for e in (*SESSION_EVENTS, *MESSAGE_EVENTS, *CALL_EVENTS)
+}
 
 COMMAND_LIMIT = 1024 * 1024
 """Bytes; four times the largest request."""

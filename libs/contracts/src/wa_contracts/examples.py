@@ -3,9 +3,17 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from wa_contracts.call_events import CallEnded, CallReceived
 from wa_contracts.content import Location
 from wa_contracts.envelope import Envelope
-from wa_contracts.ids import EventId, MessageId, SessionId, message_stream, session_stream
+from wa_contracts.ids import (
+    EventId,
+    MessageId,
+    SessionId,
+    call_stream,
+    message_stream,
+    session_stream,
+)
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import (
@@ -24,6 +32,7 @@ from wa_contracts.message_events import (
     MessageRevoked,
     MessageScheduled,
     MessageSent,
+    MessageVoted,
 )
 from wa_contracts.session_events import (
     Event,
@@ -46,6 +55,7 @@ from wa_contracts.session_options import PacingLimits, Presence, Receive
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = SessionId(UUID(int=1))
+CALL = UUID(int=6)
 MESSAGE = MessageId(UUID(int=2))
 NUMBER = "919876543210"
 
@@ -178,6 +188,16 @@ _EVENTS: tuple[Event, ...] = (
         emoji="👍",
         reacted_at=AT,
     ),
+    MessageVoted(
+        id=MESSAGE,
+        message_id="3EB0601DAAF2EF6BE85000",
+        chat="123456789012345@lid",
+        sender="123456789012345@lid",
+        sender_number="12345678900",
+        sender_name="Ada",
+        options=("Monday",),
+        voted_at=AT,
+    ),
     MessageEdited(
         id=MESSAGE,
         message_id="3A0000000000000000AA",
@@ -197,13 +217,34 @@ _EVENTS: tuple[Event, ...] = (
         sender_name="Ada",
         revoked_at=AT,
     ),
+    CallReceived(
+        id=CALL,
+        call_id="0A1B2C3D4E5F60718293A4B5C6D7E8F9",
+        caller="123456789012345@lid",
+        caller_number="12345678900",
+        caller_lid="123456789012345@lid",
+        is_video=True,
+        received_at=AT,
+    ),
+    CallEnded(
+        id=CALL,
+        call_id="0A1B2C3D4E5F60718293A4B5C6D7E8F9",
+        caller="123456789012345@lid",
+        caller_number="12345678900",
+        caller_lid="123456789012345@lid",
+        reason="timeout",
+        ended_at=AT,
+    ),
 )
 
 
 def _envelope(sequence: int, event: Event) -> Envelope:
-    stream = (
-        session_stream(SESSION) if event.TYPE.startswith("session.") else message_stream(MESSAGE)
-    )
+    streams = {
+        "session": session_stream(SESSION),
+        "message": message_stream(MESSAGE),
+        "call": call_stream(CALL),
+    }
+    stream = streams[event.TYPE.partition(".")[0]]
     return Envelope(
         id=EventId(UUID(int=100 + sequence)),
         type=event.TYPE,

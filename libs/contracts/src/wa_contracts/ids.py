@@ -31,5 +31,9 @@ def session_stream(session_id: SessionId) -> str:
     return f"session-{session_id}"
 
 
+def call_stream(call_id: UUID) -> str:
+    return f"call-{call_id}"
+
+
 def message_stream(message_id: MessageId) -> str:
     return f"message-{message_id}"

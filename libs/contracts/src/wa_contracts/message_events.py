@@ -169,7 +169,8 @@ class MessageCancelled(Event):
 class MessageReceived(Event):
     """A message arrived.
 
-    Its media is downloaded by `GET /api/messages/{id}/media`.
+    Its media is downloaded by `GET /api/messages/{id}/media`. After type `undecryptable` the same
+    message may come again under the same `id`, with its content.
     """
 
     TYPE: ClassVar[str] = "message.received"
@@ -188,7 +189,7 @@ class MessageReceived(Event):
     type: str
     """`text`, `image`, `video`, `video_note`, `document`, `audio`, `voice`, `sticker`, `location`,
     `live_location`, `contact`, `poll`, `button_reply`, `list_reply`, `interactive`, `template`,
-    `order`, `product`, `event`, `group_invite`, or `unsupported`."""
+    `order`, `product`, `event`, `group_invite`, `undecryptable`, or `unsupported`."""
     text: str | None = None
     """The text, or the caption of the media."""
     media_mime_type: str | None = None
@@ -253,6 +254,16 @@ class MessageReacted(_AboutMessage):
     reacted_at: UtcDatetime
 
 
+class MessageVoted(_AboutMessage):
+    """Somebody voted in a poll. Each vote replaces that person's former one."""
+
+    TYPE: ClassVar[str] = "message.voted"
+    options: tuple[str, ...] | None
+    """What the person chooses; empty if they took the vote back. None if it cannot be read: the
+    gateway, or the engine, does not know the poll."""
+    voted_at: UtcDatetime
+
+
 class MessageEdited(_AboutMessage):
     """Somebody changed the text or caption of their message."""
 
@@ -283,6 +294,7 @@ MESSAGE_EVENTS: tuple[type[Event], ...] = (
     MessageReceived,
     MessageEchoed,
     MessageReacted,
+    MessageVoted,
     MessageEdited,
     MessageRevoked,
 )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, TypeAdapter, ValidationError, create_model
 
+from wa_contracts.call_events import CALL_EVENTS
 from wa_contracts.envelope import Envelope
 from wa_contracts.internal.bundle import joined
 from wa_contracts.message_events import MESSAGE_EVENTS
@@ -47,7 +48,7 @@ def _make_plain(event: Envelope) -> None:
 
 @cache
 def _any_of_them() -> Any:
-    models = [_envelope_of(event) for event in (*SESSION_EVENTS, *MESSAGE_EVENTS)]
+    models = [_envelope_of(event) for event in (*SESSION_EVENTS, *MESSAGE_EVENTS, *CALL_EVENTS)]
     return Annotated[Union[tuple(models)], Field(discriminator="type")]  # noqa: UP007
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 from zlib import crc32
 
 from wa_contracts import ids
+from wa_contracts.call_events import CALL_EVENTS
 from wa_contracts.ids import SessionId
 from wa_contracts.message_events import MESSAGE_EVENTS
 from wa_contracts.session_events import SESSION_EVENTS, QRIssued
@@ -144,7 +145,7 @@ QUEUES = (
         # Not QR codes: the relay publishes a copy without the code to the log itself.
         tuple(
             (EVENTS, f"v1.*.{event.TYPE}")
-            for event in (*SESSION_EVENTS, *MESSAGE_EVENTS)
+            for event in (*SESSION_EVENTS, *MESSAGE_EVENTS, *CALL_EVENTS)
             if event is not QRIssued
         ),
     ),

@@ -31,6 +31,13 @@ class CheckNumbers(Wire):
     numbers: tuple[str, ...]
 
 
+class NumberOf(Wire):
+    """The number behind a JID that hides it, as far as the engine knows; WhatsApp is not asked."""
+
+    type: Literal["NumberOf"] = "NumberOf"
+    jid: str
+
+
 class ListGroups(Wire):
     """The groups that the session is in, without their participants."""
 
@@ -45,7 +52,8 @@ class DescribeGroup(Wire):
 
 
 Question = Annotated[
-    MarkRead | ShowTyping | CheckNumbers | ListGroups | DescribeGroup, Field(discriminator="type")
+    MarkRead | ShowTyping | CheckNumbers | NumberOf | ListGroups | DescribeGroup,
+    Field(discriminator="type"),
 ]
 
 
@@ -86,4 +94,5 @@ class Answer(Wire):
     """What the question asked for. Empty for one that only told WhatsApp something."""
 
     numbers: tuple[NumberCheck, ...] = ()
+    number: str | None = None
     groups: tuple[Group, ...] = ()

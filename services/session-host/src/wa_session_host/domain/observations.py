@@ -189,6 +189,8 @@ class ReceiptSeen:
     at: datetime
 
 
+UNDECRYPTABLE = "undecryptable"
+"""The kind of a message that could not be decrypted."""
 ChatKind = Literal["direct", "group", "story", "channel"]
 _CHAT_KINDS: Mapping[str, ChatKind] = {
     "g.us": "group",
@@ -238,12 +240,13 @@ class MessageSeen:
 
 @dataclass(frozen=True)
 class ChangeSeen:
-    """Somebody reacted to, edited or revoked the message `of`.
+    """Somebody reacted to, voted in, edited or revoked the message `of`.
 
-    `stanza_id` names the change itself, `of_own` whether the message is this account's.
+    `stanza_id` names the change itself, `of_own` whether the message is this account's. `chosen` has
+    the SHA-256 of each option that a vote names, None if the vote cannot be decrypted.
     """
 
-    change: Literal["reacted", "edited", "revoked"]
+    change: Literal["reacted", "voted", "edited", "revoked"]
     stanza_id: str
     of: str
     of_own: bool
@@ -255,6 +258,22 @@ class ChangeSeen:
     is_own: bool
     text: str | None
     at: datetime
+    chosen: tuple[str, ...] | None = None
 
 
-Seen = Observation | ReceiptSeen | MessageSeen | ChangeSeen
+@dataclass(frozen=True)
+class CallSeen:
+    """A call rings, or has ended."""
+
+    call_id: str
+    caller: str
+    caller_number: str | None
+    caller_lid: str | None
+    has_ended: bool
+    reason: str | None
+    is_video: bool
+    is_group: bool
+    at: datetime
+
+
+Seen = Observation | ReceiptSeen | MessageSeen | ChangeSeen | CallSeen

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
+    CallSeen,
     ChangeSeen,
     ClientOutdated,
     ClientVersion,
@@ -161,6 +162,7 @@ Frame = (
     | ReceiptSeen
     | MessageSeen
     | ChangeSeen
+    | CallSeen
 )
 
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {

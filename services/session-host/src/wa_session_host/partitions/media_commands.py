@@ -56,4 +56,4 @@ class MediaCommands:
         events = await self._session.store.stream(message_stream(command.message_id))
         if not events or events[0].session_id != command.session_id:
             return None
-        return events[0].media
+        return next((media for one in events if (media := one.media) is not None), None)

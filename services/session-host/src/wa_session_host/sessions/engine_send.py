@@ -8,6 +8,7 @@ from opentelemetry.trace import SpanKind
 from structlog.contextvars import bind_contextvars
 
 from wa_contracts.ids import SessionId
+from wa_contracts.internal.questions import NumberOf
 from wa_contracts.message_events import MessageFailed, MessageOutcomeUnknown
 from wa_contracts.session_events import Event
 from wa_runtime.fault_points import FaultPoint, reach
@@ -15,6 +16,7 @@ from wa_runtime.traces import resumed_trace, span
 from wa_session_host.domain import message as domain
 from wa_session_host.domain.message import Facts, MessageSendDeferred
 from wa_session_host.engine.port import (
+    AskFailed,
     Engine,
     NotNow,
     NotSent,
@@ -85,6 +87,16 @@ async def send_outcome(
         _count_unrecognised(error, metrics)
         return domain.outcome_unknown(facts, str(error))
     return domain.sent(facts, acknowledged.message_id, acknowledged.at, number=acknowledged.number)
+
+
+async def number_of(to: str, engine: Engine | None) -> str | None:
+    """The number of a recipient that is given by LID; None if nobody knows it, or of any other."""
+    if engine is None or not to.endswith("@lid"):
+        return None
+    try:
+        return (await engine.ask(NumberOf(jid=to))).number
+    except AskFailed:
+        return None
 
 
 def _count_unrecognised(error: NotNow | OutcomeUnknown, metrics: HostMetrics) -> None:

@@ -8,7 +8,14 @@ from wa_contracts.ids import SessionId
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.session_events import REACHOUT_TIMELOCK
 from wa_runtime.retries import until_available
-from wa_session_host.domain.observations import ReachoutLocked, ReachoutOpen, SendObservation
+from wa_session_host.domain.observations import (
+    CallSeen,
+    ChangeSeen,
+    MessageSeen,
+    ReachoutLocked,
+    ReachoutOpen,
+    SendObservation,
+)
 from wa_session_host.domain.proof import chat_of
 from wa_session_host.domain.set_aside import SetAside, set_aside
 from wa_session_host.store.event_store import EventStore
@@ -76,10 +83,15 @@ class FirstMessages:
         if self.are_restricted and chat_of(to).endswith(_PEOPLE) and not await self._is_known(to):
             await self._tell(ReachoutOpen())
 
-    def is_met(self, *addresses: str | None) -> None:
-        """Somebody wrote: these addresses are known from now on."""
-        if self._known is not None:
-            self._known.update(chat_of(one) for one in addresses if one)
+    def is_met(self, seen: MessageSeen | ChangeSeen | CallSeen) -> None:
+        """Somebody wrote or called: they are known from now on."""
+        if self._known is None or (isinstance(seen, MessageSeen) and seen.is_group):
+            return
+        if isinstance(seen, CallSeen):
+            addresses = (seen.caller, seen.caller_number)
+        else:
+            addresses = (seen.chat, seen.sender_number)
+        self._known.update(chat_of(one) for one in addresses if one)
 
     async def _is_known(self, to: str) -> bool:
         return chat_of(to) in await self._known_chats()

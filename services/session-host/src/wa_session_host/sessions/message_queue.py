@@ -25,6 +25,8 @@ class MessageQueue:
         self._aside: dict[str, OpenMessage] = {}
         """The first message of each chat that is held back."""
         self._behind: dict[str, deque[OpenMessage]] = {}
+        self._numbers: dict[str, str] = {}
+        """Chats by number, of those that are known by LID too."""
         self.content_bytes = 0
         self._none_expires_before = _NEVER
 
@@ -39,7 +41,7 @@ class MessageQueue:
             if message is None:
                 heappop(self._ready)
                 continue
-            chat = chat_of(message.facts.to)
+            chat = self.chat(message)
             if chat not in self._aside:
                 return message
             heappop(self._ready)
@@ -58,6 +60,20 @@ class MessageQueue:
         """Messages that are set aside."""
         return list(self._aside.values())
 
+    def chat(self, message: OpenMessage) -> str:
+        """The message's chat: the same for a number and its LID, once `is_same` was told."""
+        chat = chat_of(message.facts.to)
+        return self._numbers.get(chat, chat)
+
+    def is_same(self, lid: str, number: str) -> bool:
+        """Learn that a LID's chat is that of a number; whether that chat is held back."""
+        chat = chat_of(number)
+        if lid not in self._numbers:
+            self._numbers[lid] = chat
+            if lid in self._aside:  # it waited as a chat of its own
+                self._release(lid)
+        return chat in self._aside
+
     def append(self, message: OpenMessage) -> None:
         self._add(message)
         self._push(message)
@@ -65,7 +81,7 @@ class MessageQueue:
     def put_aside(self, message: OpenMessage, aside: SetAside) -> None:
         """Queue a message again; it and its chat wait until `release`."""
         message.aside = aside
-        chat = chat_of(message.facts.to)
+        chat = self.chat(message)
         self._aside[chat] = message
         self._behind[chat] = deque()
         self._add(message)
@@ -97,7 +113,7 @@ class MessageQueue:
     def remove(self, message: OpenMessage) -> None:
         del self._messages[message.facts.id]
         self.content_bytes -= message.content_bytes
-        chat = chat_of(message.facts.to)
+        chat = self.chat(message)
         if self._aside.get(chat) is message:
             self._release(chat)
 

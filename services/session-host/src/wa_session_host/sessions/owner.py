@@ -13,6 +13,7 @@ from wa_contracts.internal.replies import ErrorDetail, PairingCode
 from wa_contracts.session_events import Event, SessionStatus
 from wa_session_host.domain import session as domain
 from wa_session_host.domain.observations import (
+    CallSeen,
     ChangeSeen,
     ConnectionLost,
     LoggedIn,
@@ -81,7 +82,7 @@ class SessionOwner:
         self._leaving = False
         self.calls = EngineCalls(lambda: (self._logged_in_engine, self.status))
         self._receipts = Receipts(session_id, partition, context)
-        self._incoming = Incoming(session_id, partition, context)
+        self._incoming = Incoming(session_id, partition, context, self.calls)
         self.runner = Runner(
             session_id,
             partition,
@@ -316,8 +317,8 @@ class SessionOwner:
             match seen:
                 case ReceiptSeen():
                     await self._receipts.record_receipt(seen, sending=self.runner.sending)
-                case MessageSeen() | ChangeSeen():
-                    self.runner.first_messages.is_met(seen.chat, seen.sender_number)
+                case MessageSeen() | ChangeSeen() | CallSeen():
+                    self.runner.first_messages.is_met(seen)
                     await self._incoming.record(seen, domain.options_of(self.state))
                 case _:
                     await self._observe(seen)
@@ -325,9 +326,8 @@ class SessionOwner:
             raise  # this host's state is outdated: the next owner reloads it
         except Exception:
             self._metrics.observations_failed.inc()
-            log.exception(
-                "observation_not_recorded", session_id=str(self.id), kind=type(seen).__name__
-            )
+            kind = type(seen).__name__
+            log.exception("observation_not_recorded", session_id=str(self.id), kind=kind)
 
     async def _end_deaf_engine(self) -> None:
         """Replace the engine after several sends in a row without an ack."""
@@ -337,7 +337,7 @@ class SessionOwner:
 
 
 def backlog_error(status: SessionStatus | None) -> ErrorDetail | None:
-    """Why accepted messages of a session fail at once in this state; None if they wait."""
+    """Why accepted messages fail at once in this state; None if they wait."""
     if status is None:
         return ErrorDetail(code="session_deleted", message="The session was deleted.")
     if status not in FAILS_BACKLOG:

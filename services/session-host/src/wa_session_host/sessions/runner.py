@@ -24,7 +24,7 @@ from wa_session_host.domain.set_aside import SetAside, set_aside
 from wa_session_host.engine.port import Engine, OutgoingMessage
 from wa_session_host.media.media_error import MediaError
 from wa_session_host.sessions.context import SessionContext
-from wa_session_host.sessions.engine_send import Hearing, delivering, send_outcome
+from wa_session_host.sessions.engine_send import Hearing, delivering, number_of, send_outcome
 from wa_session_host.sessions.first_messages import FirstMessages
 from wa_session_host.sessions.message_queue import MessageQueue
 from wa_session_host.sessions.open_message import MessageAppender, OpenMessage
@@ -83,10 +83,6 @@ class Runner:
         return self._queue.content_bytes + self._reservations.content_bytes
 
     @property
-    def _is_empty(self) -> bool:
-        return self._current is None and not self._queue and not self._ending
-
-    @property
     def _under_way(self) -> Iterator[OpenMessage]:
         """Messages that left the queue and whose end is not stored."""
         if self._current is not None:
@@ -101,9 +97,9 @@ class Runner:
     @property
     def oldest_position(self) -> int | None:
         """Position of the oldest open message."""
-        if self._is_empty:  # the common case, asked twice a second for each session
-            return None
         positions = [one.queued_position for one in self._under_way]
+        if not positions and not self._queue:  # the common case, asked twice a second
+            return None
         waiting = self._queue.oldest_position
         return min(positions if waiting is None else [*positions, waiting], default=None)
 
@@ -256,7 +252,11 @@ class Runner:
             await self._appender.append_end(message, message.expired())
             return
         if isinstance(message.state, Queued):
-            aside = await self.first_messages.wait_of(facts.to, self._clock())
+            number = await number_of(facts.to, self._engine)
+            if number is not None and self._queue.is_same(facts.to, number):
+                self._queue.append(message)  # behind an earlier one to the number
+                return
+            aside = await self.first_messages.wait_of(self._queue.chat(message), self._clock())
             if aside is not None:
                 self._hold(message, aside)
                 return
@@ -305,7 +305,7 @@ class Runner:
                 if message.queued_at is not None:
                     took = self._clock() - message.queued_at
                     self._metrics.accept_to_ack.observe(took.total_seconds())
-                await self.first_messages.accepted(message.facts.to)
+                await self.first_messages.accepted(self._queue.chat(message))
         if self._hearing.is_lost_with(outcome):
             await self._on_deaf()
 
@@ -320,7 +320,7 @@ class Runner:
     async def _set_aside(self, message: OpenMessage, error: ErrorDetail) -> None:
         """Let the message and its chat wait for its next try; other chats go on."""
         if error.code == REACHOUT_TIMELOCK:
-            aside = await self.first_messages.refused(message.facts.to, self._clock())
+            aside = await self.first_messages.refused(self._queue.chat(message), self._clock())
         else:
             aside = set_aside(message.aside, error, self._clock())
         self._metrics.set_aside.labels(error.code).inc()

@@ -1,6 +1,6 @@
 """Deletes what is not needed any more: old ended messages, superseded events, deleted sessions.
 
-- A message's stream is deleted as a whole if the message ended (or was received) and its last event
+- A message's or a call's stream is deleted as a whole if it ended (or was received) and its last event
   is older than the retention.
 - A session's stream keeps the newest event of each type: state and read tables are folded from
   those to the same result. Others are deleted after the retention.
@@ -52,7 +52,8 @@ RETURNING events.stream
 
 FINISHED = (
     *ENDS,
-    *(f"message.{one}" for one in ("received", "echoed", "reacted", "edited", "revoked")),
+    *(f"message.{one}" for one in ("received", "echoed", "reacted", "voted", "edited", "revoked")),
+    *("call.received", "call.ended"),
 )
 
 REMOVE_SUPERSEDED = """
@@ -132,7 +133,7 @@ class StreamRetention:
                 row["stream"]
                 for row in page
                 if row["stream_version"] == 1
-                and row["stream"].startswith("message-")
+                and row["stream"].startswith(("message-", "call-"))
                 and row["occurred_at"] < before
             ]
             removed += await self._remove(partition, token, streams, before)

@@ -107,12 +107,23 @@ def queued_content(events: Iterable[StoredEvent]) -> Content:
 
 def quotable_text(events: Iterable[StoredEvent]) -> str | None:
     """The text or caption of a message that was sent or received."""
-    for stored in events:
+    found = None
+    for stored in events:  # what could not be decrypted is followed by its content
         if isinstance(stored.event, MessageReceived):
-            return stored.event.text
-        if stored.content is not None:
+            found = stored.event.text
+        elif stored.content is not None:
             return stored.content.text
-    return None
+    return found
+
+
+def poll_options(events: Iterable[StoredEvent]) -> tuple[str, ...]:
+    """The options of a poll that was sent or received; () of anything else."""
+    for stored in events:
+        if isinstance(event := stored.event, MessageReceived) and event.poll is not None:
+            return event.poll.options
+        if (content := stored.content) is not None and content.parts and content.parts.poll:
+            return tuple(content.parts.poll.options)
+    return ()
 
 
 def message_state(events: Iterable[StoredEvent]) -> message.State:

@@ -7,12 +7,13 @@ import { refreshMenu } from "./menu.js";
 import { morph } from "./morph.js";
 import { showTimes } from "./times.js";
 
-const CHANGES = ["echoed", "reacted", "edited", "revoked"];
+const CHANGES = ["echoed", "reacted", "voted", "edited", "revoked"];
 const TYPES = [
   ...["created", "updated", "starting", "qr_issued", "qr_expired", "connecting", "connected", "disconnected", "restricted"],
   ...["logged_out", "banned", "stopped", "failed", "deleted"],
 ].map((name) => `session.${name}`).concat(
   ["scheduled", "queued", "sent", "delivered", "read", "played", "retry_requested", "failed", "unknown", "cancelled", "received", ...CHANGES].map((name) => `message.${name}`),
+  ["call.received", "call.ended"],
 );
 const LOOK_EVERY_MS = 1_500; // a host that falls silent makes no event
 const SHOWN = 100;

@@ -68,10 +68,12 @@ def evolve(row: MessageRow | None, event: Envelope, own_number: str | None) -> M
     A receipt for a deleted message creates no row.
     """
     data = event.data
-    if type(data) is MessageReceived:
-        return row or _received(event, data, own_number)
-    if type(data) is MessageEchoed:
-        return row or _echoed(event, data)
+    if isinstance(data, MessageReceived):  # its content may come after it could not be decrypted
+        if row is not None and row.type != "undecryptable":
+            return row
+        if isinstance(data, MessageEchoed):
+            return _echoed(event, data)
+        return _received(event, data, own_number)
     if type(data) is MessageScheduled:
         return _scheduled(event, data)
     if type(data) is MessageQueued and row is not None and row.status == MessageStatus.SCHEDULED:

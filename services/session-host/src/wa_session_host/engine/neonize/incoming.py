@@ -14,6 +14,7 @@ from neonize.utils.enum import MediaType, MediaTypeToMMS
 
 from wa_contracts.content import Contact, Location, Poll, Selection
 from wa_session_host.domain.observations import (
+    UNDECRYPTABLE,
     ChangeSeen,
     MessageDetails,
     MessageSeen,
@@ -101,8 +102,13 @@ KINDS: Mapping[str, str] = {
 }
 """The type in `message.received`, by the field."""
 
-CHANGES = ("reactionMessage", "protocolMessage", "editedMessage")
+CHANGES = ("reactionMessage", "pollUpdateMessage", "protocolMessage", "editedMessage")
 """Fields that are about another message; other protocol messages are between devices."""
+
+
+def undecryptable(event: proto.UndecryptableMessage) -> tuple[Seen, ...]:
+    """A message that could not be decrypted. The engine asks for it again by itself."""
+    return (_seen(event, UNDECRYPTABLE, None, MessageDetails()),)
 
 
 def observed_message(event: proto.Message) -> tuple[Seen, ...]:
@@ -113,6 +119,8 @@ def observed_message(event: proto.Message) -> tuple[Seen, ...]:
     if message.HasField("reactionMessage"):
         reaction = message.reactionMessage
         return (_change(event, "reacted", reaction.key, reaction.text),)
+    if message.HasField("pollUpdateMessage"):
+        return (_change(event, "voted", message.pollUpdateMessage.pollCreationMessageKey, None),)
     if message.HasField("protocolMessage"):
         return _protocol(event, message.protocolMessage)
     fields = [field.name for field, _ in message.ListFields() if field.name not in SILENT]
@@ -146,14 +154,15 @@ def _protocol(event: proto.Message, told: ProtocolMessage) -> tuple[Seen, ...]:
 
 def _change(
     event: proto.Message,
-    change: Literal["reacted", "edited", "revoked"],
+    change: Literal["reacted", "voted", "edited", "revoked"],
     key: Any,
     text: str | None,
 ) -> ChangeSeen:
     """A change; the key's `fromMe` is meant as its sender sees it."""
     source = event.Info.MessageSource
     number, lid = _addresses(source)
-    of_own = key.fromMe == source.IsFromMe if change == "reacted" else source.IsFromMe
+    is_judged = change in {"reacted", "voted"}
+    of_own = key.fromMe == source.IsFromMe if is_judged else source.IsFromMe
     return ChangeSeen(
         change=change,
         stanza_id=event.Info.ID,
@@ -170,7 +179,9 @@ def _change(
     )
 
 
-def _seen(event: proto.Message, kind: str, part: Any, details: MessageDetails) -> MessageSeen:
+def _seen(
+    event: proto.Message | proto.UndecryptableMessage, kind: str, part: Any, details: MessageDetails
+) -> MessageSeen:
     source = event.Info.MessageSource
     number, lid = _addresses(source)
     context = getattr(part, "contextInfo", None)
@@ -273,5 +284,5 @@ def _jid(jid: proto.JID) -> str:
     return f"{jid.User}@{jid.Server}"
 
 
-def _at(event: proto.Message) -> datetime:
+def _at(event: proto.Message | proto.UndecryptableMessage) -> datetime:
     return datetime.fromtimestamp(event.Info.Timestamp / 1000, UTC)

@@ -5,7 +5,6 @@ that only queue, media as bytes, and no bot tag.
 """
 
 import asyncio
-import ctypes
 import os
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
@@ -15,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from neonize._binder import ProxySettings
-from neonize.aioze.client import NewAClient
 from neonize.exc import NeonizeError
 from neonize.proto import Neonize_pb2 as proto
 from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
@@ -25,6 +23,7 @@ from neonize.utils.enum import ClientName, ClientType
 from wa_contracts.internal.questions import Answer, Question
 from wa_contracts.internal.replies import PairingCode
 from wa_session_host.domain.observations import (
+    ChangeSeen,
     ClientOutdated,
     EngineCrashed,
     EngineEnding,
@@ -35,8 +34,8 @@ from wa_session_host.domain.observations import (
     ReceivedMedia,
     Seen,
 )
+from wa_session_host.engine.neonize.client import LOGIN_STATUS, PARSERS, QR, READERS, Client
 from wa_session_host.engine.neonize.engine_log import EngineLog
-from wa_session_host.engine.neonize.incoming import observed_message
 from wa_session_host.engine.neonize.library import read_all_lines
 from wa_session_host.engine.neonize.linking import Linking, pairing_refusal
 from wa_session_host.engine.neonize.outgoing import content
@@ -52,8 +51,8 @@ from wa_session_host.engine.neonize.translation import (
     from_timestamp,
     own_address,
     parse_jid,
-    receipt_observations,
 )
+from wa_session_host.engine.neonize.votes import with_vote
 from wa_session_host.engine.port import (
     Acknowledged,
     DownloadFailed,
@@ -64,49 +63,6 @@ from wa_session_host.engine.port import (
     SendRefused,
 )
 from wa_session_host.engine.protocol import Begin
-
-# Event codes of the Go library (neonize.events.EVENT_TO_INT).
-PAIR_STATUS, CONNECTED, KEEPALIVE_TIMEOUT, KEEPALIVE_RESTORED, LOGGED_OUT = 2, 3, 4, 5, 6
-STREAM_REPLACED, TEMPORARY_BAN, CONNECT_FAILURE, CLIENT_OUTDATED = 7, 8, 9, 10
-STREAM_ERROR, DISCONNECTED, MESSAGE, RECEIPT = 11, 12, 17, 18
-QR, LOGIN_STATUS = -1, -2
-
-PARSERS = {
-    PAIR_STATUS: proto.PairStatus,
-    CONNECTED: proto.Connected,
-    KEEPALIVE_TIMEOUT: proto.KeepAliveTimeout,
-    KEEPALIVE_RESTORED: proto.KeepAliveRestored,
-    LOGGED_OUT: proto.LoggedOut,
-    STREAM_REPLACED: proto.StreamReplaced,
-    TEMPORARY_BAN: proto.TemporaryBan,
-    CONNECT_FAILURE: proto.ConnectFailure,
-    CLIENT_OUTDATED: proto.ClientOutdated,
-    STREAM_ERROR: proto.StreamError,
-    DISCONNECTED: proto.Disconnected,
-    MESSAGE: proto.Message,
-    RECEIPT: proto.Receipt,
-}
-
-
-class _Client(NewAClient):  # type: ignore[misc]
-    """A client whose callbacks, on foreign threads, only queue their data."""
-
-    def __init__(
-        self, *args: object, on_event: Callable[[int, bytes], None], **kwargs: object
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._on_event = on_event
-        self.event.list_func = dict.fromkeys(PARSERS)
-        self.event.execute = self._execute
-
-    def _execute(self, _uuid: int, binary: int, size: int, code: int) -> None:
-        self._on_event(code, ctypes.string_at(binary, size))
-
-    def _NewAClient__onQr(self, _uuid: int, text: int) -> None:  # noqa: N802
-        self._on_event(QR, ctypes.string_at(text))
-
-    def _NewAClient__onLoginStatus(self, _uuid: int, status: int) -> None:  # noqa: N802
-        self._on_event(LOGIN_STATUS, ctypes.string_at(status))
 
 
 class WhatsApp:
@@ -148,20 +104,20 @@ class WhatsApp:
             self._client, self._numbers, address=self._address, own=lambda: self._own
         )
 
-    def _make_client(self, on_event: Callable[[int, bytes], None]) -> _Client:
+    def _make_client(self, on_event: Callable[[int, bytes], None]) -> Client:
         name = self._begin.options.device_name or "WhatsApp Multi-Session Manager"
         props = DeviceProps(os=name, platformType=DeviceProps.CHROME)
         link = self._begin.link
         if link is None:
             read_all_lines()
-            return _Client(
+            return Client(
                 self._begin.device_store,
                 uuid=self._begin.session_id,
                 new_device=True,
                 props=props,
                 on_event=on_event,
             )
-        return _Client(
+        return Client(
             self._begin.device_store, jid=parse_jid(link.jid), props=props, on_event=on_event
         )
 
@@ -202,9 +158,15 @@ class WhatsApp:
             for seen in self._understand(code, data):
                 if isinstance(seen, LoggedIn):
                     self._announce_presence()
-                self._tell(await self._with_number(seen) if isinstance(seen, ReceiptSeen) else seen)
+                self._tell(await self._completed(seen, data))
                 if isinstance(seen, EngineEnding):
                     await self._end()
+
+    async def _completed(self, seen: Seen, data: bytes) -> Seen:
+        """With what only the engine or its device store knows."""
+        if isinstance(seen, ChangeSeen) and seen.change == "voted":
+            return await with_vote(seen, self._client.uuid, data)
+        return await self._with_number(seen) if isinstance(seen, ReceiptSeen) else seen
 
     async def _with_number(self, seen: ReceiptSeen) -> ReceiptSeen:
         """Add the chat's number, if the device store knows the number of the LID."""
@@ -229,10 +191,8 @@ class WhatsApp:
                 return (LoggedIn(),) if self._linked else ()
             case proto.ClientOutdated():
                 return (ClientOutdated(self._begin.version),)
-            case proto.Message():
-                return observed_message(event)
-            case proto.Receipt():
-                return receipt_observations(event)
+            case _ if (read := READERS.get(type(event))) is not None:
+                return read(event)
             case _:
                 return connection_observations(event, self._log.words)
 

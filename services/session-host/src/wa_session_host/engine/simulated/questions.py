@@ -10,6 +10,7 @@ from wa_contracts.internal.questions import (
     ListGroups,
     MarkRead,
     NumberCheck,
+    NumberOf,
     Participant,
     Question,
     ShowTyping,
@@ -49,6 +50,9 @@ def simulated_answer(question: Question) -> Answer:
             return Answer()
         case CheckNumbers():
             return Answer(numbers=tuple(_check(one) for one in question.numbers))
+        case NumberOf():  # the inverse of the LIDs below
+            lid = question.jid.partition("@")[0]
+            return Answer(number=str(int(lid) - 1) if lid.isdecimal() else None)
         case ListGroups():
             without = (one.model_copy(update={"participants": ()}) for one in GROUPS)
             return Answer(groups=tuple(without))

@@ -15,6 +15,7 @@ from wa_contracts.internal.questions import (
     Group,
     ListGroups,
     MarkRead,
+    NumberOf,
     Participant,
     Question,
     ShowTyping,
@@ -76,6 +77,8 @@ class Questions:
                 return Answer()
             case CheckNumbers():
                 return Answer(numbers=await self._numbers.check(question.numbers))
+            case NumberOf():
+                return Answer(number=await self._numbers.number_of(parse_jid(question.jid)))
             case ListGroups():
                 found = await self._client.get_joined_groups()
                 return Answer(groups=tuple(self._group(one) for one in found))
