@@ -1,0 +1,1 @@
+"""The Helm chart, and what makes its templates of the kustomize base."""
