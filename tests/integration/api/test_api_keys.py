@@ -256,6 +256,7 @@ BAD_KEYS: list[tuple[dict[str, Any], str]] = [
     ({"sessionIds": []}, "sessionIds"),
     ({"sessionIds": ["x"]}, "sessionIds.0"),
     ({"expiresAt": "tomorrow"}, "expiresAt"),
+    ({"expiresAt": "9999-12-31T23:59:59-14:00"}, "expiresAt"),
     ({"expiresAt": "2030-01-01T00:00:00"}, "expiresAt"),
     ({"expiresAt": "2020-01-01T00:00:00Z"}, "expiresAt"),
 ]

@@ -4,11 +4,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from wa_api.access.callers import Admin
 from wa_api.audit import Action, ActorKind, AuditEntry, AuditFilter, AuditLog
 from wa_api.http.documented import Cursor, errors
+from wa_api.http.models import Moment
 from wa_api.http.paging import Page, place_of
 from wa_api.http.parts import Part
 
@@ -25,8 +25,8 @@ async def list_changes(
         UUID | None, Query(alias="keyId", description="Changes made with this API key.")
     ] = None,
     session_id: Annotated[UUID | None, Query(alias="sessionId")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="RFC 3339 with a zone.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="The same; not included.")] = None,
+    since: Annotated[Moment | None, Query(description="RFC 3339 with a zone.")] = None,
+    until: Annotated[Moment | None, Query(description="The same; not included.")] = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Page[AuditEntry]:

@@ -5,16 +5,17 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from wa_api.access.api_keys import ApiKey, ApiKeys, NewApiKey, Rights
-from wa_api.access.callers import Caller, operator_with
+from wa_api.access.caller import Caller
+from wa_api.access.callers import operator_with
 from wa_api.access.credentials import Credentials
 from wa_api.access.scopes import MEANINGS, Scope
 from wa_api.audit import Action, AuditLog, Change
 from wa_api.database.pool import Database
 from wa_api.http.documented import Cursor, errors, json_body
-from wa_api.http.models import Body, Text
+from wa_api.http.models import Body, Moment, Text
 from wa_api.http.paging import Page, place_of
 from wa_api.http.parts import Part, Parts, parts_of
 from wa_api.http.problems import Problem, invalid_field, not_found
@@ -42,7 +43,7 @@ class KeyToCreate(Body):
     ]
     session_ids: Annotated[list[UUID] | None, Field(min_length=1, max_length=SESSIONS_LIMIT)] = None
     expires_at: Annotated[
-        AwareDatetime | None, Field(description="RFC 3339 with a zone, in the future.")
+        Moment | None, Field(description="RFC 3339 with a zone, in the future.")
     ] = None
 
 

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from wa_api.access import scopes
 from wa_api.access.api_keys import ApiKeys
-from wa_api.access.callers import Caller, CallerKind, bearer, caller_with
+from wa_api.access.caller import Caller, CallerKind
+from wa_api.access.callers import bearer, caller_with
 from wa_api.access.concurrency import TooMany
 from wa_api.access.credentials import Credentials
 from wa_api.database.notifications import Notifications

@@ -1,8 +1,9 @@
 """Base classes of request and response bodies, with camelCase names in JSON."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 
@@ -18,6 +19,22 @@ Text = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^[^\u0000]*$"}),
 ]
 """A string without U+0000, which Postgres cannot store."""
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC.
+
+    Raises:
+        ValueError: It lies outside of the years 1 to 9999.
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(in_utc)]
+"""A time with a zone, in UTC."""
 
 
 class View(BaseModel):

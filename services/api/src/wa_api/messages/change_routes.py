@@ -5,7 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import Field
 
-from wa_api.access.callers import Caller, MaySend
+from wa_api.access.caller import Caller
+from wa_api.access.callers import MaySend
 from wa_api.access.flood_gate import over_the_rate
 from wa_api.access.rate_limit import RateLimit
 from wa_api.http.documented import errors, json_body

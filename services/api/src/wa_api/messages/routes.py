@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from wa_api.access.callers import Caller, MayRead, MaySend
+from wa_api.access.caller import Caller
+from wa_api.access.callers import MayRead, MaySend
 from wa_api.access.flood_gate import over_the_rate
 from wa_api.access.rate_limit import RateLimit
 from wa_api.http.documented import Cursor, errors

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from datetime import UTC
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
-from wa_api.http.models import Body, Text
+from wa_api.http.models import Body, Text, in_utc
 from wa_api.messages.content import (
     ALL,
     NEEDED,
@@ -71,7 +70,7 @@ def _rfc_3339(value: object) -> object:
 SendAt = Annotated[
     AwareDatetime,
     BeforeValidator(_rfc_3339),
-    AfterValidator(lambda at: at.astimezone(UTC)),
+    AfterValidator(in_utc),
     Field(
         description="RFC 3339 with a zone, from now to 30 days ahead: sent then, never earlier.",
     ),

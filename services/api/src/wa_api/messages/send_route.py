@@ -12,14 +12,8 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from wa_api.access.callers import (
-    Caller,
-    any_caller,
-    bearer,
-    holder_of_token,
-    is_session_token,
-    security_of,
-)
+from wa_api.access.caller import Caller
+from wa_api.access.callers import any_caller, bearer, holder_of_token, is_session_token, security_of
 from wa_api.access.concurrency import Concurrency, TooMany
 from wa_api.access.credentials import Credentials, TokenHolder
 from wa_api.access.flood_gate import PATH, over_the_rate

@@ -7,7 +7,8 @@ from cryptography.exceptions import InvalidTag
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from wa_api.access.callers import Caller, TokenOf, insufficient_scope, operator_with
+from wa_api.access.caller import Caller
+from wa_api.access.callers import TokenOf, insufficient_scope, operator_with
 from wa_api.access.scopes import Scope
 from wa_api.http.documented import Cursor, errors, json_body
 from wa_api.http.models import Body, View

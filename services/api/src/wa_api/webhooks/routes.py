@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from wa_api.access.callers import Caller, operator_with
+from wa_api.access.caller import Caller
+from wa_api.access.callers import operator_with
 from wa_api.access.scopes import Scope
 from wa_api.events.patterns import CHOICES, UnknownEvent, events_meant
 from wa_api.http.documented import Cursor, errors, json_body
@@ -172,7 +173,7 @@ async def change_webhook(
         await _check_url(settings, change.url)
         if endpoint.header_names and not change.headers:
             _check_same_host(endpoint.url, change.url)
-    if named := frozenset(change.model_fields_set):
+    if named := _named(change):
         wanted = EndpointChange(
             *(named, change.url, change.events, change.paused),
             *(change.headers, change.include_media),
@@ -263,6 +264,15 @@ async def _check_url(settings: Settings, url: str) -> None:
         await check_url(url, settings.webhook_allowed_hosts)
     except UrlRefused as error:
         raise invalid_field("url", str(error)) from error
+
+
+def _named(change: WebhookChange) -> frozenset[str]:
+    """The fields that change something: null is a value of `events` and `headers` alone."""
+    return frozenset(
+        name
+        for name in change.model_fields_set
+        if name in {"events", "headers"} or getattr(change, name) is not None
+    )
 
 
 def _check_same_host(former: str, url: str) -> None:
