@@ -9,6 +9,7 @@ from tests.whatsapp import Phone
 
 async def link(ring: Ring, phone: Phone, name: str = "test") -> dict[str, Any]:
     """Create a session over REST and scan the QR that REST shows, as an operator does."""
+    await eventually(lambda: _has_host(ring), what="a host has taken sessions up")
     session = await ring.create_session(name)
 
     async def scanned() -> bool:
@@ -22,6 +23,11 @@ async def link(ring: Ring, phone: Phone, name: str = "test") -> dict[str, Any]:
     await eventually(scanned, what="a QR code to scan")
     await ring.wait_for_status(session["sessionId"], "working")
     return session
+
+
+async def _has_host(ring: Ring) -> bool:
+    answer = await ring.client(None).get("/readyz")
+    return bool(answer.json()["liveHosts"])
 
 
 def worker_of(ring: Ring, session_id: str) -> int:

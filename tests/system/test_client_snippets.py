@@ -7,9 +7,10 @@ import ast
 import asyncio
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tests.system.rings import NewRing
 from tests.system.web_of_examples import PDF, example_com, photo
 from tests.whatsapp import Contact, ReceivedMessage, StandIn
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sending.md"
 SEED = Path(__file__).with_name("seed_snippets")
 OURS, THEIRS = "447911123456", "919876543210"
 ADDRESS = "http://localhost:3000"
@@ -94,7 +96,7 @@ async def page(linked_ring: LinkedRing, browser: Browser) -> AsyncIterator[Opera
 async def copied(page: Operator, label: str, tab: str | None = None) -> str:
     """An example, copied with its button."""
     if tab is not None:
-        await page.page.get_by_role("tab", name=tab).click()
+        await page.page.locator("#usage").get_by_role("tab", name=tab).click()
     await page.page.get_by_role("button", name=f"Copy {label}", exact=True).click()
     await page.page.locator(".copy.is-done").first.wait_for()
     return await page.clipboard()
@@ -167,26 +169,98 @@ async def test_the_pages_snippet_runs_as_it_is_copied(
     await RUN[language](linked_ring, await copied(page, label, tab))
 
 
-@pytest.mark.parametrize(
-    ("kind", "text"),
-    [
-        ("text", "Hello World!"),
-        ("image", "Check this photo!"),
-        ("video", "Watch this!"),
-        ("document", "Here's your document"),
-    ],
+TABS = {"javascript": "JavaScript", "python": "Python", "curl": "cURL"}
+KINDS = (
+    *("text", "image", "video", "document", "audio", "voice", "sticker"),
+    *("location", "contact", "poll", "reaction", "reply", "mediaId"),
 )
-async def test_every_request_of_the_page_is_sent(
-    linked_ring: LinkedRing, page: Operator, kind: str, text: str
+PARTS = {
+    "text": "conversation",
+    "document": "documentWithCaptionMessage",
+    "voice": "audioMessage",
+    "poll": "pollCreationMessage",
+    "reply": "extendedTextMessage",
+    "mediaId": "imageMessage",
+}
+"""Fields of WhatsApp's message that are not named as the type."""
+STANDS_FOR = {
+    "reaction": "3EB0601DAAF2EF6BE85000",
+    "reply": "3EB0601DAAF2EF6BE85000",
+    "mediaId": "019a0c8e-5d2b-7c41-9f0a-6f1d2b3c4d5e",
+}
+"""Ids of the examples, in whose place their reader puts one of theirs."""
+
+
+@pytest.fixture(scope="module")
+async def own_ids(linked_ring: LinkedRing) -> Mapping[str, str]:
+    """The reader's own ids: of a message and of an upload."""
+    client = linked_ring.ring.client(linked_ring.token)
+    sent = await client.post(
+        "/api/messages/send", json={"to": THEIRS, "type": "text", "message": "Hi"}
+    )
+    await linked_ring.received(1)
+    uploaded = await client.post("/api/media", content=photo())
+    message, media = sent.json()["messageId"], uploaded.json()["mediaId"]
+    return {"reaction": message, "reply": message, "mediaId": media}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_every_request_of_the_page_runs_in_each_language(
+    linked_ring: LinkedRing, page: Operator, own_ids: Mapping[str, str], kind: str
 ) -> None:
-    body = json.loads(await copied(page, f"{kind} request"))
+    def own(text: str) -> str:
+        return text.replace(STANDS_FOR.get(kind, "\0"), own_ids.get(kind, ""))
+
+    shown = await copied(page, f"{kind} request")
+    assert f"\n```json\n{shown}\n```\n" in DOCUMENT.read_text(), "docs/sending.md has it too"
+    body = json.loads(own(shown))
     async with httpx.AsyncClient(base_url=ADDRESS, trust_env=False, timeout=45) as client:
         authorization = {"Authorization": f"Bearer {linked_ring.token}"}
         answer = await client.post("/api/messages/send", json=body, headers=authorization)
     assert answer.status_code == 200, answer.text
-    (received,) = await linked_ring.received(1)
-    assert (received.kind, received.text or received.caption) == (kind, text)
-    assert answer.json()["messageId"] == received.id
+    for language, tab in TABS.items():
+        tabs = page.page.locator(f'[role="tablist"][aria-label="Languages of the {kind} example"]')
+        await tabs.get_by_role("tab", name=tab, exact=True).click()
+        example = own(await copied(page, f"{kind} example in {tab}"))
+        assert example.count("YOUR_TOKEN_HERE") == 1
+        printed = await linked_ring.run(language, example)
+        assert "true" in printed.lower(), (language, printed)
+    got = await linked_ring.received(1 + len(TABS))
+    assert answer.json()["messageId"] == got[0].id
+    for one in got:
+        assert one.proto.HasField(PARTS.get(kind, f"{kind}Message")), one.proto
+        assert _without_keys(one.proto) == _without_keys(got[0].proto)
+        if kind != "voice":  # each OGG has a number of its own
+            assert one.media == got[0].media
+
+
+def _without_keys(message: Any) -> str:
+    """A message without what differs each time it is sent."""
+    changing = r"(?m)^ *(URL|directPath|mediaKey|fileSHA256|fileEncSHA256|mediaKeyTimestamp|messageSecret|senderTimestampMS): .*$"
+    return re.sub(changing, "", str(message))
+
+
+async def test_the_documents_programs_send_a_file(linked_ring: LinkedRing) -> None:
+    body = {"to": THEIRS, "type": "location", "location": {"latitude": 1, "longitude": 2}}
+    (linked_ring.directory / "message.json").write_text(json.dumps(body))
+    document = DOCUMENT.read_text()
+    for language, mark in {"curl": "sh", "python": "python", "javascript": "js"}.items():
+        [program] = re.findall(rf"```{mark}\n(.+?)\n```", document, re.DOTALL)
+        await linked_ring.run(language, program)
+        [got] = await linked_ring.received(1)
+        assert got.proto.locationMessage.degreesLongitude == 2
+
+
+async def test_an_upload_in_each_language(linked_ring: LinkedRing, page: Operator) -> None:
+    (linked_ring.directory / "photo.jpg").write_bytes(photo())
+    client = linked_ring.ring.client(linked_ring.token)
+    for language, tab in TABS.items():
+        tabs = page.page.get_by_label("Languages of the upload example")
+        await tabs.get_by_role("tab", name=tab, exact=True).click()
+        printed = await linked_ring.run(language, await copied(page, f"upload in {tab}"))
+        found = re.search(r"mediaId\W+([0-9a-f-]{36})", printed)
+        assert found, printed
+        assert (await client.get(f"/api/media/{found[1]}")).content == photo()
 
 
 async def test_the_examples_of_retries_look_ups_and_events_run(

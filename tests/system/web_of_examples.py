@@ -5,6 +5,7 @@ where the name lies; TLS, the address check and everything else stay the product
 """
 
 import io
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from aiohttp import web
 from PIL import Image
 
+from tests.unit.decoding.samples import TONE, ffmpeg
 from tests.whatsapp import StandIn
 
 HOST = "example.com"
@@ -26,10 +28,29 @@ def photo() -> bytes:
     return out.getvalue()
 
 
+def sticker() -> bytes:
+    """A small transparent PNG picture."""
+    out = io.BytesIO()
+    Image.new("RGBA", (64, 48), (20, 120, 80, 128)).save(out, "PNG")
+    return out.getvalue()
+
+
+def sound(name: str) -> bytes:
+    """Two seconds of a tone, of the format that the name tells."""
+    with tempfile.TemporaryDirectory() as folder:
+        return ffmpeg(Path(folder) / name, *TONE).read_bytes()
+
+
 @asynccontextmanager
 async def example_com(whatsapp: StandIn, video: bytes) -> AsyncIterator[Mapping[str, str]]:
     """Serve example.com; what to add to the environment of a session-host that is to reach it."""
-    files = {"photo.jpg": photo(), "file.pdf": PDF, "video.mp4": video}
+    files = {
+        "photo.jpg": photo(),
+        "file.pdf": PDF,
+        "video.mp4": video,
+        "sticker.png": sticker(),
+        **{name: sound(name) for name in ("song.mp3", "note.wav")},
+    }
 
     async def answer(request: web.Request) -> web.Response:
         return web.Response(body=files[request.match_info["name"]])

@@ -84,6 +84,16 @@ def test_a_refusal_ends_the_message_with_its_code(text: str, code: str) -> None:
     assert error.code == code
 
 
+def test_403_in_a_direct_chat_says_what_it_means_and_is_no_block_by_the_recipient() -> None:
+    error = send_error("server returned error 403")
+    assert isinstance(error, SendRefused)
+    assert error.code == "send_failed"
+    assert "the number has blocked the recipient" in str(error)
+    in_a_group = send_error("server returned error 403", to_group=True)
+    assert isinstance(in_a_group, SendRefused)
+    assert in_a_group.code == "group_send_forbidden"
+
+
 def test_a_group_refuses_who_may_not_write() -> None:
     error = send_error("server returned error 420", to_group=True)
     assert isinstance(error, SendRefused)

@@ -33,7 +33,7 @@ ENDED = (
     ErrorRow("group_not_found", "there is no such group", "no", "correct the group's JID", "no"),
     ErrorRow("not_in_group", "the number is not a member", "no", "let it be added", "after that"),
     ErrorRow("group_send_forbidden", "only admins may write to the group", "no", "make the number an admin", "after that"),
-    ErrorRow("blocked_by_recipient", "the recipient blocked this number, where WhatsApp says so", "no", "respect it", "no"),
+    ErrorRow("blocked_by_recipient", "reserved: WhatsApp does not say that a recipient blocked the number; such a message stays `sent` and is never `delivered`", "no", "respect it", "no"),
     ErrorRow("reachout_timelock", "WhatsApp lets this number open no new chats (463)", "no", "wait; the gateway tries again by itself", "yes"),
     ErrorRow("rate_limited_by_whatsapp", "WhatsApp limits queries or sends of this number (429)", "no", "send less; the gateway tries again by itself", "yes"),
     ErrorRow("whatsapp_unavailable", "WhatsApp did not answer in time, or has an outage", "no", "wait; sends are tried again by themselves", "yes"),

@@ -46,6 +46,10 @@ _TIMELOCK = (
     "WhatsApp restricts this number: it may not open new chats for now. The gateway tries again "
     "by itself."
 )
+_MAY_NOT_WRITE = (
+    "WhatsApp does not let this number write to the recipient (403). By reports, the number has "
+    "blocked the recipient, or may not write to it for an hour or two."
+)
 _QUERY = r"info query returned status "
 
 TABLE = (
@@ -89,6 +93,8 @@ TABLE = (
     Row(r"server returned error 463\b", ASIDE, "reachout_timelock", _TIMELOCK),  # by reports
     Row(r"server returned error (419|429)\b", ASIDE, RATE_LIMITED, _SLOW_DOWN),
     Row(r"server returned error 5\d\d\b", ASIDE, UNAVAILABLE, _NO_ANSWER),
+    # Nobody has seen a number that tells a block by the recipient: such a message is acknowledged.
+    Row(r"server returned error 403\b", REFUSED, "send_failed", _MAY_NOT_WRITE),  # by reports
     Row(r"server returned error", REFUSED, "send_failed"),
     # A frame left, or may have: no ack. send.go, request.go: retryFrame
     Row(r"timed out waiting for message send response", UNKNOWN),
