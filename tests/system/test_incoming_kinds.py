@@ -99,6 +99,7 @@ def filled(field: str, **values: Any) -> Any:
 @pytest.mark.parametrize(
     ("message", "type_", "text"),
     [
+        (filled("videoMessage", mimetype="video/mp4", caption="Look"), "video", "Look"),
         (filled("ptvMessage", mimetype="video/mp4"), "video_note", None),
         (filled("audioMessage", mimetype="audio/ogg", PTT=True), "voice", None),
         (filled("audioMessage", mimetype="audio/mp4"), "audio", None),
@@ -108,6 +109,7 @@ def filled(field: str, **values: Any) -> Any:
         (filled("buttonsMessage", contentText="Choose"), "template", "Choose"),
         (filled("listMessage", title="Menu"), "template", "Menu"),
         (filled("templateMessage"), "template", None),
+        (filled("highlyStructuredMessage"), "template", None),
         (filled("orderMessage", message="2 chairs"), "order", "2 chairs"),
         (filled("productMessage"), "product", None),
         (filled("eventMessage", name="Party"), "event", "Party"),

@@ -107,7 +107,8 @@ class Queries:
         if account is not None and "devices" in wanted:
             devices = [Node("device", {"id": str(number)}) for number in account.devices]
             parts.append(Node("devices", content=[Node("device-list", content=devices)]))
-        if account is not None and "lid" in wanted:
+        hidden = self._directory.refusals.without_address
+        if account is not None and "lid" in wanted and account.number not in hidden:
             parts.append(Node("lid", {"val": account.lid_jid}))
         return Node("user", {"jid": jid}, parts)
 
@@ -120,6 +121,8 @@ class Queries:
         found = Node("contact", {"type": "in" if account else "out"}, contact.data)
         if account is None:
             return Node("user", {"jid": Jid(number)}, [found])
+        if account.number in self._directory.refusals.without_address:
+            return Node("user", {"jid": account.phone_jid}, [found])
         return Node("user", {"jid": account.lid_jid, "pn_jid": account.phone_jid}, [found])
 
 

@@ -97,6 +97,8 @@ class Refusals:
     """Of queries about these numbers."""
     malformed: set[str] = field(default_factory=set)
     """Numbers that are left out of the answer."""
+    without_address: set[str] = field(default_factory=set)
+    """Numbers that have an account, but no LID in any answer."""
     keys: dict[str, QueryRefusal] = field(default_factory=dict)
     """Of queries for the keys of these numbers' phones."""
     keyless: set[str] = field(default_factory=set)

@@ -69,6 +69,8 @@ class Barrage:
         ):
             refused.numbers[number := self.contact()] = query
             self.ends[number] = end
+        refused.without_address.add(number := self.contact())
+        self.ends[number] = "sent"
         for keys in (refusals.NOT_FOUND, refusals.UNAVAILABLE):
             refused.keys[number := self.contact()] = keys
             self.ends[number] = "send_failed"
@@ -94,6 +96,7 @@ class Barrage:
     def relent(self) -> None:
         """WhatsApp takes what it put off."""
         refused = self.whatsapp.refusals
+        refused.without_address.clear()
         for number, end in self.ends.items():
             if end == "sent":
                 for kind in (refused.numbers, refused.groups, refused.messages):

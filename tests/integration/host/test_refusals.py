@@ -214,6 +214,14 @@ async def test_the_timelock_holds_new_chats_only(linked: Linked) -> None:
     assert bench.deaf == []
 
 
+async def test_a_number_that_exists_without_an_address_waits(linked: Linked) -> None:
+    linked.whatsapp.refusals.without_address.add(linked.bad)
+    await linked.among_good_ones(linked.bad)
+    await linked.wait_aside("whatsapp_unavailable")
+    linked.whatsapp.refusals.without_address.clear()
+    await linked.goes_out()
+
+
 async def test_a_number_and_its_lid_are_one_chat(linked: Linked) -> None:
     bench, whatsapp = linked.bench, linked.whatsapp
     contact = whatsapp.contact(linked.bad)

@@ -1,13 +1,15 @@
 """What retention removes from the event store and what it keeps, each rule one case."""
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from tests.integration.host.owner import HOST, Owner, now, queued, session_context
-from wa_contracts.ids import MessageId, SessionId, message_stream, session_stream
+from wa_contracts.call_events import CallEnded, CallReceived
+from wa_contracts.ids import MessageId, SessionId, call_stream, message_stream, session_stream
 from wa_contracts.internal.commands import MessageType
 from wa_contracts.internal.replies import ErrorDetail
 from wa_contracts.message_events import MessageFailed, MessageReceived
@@ -133,6 +135,19 @@ async def test_finished_streams_go_as_a_whole_and_session_streams_stay(
     await stored_session.end_with(SessionStopped())
     await stored_session.relay_all()
     assert await stored_session.remove(now() + LATER) == 3
+    assert await stored_session.streams() == {session_stream(SESSION)}
+
+
+async def test_a_call_goes_with_its_end(stored_session: StoredSession) -> None:
+    id_ = uuid4()
+    about: dict[str, Any] = {"id": id_, "call_id": "C1", "caller": "1@lid"}
+    for version, event in enumerate(
+        (CallReceived(**about, received_at=now()), CallEnded(**about, ended_at=now()))
+    ):
+        await stored_session.owner.append(SESSION, call_stream(id_), version, event)
+    await stored_session.end_with(SessionStopped())
+    await stored_session.relay_all()
+    assert await stored_session.remove(now() + LATER) == 1
     assert await stored_session.streams() == {session_stream(SESSION)}
 
 

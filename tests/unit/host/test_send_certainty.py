@@ -47,6 +47,7 @@ def test_without_a_connection_the_session_waits(text: str) -> None:
         ("failed to parse upload response: unexpected EOF", "whatsapp_unavailable"),
         ("failed to get LID for PN 1@s.whatsapp.net: database is locked", "internal"),
         ("failed to get device list: database is locked", "internal"),
+        ("no LID found for 1@s.whatsapp.net from server", "whatsapp_unavailable"),
         ("server returned error 463", "reachout_timelock"),
         ("server returned error 429", "rate_limited_by_whatsapp"),
         ("server returned error 500", "whatsapp_unavailable"),
@@ -61,7 +62,6 @@ def test_what_passes_sets_the_message_aside(text: str, code: str) -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("no LID found for 1@s.whatsapp.net from server", "not_on_whatsapp"),
         ("Function returned nothing.", "invalid_recipient"),
         (f"{USYNC}: info query returned status 400: bad-request", "invalid_recipient"),
         (f"{USYNC}: info query returned status 406: not-acceptable", "invalid_recipient"),

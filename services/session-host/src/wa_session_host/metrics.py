@@ -50,7 +50,7 @@ class HostMetrics:
         )
         self.incoming = Counter(
             "wa_incoming_messages_total",
-            "Messages that arrived, by type and kind of chat; stories and channels are no events",
+            "Messages, changes and calls that arrived, by type and kind of chat, also if left out",
             ["type", "chat_kind"],
             registry=registry,
         )

@@ -40,7 +40,10 @@ MEDIA_REFUSED = "media_refused_by_whatsapp"
 _SLOW_DOWN = "WhatsApp limits the rate of this number. The gateway tries again by itself."
 _NO_ANSWER = "WhatsApp did not answer in time or has an outage. The gateway tries again by itself."
 _MALFORMED = "WhatsApp calls this recipient malformed."
-_NOT_ON_WHATSAPP = "This number is not on WhatsApp."
+_NO_ADDRESS = (
+    "WhatsApp gives no address for this number, although it has an account. The gateway tries again "
+    "by itself."
+)
 _FORBIDDEN = "WhatsApp does not let this number write to the group: only its admins may."
 _TIMELOCK = (
     "WhatsApp restricts this number: it may not open new chats for now. The gateway tries again "
@@ -59,7 +62,7 @@ TABLE = (
     Row(r"before info query( \(retry\))? returned response", WAITS),
     Row(r": frame socket is closed", WAITS),
     # Answers to queries: number, group, devices, media hosts. errors.go: IQError
-    Row(r"no LID found", REFUSED, "not_on_whatsapp", _NOT_ON_WHATSAPP),
+    Row(r"no LID found", ASIDE, UNAVAILABLE, _NO_ADDRESS),  # a number query said it exists
     Row(r"Function returned nothing\.", REFUSED, "invalid_recipient", _MALFORMED),
     Row(r"not participating in that group", REFUSED, "not_in_group", "You are not in this group."),
     Row(r"that group does not exist", REFUSED, "group_not_found", "There is no such group."),
