@@ -104,6 +104,24 @@ async def _until_the_end(client: httpx.AsyncClient, opened: asyncio.Event) -> No
             opened.set()
 
 
+async def test_open_streams_of_a_key_are_limited(api: RunningApi, settings: Settings) -> None:
+    made, other = await create(api, "events:read"), await create(api, "events:read")
+    few = settings.model_copy(update={"session_stream_limit": 1})
+    async with running_api(few) as limited:
+        client = limited.client(made["key"])
+        async with client.stream("GET", "/api/events") as first:
+            assert first.status_code == 200
+            assert_problem(await client.get("/api/events"), 429, "too_many_streams")
+            async with limited.client(other["key"]).stream("GET", "/api/events") as another:
+                assert another.status_code == 200
+
+        async def opens_again() -> bool:
+            async with client.stream("GET", "/api/events") as again:
+                return again.status_code == 200
+
+        await eventually(opens_again, what="a closed stream does not count")
+
+
 async def test_an_expired_key_is_refused(api: RunningApi) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=2)
     made = await create(api, "sessions:read", expiresAt=soon.isoformat())
