@@ -1,9 +1,15 @@
 """WhatsApp is asked once about a number; one that was not there is asked about again later."""
 
+import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 
+import pytest
+
+from tests.deadlines import eventually
 from wa_session_host.engine.neonize.outgoing import account_lookup
 from wa_session_host.engine.neonize.outgoing.account_lookup import Account, AccountLookup
+from wa_session_host.engine.port import NotNow
 
 HERE = Account("1@lid", "919876543210")
 
@@ -44,3 +50,28 @@ async def test_memory_is_bounded() -> None:
     assert len(known._answers) == account_lookup.REMEMBERED
     await known.find("0")  # the oldest was forgotten
     assert whatsapp.asked.count("0") == 2
+
+
+async def test_a_late_answer_holds_up_nobody_and_is_kept() -> None:
+    answers, asked = asyncio.Event(), []
+
+    async def ask(number: str) -> Account:
+        asked.append(number)
+        await answers.wait()
+        return HERE
+
+    known = AccountLookup(ask, patience=0.01)
+    for _ in range(2):
+        with pytest.raises(NotNow) as refused:
+            await known.find("1")
+        assert refused.value.code == "whatsapp_unavailable"
+    answers.set()
+    await eventually(partial(_is_found, known), what="the late answer is kept")
+    assert asked == ["1"]
+
+
+async def _is_found(known: AccountLookup) -> bool:
+    try:
+        return await known.find("1") == HERE
+    except NotNow:
+        return False
