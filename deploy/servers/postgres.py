@@ -71,7 +71,7 @@ class EmbeddedPostgres:
     def running(self) -> bool:
         return self._child is not None and self._child.alive
 
-    async def start(self, within: float = 30) -> None:
+    async def start(self, within: float = 120) -> None:
         """Create the cluster if missing, start it, and return once a query is answered.
 
         A server left over from an earlier run is ended first.

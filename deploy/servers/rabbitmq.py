@@ -73,7 +73,7 @@ class EmbeddedRabbitMQ:
         password = quote(self._password_file.read_text(), safe="")
         return f"amqp://{USER}:{password}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
-    async def start(self, within: float = 60) -> None:
+    async def start(self, within: float = 180) -> None:
         """Start the node and return once AMQP is answered.
 
         Installs RabbitMQ first if missing. A leftover node of the same directory is ended. Raises
