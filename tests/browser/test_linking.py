@@ -58,7 +58,7 @@ async def test_the_phone_scans_the_picture_and_the_dialog_closes_by_itself(
     await operator.row("Sales").get_by_role("button", name="Send a test message").click()
     test = operator.page.get_by_role("dialog", name="Send a test message")
     await test.get_by_label("To", exact=True).fill(FRIEND)
-    await test.get_by_label("Message").fill("Grüße 👋")
+    await test.get_by_label("Message", exact=True).fill("Grüße 👋")
     await test.get_by_role("button", name="Send", exact=True).click()
     received = await friend.receive()
     assert received.text == "Grüße 👋"
