@@ -35,7 +35,7 @@ class Scene:
         """Add an endpoint by the dialog; its secret, as it can be copied."""
         page = self.operator.page
         await page.get_by_role("button", name="Add endpoint").click()
-        await page.get_by_label("Address").fill(self.receiver.url(path))
+        await page.get_by_label("Address", exact=True).fill(self.receiver.url(path))
         await page.get_by_label("Events (all").fill(events)
         await page.locator("#webhook-go").click()
         await expect(page.locator("#secret-dialog")).to_be_visible()
@@ -99,7 +99,7 @@ async def test_what_is_refused_and_what_fails_says_why(scene: Scene) -> None:
     page, toasts = scene.operator.page, scene.operator.toasts
     scene.operator.expect_complaints("status of 400")
     await page.get_by_role("button", name="Add endpoint").click()
-    await page.get_by_label("Address").fill("http://10.0.0.1/")
+    await page.get_by_label("Address", exact=True).fill("http://10.0.0.1/")
     await page.locator("#webhook-go").click()
     await expect(page.get_by_role("alert").filter(has_text="private")).to_be_visible()
     await page.keyboard.press("Escape")
