@@ -33,7 +33,7 @@ unit: $(READY) ## Run the tests that need no server, in under a minute (ARGS="-k
 
 test: $(READY) ## Run all tests, on real Postgres and RabbitMQ (ARGS="-k …" to choose)
 	@$(LOCAL) tools
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## Format, lint, types, import rules, dependencies, what deploy/ would deploy, the published contract, no machine's names
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types rules
