@@ -7,7 +7,7 @@ from typing import Any
 
 from wa_api.dashboard.reference.operations import Field, fields_of
 
-_GROUPS = {"session": "Life of a session", "message": "Life of a message"}
+_GROUPS = {"session": "Life of a session", "message": "Life of a message", "call": "Calls"}
 _ENVELOPE_ONLY = frozenset({"type", "version", "data"})
 
 
@@ -57,8 +57,10 @@ def event_reference_of(document: Mapping[str, Any]) -> EventReference:
         info["description"],
         [field for field in fields_of(document, payload) if field.name not in _ENVELOPE_ONLY],
         [
-            EventGroup(title, [entry for entry in entries if entry.name.startswith(f"{prefix}.")])
-            for prefix, title in _GROUPS.items()
+            EventGroup(
+                _GROUPS[prefix], [one for one in entries if one.name.startswith(f"{prefix}.")]
+            )
+            for prefix in dict.fromkeys(entry.name.partition(".")[0] for entry in entries)
         ],
     )
 
