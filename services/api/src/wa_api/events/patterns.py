@@ -4,7 +4,11 @@ from collections.abc import Iterable
 
 from wa_contracts.codec import EVENT_TYPES
 
-CHOICES = (*EVENT_TYPES, "*", "session.*", "message.*")
+CHOICES = (
+    *EVENT_TYPES,
+    "*",
+    *(f"{group}.*" for group in dict.fromkeys(one.partition(".")[0] for one in EVENT_TYPES)),
+)
 """Event names and common patterns, for schemas."""
 LONGEST = 64
 """Longest pattern, in characters. A longer one matches nothing."""
