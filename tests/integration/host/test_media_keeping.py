@@ -28,6 +28,11 @@ from wa_session_host.store.incoming_media import IncomingMedia
 PARTITION = 3
 MAX_BYTES, SESSION_BYTES = 1000, 2500
 Pool = asyncpg.Pool
+HAPPENED = """
+INSERT INTO events (partition, session_id, session_sequence, stream, stream_version, id, type,
+                    version, occurred_at, correlation_id, causation_id, data)
+VALUES ($1, $2, $3::int, 'session-' || $2::uuid::text, $3::int, gen_random_uuid(), $4, 1, now(), $2, $2, '{}')
+"""
 
 
 def media(size: int, stated: int | None = None) -> ReceivedMedia:
@@ -87,6 +92,10 @@ class Bench:
         message_id = MessageId(uuid4())
         await self.table.want(PARTITION, self.session_id, message_id, wanted)
         return message_id
+
+    async def happens(self, version: int, type_: str) -> None:
+        """An event of the session is stored."""
+        await self.pool.execute(HAPPENED, PARTITION, self.session_id, version, type_)
 
     async def found(self, message_id: MessageId) -> KeptFile:
         """What the media store knows of it, once it does."""
@@ -223,19 +232,20 @@ async def test_expired_media_and_that_of_deleted_sessions_is_deleted(
 ) -> None:
     lasting = Bench(pool, tmp_path, timedelta(days=1))
     brief = Bench(pool, tmp_path, timedelta(seconds=0))
-    owners = lasting.owners | brief.owners
     kept: list[tuple[Bench, MessageId]] = []
     for bench in (lasting, brief):
+        await bench.happens(1, "session.created")
         async with bench.running():
             message_id = await bench.arrives(media(10))
             await bench.reaches(message_id, "kept")
             kept.append((bench, message_id))
-    await lasting.keeping.delete_ended(PARTITION, owners)
+    await lasting.keeping.delete_ended(PARTITION)
     (_, stays), (_, expired) = kept
     assert await lasting.content(stays)
     assert await brief.files.find(brief.session_id, expired) is None
     assert await brief.status(expired) is None
-    await lasting.keeping.delete_ended(PARTITION, {})
+    await lasting.happens(2, "session.deleted")
+    await lasting.keeping.delete_ended(PARTITION)
     assert await lasting.files.find(lasting.session_id, stays) is None
     assert await lasting.status(stays) is None
     assert not [one for one in (tmp_path / "store").rglob("*") if one.is_file()]

@@ -44,7 +44,8 @@ class Session(View):
     """A session. `connected_at` is when it last connected; None if it is not connected.
 
     `restricted_until` is when WhatsApp's restriction ends, if WhatsApp named a time; its kind is
-    `status_reason`. `proxy` is without user and password. `pacing` is absent if the session's sends are not limited.
+    `status_reason`. `proxy` is without user and password. `pacing` is absent if the session's sends
+    are not limited.
     """
 
     session_id: UUID

@@ -7,7 +7,7 @@ media store, which says why.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import structlog
 
-from wa_contracts.ids import SessionId
+from wa_contracts.ids import MessageId, SessionId
 from wa_contracts.internal.replies import ErrorDetail
 from wa_runtime.media_store.kept_media import KeptFile, KeptMedia
 from wa_runtime.media_store.store import StoreUnavailable
@@ -72,34 +72,47 @@ class MediaKeeping:
     async def run(self, partition: int, owners: Owners) -> NoReturn:
         """Fetch what a partition's sessions keep, and delete what has expired, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._clean_up(partition, owners))
+            group.create_task(self._clean_up(partition))
+            wakes, under_way = self._table.wanted[partition], set[MessageId]()
+
+            def begin(wanted: WantedMedia) -> None:
+                under_way.add(wanted.message_id)
+                task = group.create_task(self._keep(wanted, owners.get(wanted.session_id)))
+                task.add_done_callback(lambda _: under_way.discard(wanted.message_id))
+                task.add_done_callback(lambda _: wakes.set())
+
             while True:
-                self._table.wanted[partition].clear()
+                wakes.clear()
                 try:
-                    pause = await self._keep_next(partition, owners)
+                    pause = await self._begin_due(partition, under_way, begin)
                 except DATABASE_ERRORS as error:
                     log.info("media_keeping_waits", partition=partition, error=repr(error))
                     pause = DATABASE_SECONDS
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
-                        await self._table.wanted[partition].wait()
+                        await wakes.wait()
         raise AssertionError("unreachable")
 
-    async def _keep_next(self, partition: int, owners: Owners) -> float | None:
-        """Keep what is due; the seconds until more is, None without more."""
-        while page := await self._table.next(partition, LATE, PAGE):
-            due = [wanted for wanted in page if wanted.due_in <= 0]
-            if not due:
-                return page[0].due_in
-            async with asyncio.TaskGroup() as group:
-                for wanted in due:
-                    group.create_task(self._keep(wanted, owners.get(wanted.session_id)))
+    async def _begin_due(
+        self, partition: int, under_way: Collection[MessageId], begin: Callable[[WantedMedia], None]
+    ) -> float | None:
+        """Begin what is due, a page at most at the same time; the seconds until more is, if known.
+
+        A slow download keeps no other one from its beginning.
+        """
+        for wanted in await self._table.next(partition, LATE, PAGE):
+            if wanted.message_id in under_way:
+                continue
+            if wanted.due_in > 0:
+                return wanted.due_in
+            begin(wanted)
         return None
 
     async def _keep(self, wanted: WantedMedia, owner: SessionOwner | None) -> None:
         """Keep one file, or postpone it, or say why it is not kept."""
         if owner is None:
-            return await self._failed(wanted, DELETED)
+            await self._failed(wanted, DELETED)
+            return
         try:
             async with self._places:
                 size = await self._store(wanted, owner)
@@ -110,8 +123,6 @@ class MediaKeeping:
         except (StoreUnavailable, *DATABASE_ERRORS) as error:  # a full disk too
             reason = f"The media could not be stored: {type(error).__name__}."
             await self._failed(wanted, DownloadFailed("media_unavailable", reason))
-
-        return None
 
     async def _failed(self, wanted: WantedMedia, error: DownloadFailed) -> None:
         """Try again later, or say why it is not kept. A session that does not work is no try."""
@@ -135,6 +146,7 @@ class MediaKeeping:
                 await self._table.postpone(wanted.message_id, _pause(wanted.tries), tries=1)
         except DATABASE_ERRORS as failure:
             log.info("media_keeping_waits", reason=repr(failure))
+            await asyncio.sleep(DATABASE_SECONDS)
 
     async def _store(self, wanted: WantedMedia, owner: SessionOwner) -> int:
         """Fetch a file and store it; its size."""
@@ -172,24 +184,24 @@ class MediaKeeping:
             await self._files.describe(wanted.session_id, wanted.message_id, known)
         await self._table.failed(wanted.message_id)
 
-    async def _clean_up(self, partition: int, owners: Owners) -> NoReturn:
+    async def _clean_up(self, partition: int) -> NoReturn:
         """Delete expired media hourly, after a random delay that spreads the load."""
         await asyncio.sleep(random.uniform(0, CLEAN_UP_WITHIN_SECONDS))  # noqa: S311 - spreads load
         while True:
             try:
-                await self.delete_ended(partition, owners)
+                await self.delete_ended(partition)
             except (StoreUnavailable, *DATABASE_ERRORS) as error:
                 log.info("expired_media_not_deleted", partition=partition, error=repr(error))
             await asyncio.sleep(CLEAN_UP_EVERY_SECONDS)
 
-    async def delete_ended(self, partition: int, owners: Owners) -> None:
+    async def delete_ended(self, partition: int) -> None:
         """Delete expired media, and that of deleted sessions.
 
         Raises:
             StoreUnavailable, OSError, asyncpg.PostgresError, asyncpg.InterfaceError: some may be
                 there still.
         """
-        while page := await self._table.ended(partition, owners.keys(), PAGE):
+        while page := await self._table.ended(partition, PAGE):
             for session_id, message_id in page:
                 await self._files.delete(session_id, message_id)
                 await self._table.forget(message_id)

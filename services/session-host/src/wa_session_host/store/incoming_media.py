@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,9 +30,17 @@ FAILED = "UPDATE incoming_media SET status = 'failed', size = 0 WHERE message_id
 POSTPONE = """
 UPDATE incoming_media SET tries = tries + $3, next_try_at = now() + $2 WHERE message_id = $1
 """
+# Whether a session is deleted says the store: a host that has lost the partition knows too little.
 ENDED = """
+WITH deleted AS (
+    SELECT session_id
+    FROM (SELECT DISTINCT session_id FROM incoming_media WHERE partition = $1) AS keeping
+    WHERE coalesce((
+        SELECT type FROM events WHERE stream = 'session-' || session_id::text
+        ORDER BY stream_version DESC LIMIT 1), 'session.deleted') = 'session.deleted')
 SELECT message_id, session_id FROM incoming_media
-WHERE partition = $1 AND (expires_at < now() OR session_id <> ALL ($2)) LIMIT $3
+WHERE partition = $1 AND (expires_at < now() OR session_id IN (SELECT session_id FROM deleted))
+LIMIT $2
 """
 FORGET = "DELETE FROM incoming_media WHERE message_id = $1"
 
@@ -102,11 +110,9 @@ class IncomingMedia:
         """Try it again after a pause; count so many tries."""
         await self._pool.execute(POSTPONE, message_id, pause, tries)
 
-    async def ended(
-        self, partition: int, sessions: Collection[SessionId], limit: int
-    ) -> Sequence[tuple[SessionId, MessageId]]:
-        """Expired media, and that of sessions which are none of these."""
-        rows = await self._pool.fetch(ENDED, partition, list(sessions), limit)
+    async def ended(self, partition: int, limit: int) -> Sequence[tuple[SessionId, MessageId]]:
+        """Expired media, and that of deleted sessions."""
+        rows = await self._pool.fetch(ENDED, partition, limit)
         return [(SessionId(row["session_id"]), MessageId(row["message_id"])) for row in rows]
 
     async def forget(self, message_id: MessageId) -> None:
