@@ -1,12 +1,14 @@
 """Every process waits for a server that recovers, says so once, and ends with a sentence at most."""
 
 import asyncio
+import logging
 import subprocess
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any, cast
 
 import asyncpg
 import pytest
+import structlog
 from pamqp import commands
 from structlog.testing import capture_logs
 
@@ -36,6 +38,20 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(retries, "LONGEST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(broker, "RECONNECT_SECONDS", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A service's `main` sets up this process's logs, which other tests share."""
+    root, structured = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers, root.level
+    levels = {name: logging.getLogger(name).level for name in ("aiormq", "aio_pika", "uvicorn")}
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+    structlog.configure(**structured)
 
 
 def events(logs: Iterable[MutableMapping[str, Any]]) -> list[str]:
